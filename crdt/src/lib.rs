@@ -1,0 +1,38 @@
+//! The replicated index of griot, pure: no I/O, no clock, no entropy.
+//!
+//! A node publishes by signing a [`statement`]. Statements form a set that only grows, and
+//! everything a node believes is computed from that set:
+//!
+//! ```text
+//!  bytes ──decode──▶ Statement ──verify──▶ Verified ──(store)──▶ set of statements
+//!                                                                    │
+//!                 realm::authority  ◀── roots of a realm ────────────┤
+//!                        │                                           │
+//!                        ▼                                           ▼
+//!                 derive::package(authority, statements, pins) ──▶ PackageView
+//! ```
+//!
+//! `session` and `reconcile` make two sets equal over a wire of `message`s; `document` turns the
+//! statements of one package into an automerge document; `routes` gives each short name exactly
+//! one source. Nothing here decides what to keep on disk or whom to talk to.
+
+pub mod derive;
+pub mod digest;
+pub mod document;
+pub mod error;
+pub mod id;
+pub mod message;
+pub mod realm;
+pub mod reconcile;
+pub mod routes;
+pub mod session;
+pub mod signature;
+pub mod statement;
+
+pub use derive::{Content, PackageView, Pins, SlotState};
+pub use digest::{Checksums, Digest};
+pub use error::Error;
+pub use id::{Collection, CollectionId, Item, PackageId, RealmId, StatementId};
+pub use realm::{Authority, ChainStatus};
+pub use signature::{PublicKey, SecretKey, Signature};
+pub use statement::{Body, Envelope, Statement, Verified};

@@ -1,0 +1,2 @@
+//! What is the same for every format. (header to be written)
+pub mod path;
