@@ -1,1 +1,2 @@
-//! (to be written)
+//! Construction and supervision. (header to be written)
+pub mod keys;

@@ -40,3 +40,12 @@ pub struct Context { pub registry: Registry, pub who: Principal, pub door: Door,
     pub base: String }
 /// Every format, sorted by id.
 pub static ALL: &[&Format] = &[];
+/// What the dispatcher needs: made by the daemon.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct Front { pub registry: Registry, pub tokens: crate::http::auth::Tokens, /// the host:port names we answer to (localhost, 127.0.0.1, [::1] with the port), filled once the listener is bound
+    pub hosts: std::sync::Arc<Vec<String>> }
+/// Answers every request that is not the daemon's own (`/api/admin/*`, `/`, `/healthz`): parses the path
+/// once, checks the token, finds the format by its mount and the door, or the native routes under `/api/`,
+/// else a clean short 404. Host and Origin were checked before by `http::origin`.
+pub async fn serve(front: Front, request: Request<Body>) -> Response<Body> { let _ = (front, request); todo!() }

@@ -132,5 +132,38 @@ impl Registry {
     /// Admits finished envelopes (root, route … signed by the command with the key file).
     pub async fn admit(&self, envelopes: Vec<Verified>) -> Result<usize, Error> { todo!() }
     pub fn publisher_key(&self) -> PublicKey { self.inner.publisher.public() }
+    /// What `griot info --json` prints (DESIGN §8). Shows every version, disputed ones too.
+    pub async fn info(&self, package: &PackageId) -> Result<Info, Error> { todo!() }
+    /// Highest offered version that satisfies `range` (absent: the tag `latest`), its artifacts fetched, source and content pinned.
+    pub async fn add(&self, package: &PackageId, range: Option<&str>) -> Result<Added, Error> { todo!() }
+    /// What met peers offer in realms that are not followed: shown, never installed.
+    pub async fn offered(&self, query: &str) -> Result<Vec<Offered>, Error> { todo!() }
+    /// Formats under which some followed realm has the name (`griot add` without `--format`).
+    pub async fn formats_of(&self, name: &str) -> Result<Vec<String>, Error> { todo!() }
+    /// Fetches the artifacts of new releases of the site and the followed realms (DESIGN §4, last rule of
+    /// "Meeting"): runs until the store closes; spawned by daemon/tasks.rs.
+    pub async fn keep_new_artifacts(self) -> Result<(), Error> { todo!() }
     fn _m(_: Meta) {}
 }
+
+/// `griot info --json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Info { pub format: String, pub name: String, pub source: Decision, pub versions: Vec<InfoVersion>, pub tags: std::collections::BTreeMap<String, String> }
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct InfoVersion { pub version: String, /// ok | yanked | disputed | disputed-pinned | pinned-unsupported
+    pub state: String, pub artifacts: Vec<InfoArtifact>, pub signers: Vec<PublicKey>, /// RFC 3339, as claimed
+    pub published: String, /// one sentence for the person, where the state is not ok
+    pub note: Option<String> }
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct InfoArtifact { pub filename: String, pub size: u64, pub digest: Digest, pub sha256: String, pub held: bool, pub signers: Vec<PublicKey> }
+/// What `griot add` got.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Added { pub format: String, pub name: String, pub version: String, pub artifacts: Vec<InfoArtifact> }
+/// A package of a realm that is not followed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Offered { pub realm: RealmId, pub title: String, pub peer: String, pub package: PackageId, pub versions: Vec<String> }
