@@ -47,6 +47,10 @@ pub use publish::{Publication, Published, PublishedFile};
 pub use rules::{Extract, Extracted, Rules};
 pub use wants::Want;
 
+// What a format sees of the store: the place it streams into, and what it gets out.
+pub use crate::store::blob::{BlobWriter, Staged};
+pub use crate::store::{BlobInfo, FollowKind, Hashes, PackageSummary};
+
 /// Which door of a format a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
