@@ -1,0 +1,167 @@
+//! What a publisher may say about a release afterwards: yank, tag, withdraw.
+//!
+//! Each is a statement by this node's publisher key in the realm that supplies the name. A yank
+//! hides from new resolution and can be taken back; a withdrawal voids this node's own signature
+//! for ever. Neither touches bytes.
+
+use crdt::routes::Source;
+use crdt::statement::Counter;
+use crdt::{Body, PackageId, RealmId, Statement, StatementId};
+
+use super::{Error, Principal, Registry, Scope};
+use crate::store::Slot;
+
+impl Registry {
+    /// Yanks or unyanks a version: all its standing releases.
+    ///
+    /// # Errors
+    /// Unauthenticated or Forbidden (scope, grant), NotFound (no such version).
+    pub async fn yank(
+        &self,
+        who: &Principal,
+        package: &PackageId,
+        version: &str,
+        reason: &str,
+        yank: bool,
+    ) -> Result<(), Error> {
+        if !who.may(Scope::Publish) {
+            who.require(Scope::Yank)?;
+        }
+        let (realm, releases) = self.changeable(who, package, version)?;
+        let view = self.inner.store.package(&realm, package)?;
+        let counters = view.map(|view| view.yank_counters).unwrap_or_default();
+        let epoch = self.inner.store.authority(&realm)?.epoch();
+        for release in releases {
+            let n = counters.get(&release.to_string()).copied().unwrap_or(0) + 1;
+            let counter = Counter { epoch, n };
+            let reason = reason.to_owned();
+            let body = if yank {
+                Body::Yank { release, counter, reason }
+            } else {
+                Body::Unyank { release, counter, reason }
+            };
+            self.sign_and_admit(Statement::new(realm, Some(package.clone()), body)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Points a tag at a version, or removes it.
+    ///
+    /// # Errors
+    /// Unauthenticated or Forbidden (scope, grant), NotFound (no such version).
+    pub async fn set_tag(
+        &self,
+        who: &Principal,
+        package: &PackageId,
+        tag: &str,
+        version: Option<&str>,
+    ) -> Result<(), Error> {
+        who.require(Scope::Publish)?;
+        let Some(version) = version else {
+            let realm = self.publishable(who, package)?;
+            return self.sign_tag(&realm, package, tag, None).await;
+        };
+        let (realm, releases) = self.changeable(who, package, version)?;
+        self.sign_tag(&realm, package, tag, releases.first().copied()).await
+    }
+
+    /// Withdraws this node's signature from the releases of a version that carry `file` (all of
+    /// them, if `None`), and forgets its own pin of them: the publisher means it.
+    ///
+    /// # Errors
+    /// Unauthenticated or Forbidden (scope, grant, somebody else's release), NotFound.
+    pub async fn withdraw(
+        &self,
+        who: &Principal,
+        package: &PackageId,
+        version: &str,
+        file: Option<&str>,
+        reason: &str,
+    ) -> Result<(), Error> {
+        who.require(Scope::Publish)?;
+        let (realm, releases) = self.changeable(who, package, version)?;
+        let version = self.normal_version(package, version)?;
+        let mut withdrawn = 0;
+        for release in releases {
+            let Some(files) = self.files_signed_here(&release)? else { continue };
+            if file.is_some_and(|file| !files.iter().any(|name| name == file)) {
+                continue;
+            }
+            let body = Body::Withdraw { release, reason: reason.to_owned() };
+            self.sign_and_admit(Statement::new(realm, Some(package.clone()), body)?).await?;
+            for file in files {
+                let (package, version) = (package.clone(), version.clone());
+                let slot = Slot { realm, package, version, file };
+                self.inner.store.unpin_content(&slot).await?;
+            }
+            withdrawn += 1;
+        }
+        if withdrawn == 0 {
+            let file = file.unwrap_or("a release");
+            return Err(Error::forbidden(format!(
+                "{file} of {}@{version} was not signed by this node, so it cannot withdraw it",
+                package.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// File names of a release that carries this node's signature.
+    fn files_signed_here(&self, release: &StatementId) -> Result<Option<Vec<String>>, Error> {
+        let statement = self.inner.store.statement(release)?;
+        Ok(statement.and_then(|statement| {
+            let ours = statement.signatures().contains_key(&self.publisher_key());
+            match statement.statement().body() {
+                Body::Release(release) if ours => {
+                    Some(release.files.iter().map(|file| file.name.clone()).collect())
+                }
+                _ => None,
+            }
+        }))
+    }
+
+    /// The realm that supplies the name, if this node's key is granted there.
+    fn publishable(&self, who: &Principal, package: &PackageId) -> Result<RealmId, Error> {
+        who.require_name(&package.format, &package.name)?;
+        let decision = self.decide(package)?;
+        let Source::Realm { realm } = decision.source else {
+            return Err(self.realm_of(package).map_or_else(|error| error, |_| absent(package, "")));
+        };
+        self.require_grant(package, &realm)?;
+        Ok(realm)
+    }
+
+    /// The realm and the standing releases of a version that this node may speak about.
+    fn changeable(
+        &self,
+        who: &Principal,
+        package: &PackageId,
+        version: &str,
+    ) -> Result<(RealmId, Vec<StatementId>), Error> {
+        let realm = self.publishable(who, package)?;
+        let normal = self.normal_version(package, version)?;
+        let view = self.inner.store.package(&realm, package)?;
+        let found = view.and_then(|mut view| view.versions.remove(&normal));
+        match found {
+            Some(found) if !found.releases.is_empty() => Ok((realm, found.releases)),
+            _ => Err(absent(package, version)),
+        }
+    }
+
+    /// Normal form of a version of the package's format.
+    pub(super) fn normal_version(
+        &self,
+        package: &PackageId,
+        version: &str,
+    ) -> Result<String, Error> {
+        let rules = self.require_rules(&package.format)?;
+        (rules.canonical_version)(version).map_err(Error::invalid)
+    }
+}
+
+/// The answer for a version that the source of the name does not have.
+pub(super) fn absent(package: &PackageId, version: &str) -> Error {
+    let PackageId { format, name } = package;
+    Error::not_found(format!("{name} has no version {version}"))
+        .with_hint(format!("griot info {name} --format {format}"))
+}

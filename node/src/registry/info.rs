@@ -1,0 +1,394 @@
+//! What a person is told about a package: `info`, `why`, `add`, and what met peers offer.
+
+use std::collections::BTreeMap;
+
+use crdt::derive::{FileView, VersionView};
+use crdt::routes::{Decision, Ground, Source};
+use crdt::{Body, Digest, PackageId, PackageView, PublicKey, RealmId, SlotState};
+use serde::{Deserialize, Serialize};
+
+use super::artifact::REFUSED;
+use super::change::absent;
+use super::{Door, Error, Registry};
+use crate::mesh::Offer;
+use crate::store::{PackageSummary, Slot};
+
+/// `griot info --json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Info {
+    /// The format's id.
+    pub format: String,
+    /// The normal name.
+    pub name: String,
+    /// Where the name comes from, and why.
+    pub source: Decision,
+    /// Every version, lowest first.
+    pub versions: Vec<InfoVersion>,
+    /// Tag → version, as the documents offer them now.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// One version in [`Info`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InfoVersion {
+    /// As its publisher wrote it.
+    pub version: String,
+    /// `ok`, `yanked`, `disputed`, `disputed-pinned` or `pinned-unsupported`.
+    pub state: String,
+    /// Every content of every file; several of one name are what a dispute is about.
+    pub artifacts: Vec<InfoArtifact>,
+    /// All who stand behind some file of it.
+    pub signers: Vec<PublicKey>,
+    /// RFC 3339, as its publisher claimed.
+    pub published: String,
+    /// One sentence for the person, where there is something to say.
+    pub note: Option<String>,
+}
+
+/// One content of a file in [`InfoVersion`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InfoArtifact {
+    /// File name.
+    pub filename: String,
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3.
+    pub digest: Digest,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+    /// Whether the bytes are held here.
+    pub held: bool,
+    /// Who signed this content.
+    pub signers: Vec<PublicKey>,
+}
+
+/// What `griot add` got.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Added {
+    /// The format's id.
+    pub format: String,
+    /// The normal name.
+    pub name: String,
+    /// The version that the range resolved to.
+    pub version: String,
+    /// Its files, all held now.
+    pub artifacts: Vec<InfoArtifact>,
+}
+
+/// A package of a realm that is not followed: shown, never installed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Offered {
+    /// The realm that has it.
+    pub realm: RealmId,
+    /// What the realm calls itself.
+    pub title: String,
+    /// The peer that showed it.
+    pub peer: String,
+    /// The package.
+    pub package: PackageId,
+    /// Normal versions seen.
+    pub versions: Vec<String>,
+}
+
+impl Registry {
+    /// Everything known of a package, disputed versions too.
+    ///
+    /// # Errors
+    /// NotFound when nothing of it is here.
+    pub async fn info(&self, package: &PackageId) -> Result<Info, Error> {
+        let rules = *self.require_rules(&package.format)?;
+        let (realm, decision) = self.source_for(Door::Virtual, package)?;
+        let view = self.inner.store.package(&realm, package)?;
+        let Some(view) = view else { return Err(self.nothing_of(package, &realm, &decision)) };
+        let tags = self.metadata(Door::Virtual, package).await?.tags;
+        let mut order: Vec<&String> = view.versions.keys().collect();
+        order.sort_by(|a, b| (rules.compare_versions)(a, b));
+        let versions = order
+            .into_iter()
+            .map(|version| self.info_version(&view, version))
+            .collect::<Result<_, _>>()?;
+        let PackageId { format, name } = package.clone();
+        Ok(Info { format, name, source: decision, versions, tags })
+    }
+
+    fn info_version(&self, view: &PackageView, version: &str) -> Result<InfoVersion, Error> {
+        let found = &view.versions[version];
+        let mut artifacts = Vec::new();
+        for (name, file) in &found.files {
+            artifacts.extend(self.info_artifacts(name, file)?);
+        }
+        let mut signers: Vec<PublicKey> =
+            artifacts.iter().flat_map(|artifact| artifact.signers.clone()).collect();
+        signers.sort_unstable();
+        signers.dedup();
+        Ok(InfoVersion {
+            version: found.written.clone(),
+            state: state_word(found).to_owned(),
+            artifacts,
+            signers,
+            published: rfc3339(found.claimed_time),
+            note: note(&view.package, found),
+        })
+    }
+
+    /// All contents of a file: those that stand, and a pinned one that stands no more.
+    fn info_artifacts(&self, name: &str, file: &FileView) -> Result<Vec<InfoArtifact>, Error> {
+        let standing = file.candidates.iter().map(|c| (&c.content, c.signers.clone()));
+        let pinned = file.serves.iter().filter(|serves| {
+            !file.candidates.iter().any(|candidate| candidate.content == **serves)
+        });
+        standing
+            .chain(pinned.map(|content| (content, Vec::new())))
+            .map(|(content, signers)| {
+                Ok(InfoArtifact {
+                    filename: name.to_owned(),
+                    size: content.size,
+                    digest: content.blake3,
+                    sha256: crdt::digest::to_hex(&content.checksums.sha256),
+                    held: self.inner.store.blob(&content.blake3)?.is_some(),
+                    signers,
+                })
+            })
+            .collect()
+    }
+
+    /// Highest offered version that satisfies `range` (absent: the tag `latest`), with its files
+    /// fetched, and source and content pinned.
+    ///
+    /// # Errors
+    /// NotFound (no such package, tag or version in range), Invalid (not a range), and as
+    /// [`Registry::artifact`].
+    pub async fn add(&self, package: &PackageId, range: Option<&str>) -> Result<Added, Error> {
+        let metadata = self.metadata(Door::Virtual, package).await?;
+        let version = self.resolve(&metadata, range.unwrap_or("latest"))?;
+        let files: Vec<String> = metadata.view.versions[&version].files.keys().cloned().collect();
+        let mut artifacts = Vec::new();
+        for file in files {
+            let got = self.artifact(Door::Virtual, package, &version, &file).await?;
+            if let Some(completion) = got.completion {
+                completion.completed().await;
+            }
+            let view = &metadata.view.versions[&version].files[&file];
+            let all = self.info_artifacts(&file, view)?;
+            artifacts.extend(all.into_iter().filter(|one| one.digest == got.info.digest));
+        }
+        let PackageId { format, name } = package.clone();
+        let version = metadata.view.versions[&version].written.clone();
+        Ok(Added { format, name, version, artifacts })
+    }
+
+    /// The version that a tag or a range means, among those offered and not yanked.
+    ///
+    /// # Errors
+    /// NotFound (nothing satisfies it), Invalid (not a range).
+    pub fn resolve(&self, metadata: &super::Metadata, range: &str) -> Result<String, Error> {
+        if let Some(version) = metadata.tags.get(range) {
+            return Ok(version.clone());
+        }
+        let package = &metadata.view.package;
+        let rules = self.require_rules(&package.format)?;
+        let live = |version: &&String| metadata.view.versions[*version].yanked.is_none();
+        let versions: Vec<String> = metadata.offered.iter().filter(live).cloned().collect();
+        let found = (rules.resolve)(range, &versions).map_err(Error::invalid)?;
+        found.ok_or_else(|| {
+            let PackageId { format, name } = package;
+            let seen: Vec<&str> = versions.iter().rev().take(5).map(String::as_str).collect();
+            Error::not_found(format!("no version of {name} satisfies {range}")).with_hint(format!(
+                "it has {}; griot info {name} --format {format}",
+                seen.join(", ")
+            ))
+        })
+    }
+
+    /// Packages of the realms that this node follows.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn search(
+        &self,
+        query: &str,
+        format: Option<&str>,
+        limit: usize,
+        offset: usize,
+    ) -> Result<(Vec<PackageSummary>, usize), Error> {
+        Ok(self.inner.store.search(query, format, limit, offset)?)
+    }
+
+    /// What met peers offer in realms that are not followed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn offered(&self, query: &str) -> Result<Vec<Offered>, Error> {
+        let Some(mesh) = self.mesh() else { return Ok(Vec::new()) };
+        let followed = self.inner.store.followed()?;
+        let strange =
+            |offer: &Offer| !followed.iter().any(|followed| followed.realm == offer.realm);
+        let offers = mesh.offers().await;
+        let mut found: Vec<Offered> =
+            offers.iter().filter(|offer| strange(offer)).flat_map(offered_packages).collect();
+        let query = query.to_lowercase();
+        found.retain(|offered| offered.package.name.contains(&query));
+        Ok(found)
+    }
+
+    /// Formats under which some followed realm has the name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn formats_of(&self, name: &str) -> Result<Vec<String>, Error> {
+        let mut formats = Vec::new();
+        for rules in &self.inner.rules {
+            let Ok(name) = (rules.canonical_name)(name) else { continue };
+            let package = PackageId::new(rules.format, name);
+            if !self.inner.store.realms_with(&package)?.is_empty() {
+                formats.push(rules.format.to_owned());
+            }
+        }
+        Ok(formats)
+    }
+
+    /// Why the name is what it is here, one sentence a line.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn why(&self, package: &PackageId) -> Result<Vec<String>, Error> {
+        let decision = self.decide(package)?;
+        let mut lines = vec![ground_sentence(package, &decision)];
+        if let Some(pending) = &decision.pending {
+            lines.push(format!(
+                "the routes now say {}; this node keeps what it has until: griot accept {} --format {}",
+                source_words(pending),
+                package.name,
+                package.format
+            ));
+        }
+        let Source::Realm { realm } = decision.source else { return Ok(lines) };
+        let Some(view) = self.inner.store.package(&realm, package)? else { return Ok(lines) };
+        for (version, found) in &view.versions {
+            if let Some(note) = note(package, found) {
+                lines.push(format!("{version}: {note}"));
+            }
+            for release in &found.releases {
+                if let Some(why) = self.inner.store.row(REFUSED, &release.to_string())? {
+                    let why = String::from_utf8_lossy(&why).into_owned();
+                    lines.push(format!("{version}: a release of it is refused here: {why}"));
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    /// A person's word that this node takes another content for a slot from now on.
+    ///
+    /// # Errors
+    /// NotFound when no standing release has that content there.
+    pub async fn accept_content(
+        &self,
+        package: &PackageId,
+        version: &str,
+        file: &str,
+        digest: &Digest,
+    ) -> Result<(), Error> {
+        let (realm, _) = self.source_for(Door::Virtual, package)?;
+        let version = self.normal_version(package, version)?;
+        let view = self.inner.store.package(&realm, package)?;
+        let slot = view.as_ref().and_then(|view| view.versions.get(&version)?.files.get(file));
+        let found = slot
+            .and_then(|slot| slot.candidates.iter().find(|c| c.content.blake3 == *digest))
+            .map(|candidate| candidate.content.clone())
+            .ok_or_else(|| absent(package, &version))?;
+        let slot = Slot { realm, package: package.clone(), version, file: file.to_owned() };
+        self.inner.store.pin_content(&slot, found, true).await?;
+        Ok(())
+    }
+}
+
+/// The packages among the envelopes of an offer.
+fn offered_packages(offer: &Offer) -> Vec<Offered> {
+    let mut title = String::new();
+    let mut packages: BTreeMap<PackageId, Vec<String>> = BTreeMap::new();
+    for envelope in &offer.envelopes {
+        let statement = envelope.statement();
+        match (statement.body(), statement.package()) {
+            (Body::Root(root), _) => title.clone_from(&root.title),
+            (Body::Release(release), Some(package)) => {
+                packages.entry(package.clone()).or_default().push(release.version.clone());
+            }
+            _ => {}
+        }
+    }
+    packages
+        .into_iter()
+        .map(|(package, versions)| Offered {
+            realm: offer.realm,
+            title: title.clone(),
+            peer: offer.peer.clone(),
+            package,
+            versions,
+        })
+        .collect()
+}
+
+fn state_word(version: &VersionView) -> &'static str {
+    match version.state {
+        SlotState::Ok if version.yanked.is_some() => "yanked",
+        SlotState::Ok => "ok",
+        SlotState::Disputed => "disputed",
+        SlotState::DisputedPinned => "disputed-pinned",
+        SlotState::PinnedUnsupported => "pinned-unsupported",
+    }
+}
+
+/// What a person should know of a version that is not plainly ok.
+fn note(package: &PackageId, version: &VersionView) -> Option<String> {
+    let PackageId { format, name } = package;
+    let written = &version.written;
+    match version.state {
+        SlotState::Disputed => Some(format!(
+            "{name}@{written} is disputed: different bytes were signed for one file of it, so it \
+             is offered to nobody; a publisher withdraws one, or type: \
+             griot accept {name}@{written} --digest DIGEST --format {format}"
+        )),
+        SlotState::DisputedPinned => Some(format!(
+            "{name}@{written} is disputed; keeping the one you have until you type: \
+             griot accept {name}@{written} --digest DIGEST --format {format}"
+        )),
+        SlotState::PinnedUnsupported => Some(format!(
+            "nobody stands behind {name}@{written} any more; what you have keeps installing"
+        )),
+        SlotState::Ok => {
+            version.yanked.as_ref().map(|reason| format!("yanked: {reason}")).or_else(|| {
+                version.withdrawn_others.then(|| {
+                    "other bytes were once signed for a file of it, and withdrawn".to_owned()
+                })
+            })
+        }
+    }
+}
+
+fn ground_sentence(package: &PackageId, decision: &Decision) -> String {
+    let ground = match decision.ground {
+        Ground::Pin => "since it was first used here",
+        Ground::OwnRoute => "by this node's own route",
+        Ground::SiteRoute => "by a route of the site",
+        Ground::Claim => "by a confirmed claim of a followed realm",
+        Ground::Published => "because it is published there",
+        Ground::Default => "because nothing else says otherwise",
+    };
+    format!("{} comes from {}, {ground}", package.name, source_words(&decision.source))
+}
+
+fn source_words(source: &Source) -> String {
+    match source {
+        Source::Realm { realm } => realm.to_string(),
+        Source::Upstream => "the upstream".to_owned(),
+        Source::Deny => "nobody: it is denied".to_owned(),
+        Source::Unrouted { .. } => "nobody until it is routed".to_owned(),
+    }
+}
+
+/// A claimed time as text; 1970 for one that no calendar has.
+fn rfc3339(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(0);
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}

@@ -1,0 +1,227 @@
+//! Artifacts of new releases are fetched ahead of any request, so that they are there when the
+//! publisher has left.
+//!
+//! The admission log is the queue's source: a cursor row remembers how far it was read, and each
+//! file that lacks becomes a row until it is held or given up, so a restart loses nothing. Bounds:
+//! 64 MiB a file, and in all the smaller of 5 GiB and a tenth of the free space, taken in turns by
+//! signer. A release without a standing publisher is not fetched; when a realm's authority
+//! changes, its releases are looked at again. Wants are tried in the same rounds.
+//!
+//! Source: DESIGN section 4; trust.md section 12.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crdt::session::Index as _;
+use crdt::statement::MetaBody;
+use crdt::{Body, Collection, Digest, PackageId, PublicKey, StatementId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Door, Error, Outcome, Registry};
+
+/// The largest file that is kept ahead. Source: trust.md section 12.
+const KEEP_FILE_MAX: u64 = 64 * 1024 * 1024;
+/// The most that is kept ahead in all.
+const KEEP_TOTAL_MAX: u64 = 5 * 1024 * 1024 * 1024;
+/// Rows of the queue, read again after a restart.
+const KEEP: &str = "keep";
+/// Where the log was read to, and the bytes kept so far.
+const KEEP_STATE: &str = "keep-state";
+const LOG_PAGE: usize = 1024;
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// One file that lacks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Lacking {
+    package: PackageId,
+    release: StatementId,
+    signer: PublicKey,
+    size: u64,
+    /// A meta blob or extras rather than an artifact: never counted nor bounded by signer.
+    attached: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Progress {
+    epoch: u64,
+    sequence: u64,
+    kept_bytes: u64,
+}
+
+impl Registry {
+    /// Runs as long as the store does: reads the log, fetches what lacks, tries wants again.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep_new_artifacts(self) -> Result<(), Error> {
+        let mut admissions = self.inner.store.subscribe();
+        let mut wait = RETRY_FIRST;
+        loop {
+            let progressed = self.keep_round().await?;
+            let lacking = self.inner.store.rows(KEEP)?.len() + self.wants()?.len();
+            wait = if progressed { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
+            let idle = if lacking == 0 { RETRY_MAX } else { wait };
+            match tokio::time::timeout(idle, admissions.recv()).await {
+                Ok(Err(RecvError::Closed)) => return Ok(()),
+                Ok(Ok(admission)) => {
+                    wait = RETRY_FIRST;
+                    let authority = |c: &Collection| matches!(c, Collection::Authority(_));
+                    if admission.new.iter().any(|new| authority(&new.collection)) {
+                        self.reread_log().await?;
+                    }
+                }
+                Ok(Err(RecvError::Lagged(_))) => self.reread_log().await?,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// One pass: whether anything was fetched.
+    async fn keep_round(&self) -> Result<bool, Error> {
+        self.read_log().await?;
+        let mut progressed = self.fetch_lacking().await?;
+        for (digest, want) in self.wants()? {
+            let found =
+                self.artifact(Door::Virtual, &want.package, &want.version, &want.file).await;
+            match found {
+                Ok(_) => progressed = true,
+                Err(error) if error.outcome == Outcome::NotHere => {}
+                // Disputed, withdrawn or routed away since: nobody will be given it by name.
+                Err(_) => self.fulfil(&digest).await?,
+            }
+        }
+        Ok(progressed)
+    }
+
+    /// Turns releases admitted since the cursor into rows of the queue.
+    async fn read_log(&self) -> Result<(), Error> {
+        let store = &self.inner.store;
+        let mut progress = self.progress()?;
+        if progress.epoch != store.epoch() {
+            progress = Progress { epoch: store.epoch(), sequence: 0, ..progress };
+        }
+        while let Some(page) = store.log(progress.sequence, LOG_PAGE) {
+            let Some((last, ..)) = page.last() else { break };
+            progress.sequence = *last;
+            for (_, collection, item) in &page {
+                if matches!(collection, Collection::Format(..)) {
+                    self.queue_release(&item.id, &item.key).await?;
+                }
+            }
+            self.set_progress(progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Queues what lacks of one release, if it is one.
+    async fn queue_release(&self, id: &StatementId, signer: &PublicKey) -> Result<(), Error> {
+        let Some(statement) = self.inner.store.statement(id)? else { return Ok(()) };
+        let statement = statement.statement();
+        let (Body::Release(release), Some(package)) = (statement.body(), statement.package())
+        else {
+            return Ok(());
+        };
+        let files = release.files.iter().map(|file| (file.blake3, file.size, false));
+        let metas = release.files.iter().filter_map(|file| match &file.meta.as_ref()?.body {
+            MetaBody::Blob(blob) => Some((blob.digest, blob.size, true)),
+            MetaBody::Inline(_) => None,
+        });
+        let extras = release.extras.iter().map(|blob| (blob.digest, blob.size, true));
+        for (digest, size, attached) in files.chain(metas).chain(extras) {
+            if size > KEEP_FILE_MAX || self.inner.store.blob(&digest)?.is_some() {
+                continue;
+            }
+            let (package, signer) = (package.clone(), *signer);
+            let row = Lacking { package, release: *id, signer, size, attached };
+            let value = serde_json::to_vec(&row).map_err(|e| Error::invalid(e.to_string()))?;
+            self.inner.store.put_row(KEEP, &digest.to_hex(), value).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the log from its start again: a key that was granted since makes old releases stand.
+    async fn reread_log(&self) -> Result<(), Error> {
+        let progress = self.progress()?;
+        self.set_progress(Progress { sequence: 0, ..progress }).await
+    }
+
+    async fn fetch_lacking(&self) -> Result<bool, Error> {
+        let Some(mesh) = self.mesh() else { return Ok(false) };
+        let mut progressed = false;
+        for (digest, row) in self.turns()? {
+            let store = &self.inner.store;
+            if store.blob(&digest)?.is_some() || !self.stands(&row)? {
+                store.delete_row(KEEP, &digest.to_hex()).await?;
+                continue;
+            }
+            let mut progress = self.progress()?;
+            if !row.attached && progress.kept_bytes + row.size > self.keep_budget()? {
+                continue;
+            }
+            match mesh.fetch(digest, row.size).await {
+                Ok(()) => {
+                    self.check_meta(&digest).await?;
+                    progress.kept_bytes += row.size;
+                    self.set_progress(progress).await?;
+                    store.delete_row(KEEP, &digest.to_hex()).await?;
+                    progressed = true;
+                }
+                Err(error) => tracing::debug!(%error, %digest, "not kept yet"),
+            }
+        }
+        Ok(progressed)
+    }
+
+    /// The queue in turns by signer, so that one who publishes much does not hold up the others.
+    fn turns(&self) -> Result<Vec<(Digest, Lacking)>, Error> {
+        let mut by_signer: BTreeMap<PublicKey, VecDeque<(Digest, Lacking)>> = BTreeMap::new();
+        for (key, value) in self.inner.store.rows(KEEP)? {
+            let (Ok(digest), Ok(row)) = (key.parse(), serde_json::from_slice::<Lacking>(&value))
+            else {
+                continue;
+            };
+            by_signer.entry(row.signer).or_default().push_back((digest, row));
+        }
+        let mut turns = Vec::new();
+        while !by_signer.is_empty() {
+            by_signer.retain(|_, rows| {
+                turns.extend(rows.pop_front());
+                !rows.is_empty()
+            });
+        }
+        Ok(turns)
+    }
+
+    /// Whether a standing publisher is behind the release, or the realm's authority has not
+    /// arrived yet.
+    fn stands(&self, row: &Lacking) -> Result<bool, Error> {
+        let Some(statement) = self.inner.store.statement(&row.release)? else { return Ok(false) };
+        let realm = statement.statement().realm();
+        if self.inner.store.authority(&realm)?.head.is_none() {
+            return Ok(true);
+        }
+        let view = self.inner.store.package(&realm, &row.package)?;
+        Ok(view.is_some_and(|view| {
+            view.versions.values().any(|version| version.releases.contains(&row.release))
+        }))
+    }
+
+    fn keep_budget(&self) -> Result<u64, Error> {
+        let progress = self.progress()?;
+        let free = self.inner.store.free_space()?;
+        Ok(KEEP_TOTAL_MAX.min((free + progress.kept_bytes) / 10))
+    }
+
+    fn progress(&self) -> Result<Progress, Error> {
+        let row = self.inner.store.row(KEEP_STATE, "log")?;
+        Ok(row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default())
+    }
+
+    async fn set_progress(&self, progress: Progress) -> Result<(), Error> {
+        let value = serde_json::to_vec(&progress).map_err(|e| Error::invalid(e.to_string()))?;
+        self.inner.store.put_row(KEEP_STATE, "log", value).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! Which source a name has. The rules are `crdt::routes`; here they get their inputs.
+//!
+//! The table of rules is built from the followed realms, this node's own routes and the site's
+//! `route` statements. It is kept until one of them changes: admissions of authority statements
+//! and changes of what is followed are noticed when the table is next wanted.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crdt::realm::Claim;
+use crdt::routes::{Decision, Ground, Rule, Source, Table, site_rules};
+use crdt::statement::{Counter, Pattern, RouteSource};
+use crdt::{Body, Collection, PackageId, RealmId, SlotState};
+use tokio::sync::{broadcast, watch};
+
+use super::{Error, Registry};
+use crate::store::{Admission, FollowKind, Followed, Store};
+
+/// The table, with the two channels that tell when it is out of date.
+#[derive(Debug)]
+pub(super) struct RoutingCache(Mutex<Cached>);
+
+#[derive(Debug)]
+struct Cached {
+    table: Option<Arc<Table>>,
+    admissions: broadcast::Receiver<Arc<Admission>>,
+    follows: watch::Receiver<u64>,
+}
+
+impl RoutingCache {
+    pub(super) fn new(store: &Store) -> Self {
+        let admissions = store.subscribe();
+        Self(Mutex::new(Cached { table: None, admissions, follows: store.watch_follows() }))
+    }
+
+    fn drop_table(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).table = None;
+    }
+
+    fn table(&self, store: &Store, own: RealmId) -> Result<Arc<Table>, Error> {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.is_stale() {
+            cached.table = None;
+        }
+        if let Some(table) = &cached.table {
+            return Ok(Arc::clone(table));
+        }
+        let table = Arc::new(build(store, own)?);
+        cached.table = Some(Arc::clone(&table));
+        Ok(table)
+    }
+}
+
+impl Cached {
+    /// Whether a followed realm or an authority statement came since the last look.
+    fn is_stale(&mut self) -> bool {
+        let mut stale = self.follows.has_changed().unwrap_or(false);
+        self.follows.mark_unchanged();
+        loop {
+            match self.admissions.try_recv() {
+                Ok(admission) => {
+                    stale |= admission
+                        .new
+                        .iter()
+                        .any(|new| matches!(new.collection, Collection::Authority(_)));
+                }
+                Err(broadcast::error::TryRecvError::Lagged(_)) => stale = true,
+                Err(_) => return stale,
+            }
+        }
+    }
+}
+
+fn build(store: &Store, own: RealmId) -> Result<Table, Error> {
+    let mut followed = store.followed()?;
+    followed.sort_by_key(|followed| followed.order);
+    let site = followed
+        .iter()
+        .find(|followed| followed.kind == FollowKind::Site)
+        .map_or(own, |followed| followed.realm);
+    let authority = store.authority(&site)?;
+    let statements = store.authority_statements(&site)?;
+    let routes = statements.iter().filter(|s| matches!(s.statement().body(), Body::Route { .. }));
+    let claims = followed
+        .into_iter()
+        .flat_map(|Followed { realm, claims, .. }| claims.into_iter().map(move |c| (realm, c)))
+        .collect();
+    let site_rules = site_rules(&authority, routes);
+    Ok(Table { own, site, own_rules: store.routes()?, site_rules, claims })
+}
+
+impl Registry {
+    pub(super) fn table(&self) -> Result<Arc<Table>, Error> {
+        self.inner.routing.table(&self.inner.store, self.inner.own)
+    }
+
+    /// The realm whose routes and packages this node takes: the joined one, else its own.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn site_realm(&self) -> Result<RealmId, Error> {
+        Ok(self.table()?.site)
+    }
+
+    /// Where the name comes from, and why.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn decide(&self, package: &PackageId) -> Result<Decision, Error> {
+        let table = self.table()?;
+        let mut published_in = Vec::new();
+        for realm in [table.own, table.site] {
+            if !published_in.contains(&realm) && self.stands_in(&realm, package)? {
+                published_in.push(realm);
+            }
+        }
+        let pin = self.inner.store.pinned_source(package)?;
+        Ok(table.decide(package, &published_in, false, pin.as_ref()))
+    }
+
+    /// Whether some version of the package stands in the realm, apart from what only a pin holds.
+    fn stands_in(&self, realm: &RealmId, package: &PackageId) -> Result<bool, Error> {
+        let view = self.inner.store.package(realm, package)?;
+        Ok(view.is_some_and(|view| {
+            view.versions.values().any(|version| version.state != SlotState::PinnedUnsupported)
+        }))
+    }
+
+    /// The realm that supplies the name, or the answer to give instead.
+    pub(super) fn realm_of(&self, package: &PackageId) -> Result<(RealmId, Decision), Error> {
+        let decision = self.decide(package)?;
+        match &decision.source {
+            Source::Realm { realm } => Ok((*realm, decision)),
+            other => Err(no_realm(package, other, decision.ground)),
+        }
+    }
+
+    /// Adds or replaces a route of this node alone; the site's routes are statements.
+    ///
+    /// # Errors
+    /// [`super::Outcome::Invalid`] for a bad pattern or an unknown format.
+    pub async fn route_add(
+        &self,
+        format: &str,
+        pattern: &str,
+        source: RouteSource,
+    ) -> Result<(), Error> {
+        self.require_rules(format)?;
+        let pattern = Pattern::parse(pattern)?;
+        let rule = Rule {
+            format: format.to_owned(),
+            pattern,
+            source,
+            counter: Counter::default(),
+            contested: false,
+        };
+        self.inner.store.set_route(rule).await?;
+        self.inner.routing.drop_table();
+        Ok(())
+    }
+
+    /// Removes a route of this node; false if there was none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn route_remove(&self, format: &str, pattern: &str) -> Result<bool, Error> {
+        let removed = self.inner.store.remove_route(format, pattern).await?;
+        self.inner.routing.drop_table();
+        Ok(removed)
+    }
+
+    /// Every rule with where it comes from: `own`, `site`, or the realm whose claim it is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn route_list(&self) -> Result<Vec<(String, Rule)>, Error> {
+        let table = self.table()?;
+        let own = table.own_rules.iter().map(|rule| ("own".to_owned(), rule.clone()));
+        let site = table.site_rules.iter().map(|rule| ("site".to_owned(), rule.clone()));
+        let claims =
+            table.claims.iter().map(|(realm, claim)| (realm.to_string(), rule_of(*realm, claim)));
+        Ok(own.chain(site).chain(claims).collect())
+    }
+
+    /// Follows a realm with the claims that a person has confirmed. Its packages arrive by sync.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn follow(
+        &self,
+        realm: RealmId,
+        kind: FollowKind,
+        claims: Vec<Claim>,
+        mirrors: bool,
+    ) -> Result<(), Error> {
+        let followed = self.inner.store.followed()?;
+        let order = followed.iter().map(|followed| followed.order).max().unwrap_or(0) + 1;
+        self.inner.store.follow(Followed { realm, kind, claims, order, mirrors }).await?;
+        self.inner.routing.drop_table();
+        Ok(())
+    }
+
+    /// A person's word that the name comes from there from now on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn accept_source(&self, package: &PackageId, source: Source) -> Result<(), Error> {
+        self.inner.store.pin_source(package, source, true).await?;
+        Ok(())
+    }
+}
+
+fn rule_of(realm: RealmId, claim: &Claim) -> Rule {
+    Rule {
+        format: claim.format.clone(),
+        pattern: claim.pattern.clone(),
+        source: RouteSource::Realm(realm),
+        counter: Counter::default(),
+        contested: false,
+    }
+}
+
+/// The answer for a name that no realm supplies.
+fn no_realm(package: &PackageId, source: &Source, ground: Ground) -> Error {
+    let PackageId { format, name } = package;
+    match source {
+        Source::Unrouted { realms, upstream } => {
+            let mut places: Vec<String> = realms.iter().map(ToString::to_string).collect();
+            if *upstream {
+                places.push("the upstream".to_owned());
+            }
+            Error::not_here(format!(
+                "{name} has no source yet: it is in {}, and nobody has it until it is routed",
+                places.join(" and in ")
+            ))
+            .with_hint(format!("griot route add {format}:{name} SOURCE"))
+        }
+        Source::Deny => Error::forbidden(format!("{name} is denied by a route of this site"))
+            .with_hint(format!("griot why {name} --format {format}")),
+        _ if ground == Ground::Default => Error::not_found(format!(
+            "{name} is not published in a realm that this node takes names from, and no upstream \
+             is configured for {format}"
+        ))
+        .with_hint(format!("griot search {name}")),
+        _ => Error::not_found(format!(
+            "{name} is routed to the upstream of {format}, and none is configured"
+        ))
+        .with_hint(format!("griot route add {format}:{name} REALM")),
+    }
+}
