@@ -1,20 +1,43 @@
-//! One folder for each format, one value for each folder. (header to be written: how to add one)
-use std::path::Path;
+//! One folder for each format, one value for each folder.
+//!
+//! A format parses a request and renders an answer, and is pure but for its `routes.rs`. It sees
+//! `registry` and `http` alone, so it cannot forget replication, verification or the data budget; and
+//! no format sees another one.
+//!
+//! To add one: create the folder with its README, write its `static FORMAT`, and add it to [`ALL`].
+//! Everything else (the dispatcher, the registry's rules, `griot publish`, metrics, tests over all
+//! formats) iterates. `native` is no format: it is the plain HTTP API over all of them.
+//!
+//! Source: style.md section 7.
+
+use std::path::{Path, PathBuf};
+
 use axum::body::Body;
 use axum::http::{Request, Response};
 use futures::future::BoxFuture;
+
 use crate::http::path::PathQuery;
 use crate::registry::{Door, Principal, Registry, Rules};
 
+mod dispatch;
+pub mod generic;
+pub mod native;
+
+pub use dispatch::{Front, serve};
+
+/// Every format, sorted by id.
+pub static ALL: &[&Format] = &[&generic::FORMAT];
+
 /// A format: data and a few plain functions.
 #[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
 pub struct Format {
-    /// Path prefix, metrics label, `PackageId.format`.
+    /// Metrics label, `PackageId.format`.
     pub id: &'static str,
+    /// For people.
     pub title: &'static str,
+    /// How a client is pointed here: also the end-to-end session.
     pub readme: &'static str,
-    /// First path segments under which its door is mounted, such as `npm`.
+    /// The first path segment under which its doors are mounted.
     pub mount: &'static str,
     /// Whether a path outside every mount is this format's after all (npm's root tarballs).
     pub claims_root: fn(&PathQuery) -> bool,
@@ -25,27 +48,65 @@ pub struct Format {
     /// Recognises a path given to `griot publish` by its manifest; `None`: not this format's.
     pub pack: fn(&Path) -> Option<Result<Packed, String>>,
 }
+
 /// What `griot publish` uploads.
 #[derive(Debug)]
-#[allow(missing_docs)]
-pub struct Packed { pub name: String, pub version: String, pub filename: String, pub archive: PackedBytes }
+pub struct Packed {
+    /// As the manifest says.
+    pub name: String,
+    /// As the manifest says.
+    pub version: String,
+    /// The artifact's name.
+    pub filename: String,
+    /// Its bytes.
+    pub archive: PackedBytes,
+}
+
 /// A file as it is, or an archive made just now in a temporary file.
 #[derive(Debug)]
-#[allow(missing_docs)]
-pub enum PackedBytes { File(std::path::PathBuf), Made(std::fs::File) }
+pub enum PackedBytes {
+    /// As it lies on the disk.
+    File(PathBuf),
+    /// Positioned at its start; vanishes when closed.
+    Made(std::fs::File),
+}
+
 /// What a format's handler gets beside the request.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub struct Context { pub registry: Registry, pub who: Principal, pub door: Door, pub path: PathQuery, /// `http://host:port` as the client named us
-    pub base: String }
-/// Every format, sorted by id.
-pub static ALL: &[&Format] = &[];
-/// What the dispatcher needs: made by the daemon.
-#[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub struct Front { pub registry: Registry, pub tokens: crate::http::auth::Tokens, /// the host:port names we answer to (localhost, 127.0.0.1, [::1] with the port), filled once the listener is bound
-    pub hosts: std::sync::Arc<Vec<String>> }
-/// Answers every request that is not the daemon's own (`/api/admin/*`, `/`, `/healthz`): parses the path
-/// once, checks the token, finds the format by its mount and the door, or the native routes under `/api/`,
-/// else a clean short 404. Host and Origin were checked before by `http::origin`.
-pub async fn serve(front: Front, request: Request<Body>) -> Response<Body> { let _ = (front, request); todo!() }
+pub struct Context {
+    /// The use-cases.
+    pub registry: Registry,
+    /// Who asks.
+    pub who: Principal,
+    /// Which door was used.
+    pub door: Door,
+    /// The path below mount and door.
+    pub path: PathQuery,
+    /// `http://host:port` as the client named us.
+    pub base: String,
+}
+
+impl Context {
+    /// The URL of the door that was used, without a slash at its end.
+    #[must_use]
+    pub fn door_url(&self, mount: &str) -> String {
+        let door = match self.door {
+            Door::Virtual => "",
+            Door::Hosted => "/~hosted",
+            Door::Upstream => "/~upstream",
+        };
+        format!("{}/{mount}{door}", self.base)
+    }
+}
+
+/// One segment of a URL, escaped so that it is parsed back as the same.
+#[must_use]
+pub fn url_segment(text: &str) -> String {
+    const PLAIN: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~')
+        .remove(b'@');
+    percent_encoding::utf8_percent_encode(text, PLAIN).to_string()
+}

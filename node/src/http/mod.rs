@@ -1,4 +1,19 @@
-//! What is the same for every format. (header to be written)
+//! What is the same for every format: connections, who asks, bodies in and out, statuses.
+//!
+//! ```text
+//!  server ──▶ origin ──▶ path ──▶ auth ──▶ (a format) ──▶ body / upload ──▶ error → status
+//! ```
+//!
+//! A format parses a request and renders an answer; everything that a format could get wrong in
+//! its own way is decided here once. Knows nothing of any client's protocol.
+
 pub mod auth;
+pub mod body;
+pub mod error;
+pub mod idle;
 pub mod origin;
 pub mod path;
+pub mod range;
+pub mod server;
+pub mod token;
+pub mod upload;

@@ -1,0 +1,45 @@
+#![doc = include_str!("README.md")]
+//!
+//! Files: `name.rs` what names, versions and file names may be (pure); `version.rs` their order
+//! (pure); `routes.rs` the handlers.
+//!
+//! Discrepancies: a package has names and versions, so a path is always
+//! `{name}/{version}/{file}`; there is no free tree of paths. `SHA256SUMS` is rendered, so no file
+//! may be called that.
+//!
+//! Source: formats/generic.md.
+
+use crate::registry::{Hashes, Rules};
+
+use super::Format;
+
+mod name;
+mod routes;
+mod version;
+
+/// Any file under a name and a version.
+pub static FORMAT: Format = Format {
+    id: "generic",
+    title: "Generic files",
+    readme: include_str!("README.md"),
+    mount: "generic",
+    claims_root: |_| false,
+    serve: |context, request| Box::pin(routes::serve(context, request)),
+    rules: Rules {
+        format: "generic",
+        canonical_name: name::canonical_name,
+        canonical_version: name::canonical_version,
+        compare_versions: version::compare,
+        is_prerelease: version::is_prerelease,
+        resolve: version::resolve,
+        hashes: Hashes { sha512: false, sha1: false, md5: false },
+        files_may_join: true,
+        file_name: None,
+        extract: None,
+        describe: |_| String::new(),
+    },
+    // Nothing in a file says what it is called: `griot publish --format generic --name N --version V`.
+    pack: |_| None,
+};
+
+pub(in crate::formats) use name::file_name;

@@ -1,0 +1,276 @@
+//! The handlers of generic files: parse, call the registry, render.
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use crdt::derive::VersionView;
+use crdt::digest::to_hex;
+use crdt::{PackageId, SlotState};
+use serde_json::{Value, json};
+
+use super::name::{SUMS, file_name};
+use crate::formats::{Context, url_segment};
+use crate::http::body::{self, Label};
+use crate::http::error::{Error, settle};
+use crate::http::{range, upload};
+use crate::registry::{Error as RegistryError, Metadata, Outcome, Publication};
+
+const FORMAT: &str = "generic";
+
+/// A file by its place.
+struct Place {
+    package: PackageId,
+    version: String,
+    file: String,
+}
+
+/// Answers everything below `/generic/`.
+pub(super) async fn serve(context: Context, request: Request<Body>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    settle(route(&context, &head, body).await)
+}
+
+async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<Body>, Error> {
+    let parts = context.path.parts();
+    match (parts.as_slice(), &head.method) {
+        ([name, version, file], &Method::PUT) if !context.path.folder => {
+            let place = place(context, name, version, file);
+            put(context, head, body, place).await
+        }
+        ([name, version, SUMS], &Method::GET | &Method::HEAD) => {
+            sums(context, head, name, version).await
+        }
+        ([name, version, file], &Method::GET | &Method::HEAD) => {
+            get(context, head, place(context, name, version, file)?).await
+        }
+        ([name, version, file], &Method::DELETE) => {
+            delete(context, place(context, name, version, file)?).await
+        }
+        ([name], &Method::GET | &Method::HEAD) => list(context, head, name, None).await,
+        ([name, version], &Method::GET | &Method::HEAD) => {
+            list(context, head, name, Some(version)).await
+        }
+        ([_, _, _], _) => Err(Error::method_not_allowed("GET, HEAD, PUT, DELETE")),
+        ([_] | [_, _], _) => Err(Error::method_not_allowed("GET, HEAD")),
+        _ => Err(Error::no_such_path()),
+    }
+}
+
+fn place(context: &Context, name: &str, version: &str, file: &str) -> Result<Place, Error> {
+    let package = context.registry.package_id(FORMAT, name)?;
+    let version = super::name::canonical_version(version).map_err(Error::invalid)?;
+    let file = file_name(file).map_err(Error::invalid)?;
+    Ok(Place { package, version, file })
+}
+
+async fn put(
+    context: &Context,
+    head: &Parts,
+    body: Body,
+    place: Result<Place, Error>,
+) -> Result<Response<Body>, Error> {
+    let place = match may_put(context, head, place).await {
+        Ok(place) => place,
+        // Nothing of the body was read yet; the client must still see why.
+        Err(error) => return Ok(upload::refuse(&head.headers, body, error.into_response()).await),
+    };
+    let writer = context.registry.stage(FORMAT).await?;
+    let staged = upload::receive(&head.headers, body, writer).await?;
+    let etag = etag(&staged.info().checksums.sha256);
+    let publication = Publication {
+        format: FORMAT,
+        name: place.package.name.clone(),
+        version: place.version.clone(),
+        files: vec![(place.file.clone(), staged)],
+        tags: Vec::new(),
+        realm: None,
+        claimed_time: None,
+    };
+    let published = context.registry.publish(&context.who, publication).await?;
+    let document = serde_json::to_vec(&published).expect("plain fields are JSON");
+    let mut response = Response::new(Body::from(document));
+    *response.status_mut() = if published.new { StatusCode::CREATED } else { StatusCode::OK };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let url = url(context, &place.package, Some(&place.version), Some(&place.file));
+    for (name, value) in [(header::ETAG, etag), (header::LOCATION, url)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// All that can be refused before the body is read.
+async fn may_put(
+    context: &Context,
+    head: &Parts,
+    place: Result<Place, Error>,
+) -> Result<Place, Error> {
+    let place = place?;
+    let name = &place.package.name;
+    context.registry.check_publish(&context.who, FORMAT, name, None).await?;
+    let create_only = body::joined(&head.headers, header::IF_NONE_MATCH);
+    let only_over = body::joined(&head.headers, header::IF_MATCH);
+    if create_only.is_none() && only_over.is_none() {
+        return Ok(place);
+    }
+    let current = current_etag(context, &place).await?;
+    let refused = create_only
+        .is_some_and(|list| current.as_ref().is_some_and(|etag| range::names(&list, etag)))
+        || only_over
+            .is_some_and(|list| !current.as_ref().is_some_and(|etag| range::names(&list, etag)));
+    if refused {
+        let message = format!("{name} {} {}: the precondition fails", place.version, place.file);
+        return Err(Error::new(StatusCode::PRECONDITION_FAILED, message));
+    }
+    Ok(place)
+}
+
+/// The ETag of what is served at a place now, if anything is.
+async fn current_etag(context: &Context, place: &Place) -> Result<Option<String>, Error> {
+    let metadata = match context.registry.metadata(context.door, &place.package).await {
+        Ok(metadata) => metadata,
+        Err(RegistryError { outcome: Outcome::NotFound | Outcome::NotHere, .. }) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let version = metadata.view.versions.get(&place.version);
+    let file = version.and_then(|version| version.files.get(&place.file));
+    let content = file.and_then(|file| file.serves.as_ref());
+    Ok(content.map(|content| etag(&content.checksums.sha256)))
+}
+
+async fn get(context: &Context, head: &Parts, place: Place) -> Result<Response<Body>, Error> {
+    let Place { package, version, file } = place;
+    let artifact = context.registry.artifact(context.door, &package, &version, &file).await?;
+    let label = Label {
+        content_type: "application/octet-stream",
+        etag: etag(&artifact.info.checksums.sha256),
+        attachment: Some(file),
+        immutable: true,
+    };
+    body::blob(&head.method, &head.headers, artifact, &label).await
+}
+
+async fn delete(context: &Context, place: Place) -> Result<Response<Body>, Error> {
+    let Place { package, version, file } = place;
+    let reason = "deleted over HTTP";
+    context.registry.withdraw(&context.who, &package, &version, Some(&file), reason).await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+async fn list(
+    context: &Context,
+    head: &Parts,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Response<Body>, Error> {
+    let package = context.registry.package_id(FORMAT, name)?;
+    let metadata = context.registry.metadata(context.door, &package).await?;
+    let document = match version {
+        Some(version) => {
+            let (normal, view) = find(&metadata, version)?;
+            describe_version(context, &package, normal, view)
+        }
+        None => {
+            let versions: Vec<Value> = ordered(&metadata)
+                .into_iter()
+                .map(|(version, view)| describe_version(context, &package, version, view))
+                .collect();
+            json!({ "name": package.name, "tags": metadata.tags, "versions": versions })
+        }
+    };
+    let bytes = document.to_string().into_bytes();
+    Ok(body::document(&head.method, &head.headers, "application/json", bytes))
+}
+
+async fn sums(
+    context: &Context,
+    head: &Parts,
+    name: &str,
+    version: &str,
+) -> Result<Response<Body>, Error> {
+    let package = context.registry.package_id(FORMAT, name)?;
+    let metadata = context.registry.metadata(context.door, &package).await?;
+    let (_, view) = find(&metadata, version)?;
+    let mut text = String::new();
+    for (file, slot) in &view.files {
+        if let Some(content) = &slot.serves {
+            text.push_str(&format!("{}  {file}\n", to_hex(&content.checksums.sha256)));
+        }
+    }
+    let kind = "text/plain; charset=utf-8";
+    Ok(body::document(&head.method, &head.headers, kind, text.into_bytes()))
+}
+
+/// Versions in natural order, lowest first.
+fn ordered(metadata: &Metadata) -> Vec<(&String, &VersionView)> {
+    let mut versions: Vec<_> = metadata.view.versions.iter().collect();
+    versions.sort_by(|(a, _), (b, _)| super::version::compare(a, b));
+    versions
+}
+
+fn find<'m>(metadata: &'m Metadata, version: &str) -> Result<(&'m String, &'m VersionView), Error> {
+    let version = super::name::canonical_version(version).map_err(Error::invalid)?;
+    metadata.view.versions.get_key_value(&version).ok_or_else(|| {
+        let name = &metadata.view.package.name;
+        Error::new(StatusCode::NOT_FOUND, format!("{name} has no version {version}"))
+    })
+}
+
+fn describe_version(
+    context: &Context,
+    package: &PackageId,
+    version: &str,
+    view: &VersionView,
+) -> Value {
+    let files: Vec<Value> = view
+        .files
+        .iter()
+        .filter_map(|(file, slot)| {
+            let content = slot.serves.as_ref()?;
+            Some(json!({
+                "filename": file,
+                "size": content.size,
+                "sha256": to_hex(&content.checksums.sha256),
+                "digest": content.blake3,
+                "url": url(context, package, Some(version), Some(file)),
+            }))
+        })
+        .collect();
+    let state = match (view.state, &view.yanked) {
+        (SlotState::Ok, Some(_)) => "yanked",
+        (SlotState::Ok, None) => "ok",
+        (SlotState::DisputedPinned, _) => "disputed-pinned",
+        (SlotState::Disputed, _) => "disputed",
+        (SlotState::PinnedUnsupported, _) => "pinned-unsupported",
+    };
+    json!({
+        "version": version, "state": state, "yanked": view.yanked, "files": files,
+        "url": url(context, package, Some(version), None),
+    })
+}
+
+fn url(
+    context: &Context,
+    package: &PackageId,
+    version: Option<&str>,
+    file: Option<&str>,
+) -> String {
+    let mut url = format!("{}/{}/", context.door_url(FORMAT), url_segment(&package.name));
+    if let Some(version) = version {
+        url.push_str(&format!("{}/", url_segment(version)));
+    }
+    if let Some(file) = file {
+        url.push_str(&url_segment(file));
+    }
+    url
+}
+
+fn etag(sha256: &[u8; 32]) -> String {
+    format!("\"sha256:{}\"", to_hex(sha256))
+}
