@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crdt::reconcile::Fingerprint;
-use crdt::statement::limits::MAX_SIGNATURES;
+use crdt::statement::MAX_SIGNATURES;
 use crdt::{Body, Collection, Item, PackageId, PublicKey, RealmId, Signature, Statement, Verified};
 use redb::{ReadableTable, WriteTransaction};
 
@@ -277,9 +277,7 @@ impl<'t> Batch<'t> {
         let name = (collection.id(), item.hash());
         self.txn.open_table(tables::SIG)?.remove((id, key))?;
         self.txn.open_table(tables::COLL)?.remove((name.0.0.as_bytes(), &name.1))?;
-        self.txn
-            .open_table(tables::STRANGER)?
-            .remove((statement.realm().0.as_bytes(), id, key))?;
+        self.txn.open_table(tables::STRANGER)?.remove((statement.realm().0.as_bytes(), id, key))?;
         self.strangers.remove(&statement.realm());
         self.state(&collection)?.remove(&item);
         Ok(())
@@ -392,8 +390,9 @@ fn stranger_sums(txn: &WriteTransaction, realm: &RealmId) -> Result<(u64, u64), 
 fn recognise(txn: &WriteTransaction, realm: &RealmId, standing: &Standing) -> Result<(), Error> {
     let mut table = txn.open_table(tables::STRANGER)?;
     let realm = realm.0.as_bytes();
-    table.retain_in((realm, &IDS.0, &[0; 33])..=(realm, &IDS.1, &[0xff; 33]), |(_, _, key), _| {
-        PublicKey::admit(key).is_ok_and(|key| !standing.knows(&key))
-    })?;
+    table
+        .retain_in((realm, &IDS.0, &[0; 33])..=(realm, &IDS.1, &[0xff; 33]), |(_, _, key), _| {
+            PublicKey::admit(key).is_ok_and(|key| !standing.knows(&key))
+        })?;
     Ok(())
 }

@@ -43,8 +43,7 @@ impl Standing {
             .filter(|verified| matches!(verified.statement().body(), Body::Root(_)))
             .collect();
         let authority = crdt::realm::authority(*realm, &roots, &chain_pin(txn, realm)?);
-        let mut standing =
-            Self { authority, keys: BTreeSet::new(), recovery: BTreeSet::new() };
+        let mut standing = Self { authority, keys: BTreeSet::new(), recovery: BTreeSet::new() };
         for verified in &roots {
             let id = verified.statement().id();
             let chain = &standing.authority;

@@ -35,11 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database refuses, or automerge refuses our own statements.
-    pub async fn document(
-        &self,
-        realm: &RealmId,
-        package: &PackageId,
-    ) -> Result<Vec<u8>, Error> {
+    pub async fn document(&self, realm: &RealmId, package: &PackageId) -> Result<Vec<u8>, Error> {
         let inner = Arc::clone(&self.inner);
         let document = document_id(realm, package);
         let Current { saved, statements, cached } =
@@ -79,10 +75,7 @@ fn current(inner: &Inner, document: &[u8; 32]) -> Result<Current, Error> {
 }
 
 /// The saved document, if it is of this version and loads.
-fn load(
-    txn: &impl Tables,
-    document: &[u8; 32],
-) -> Result<Option<(Document, Vec<u8>, u64)>, Error> {
+fn load(txn: &impl Tables, document: &[u8; 32]) -> Result<Option<(Document, Vec<u8>, u64)>, Error> {
     let table = txn.table(tables::AM_DOC)?;
     let Some(row) = table.get(document)? else { return Ok(None) };
     let (version, applied, saved) = row.value();

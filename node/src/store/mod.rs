@@ -33,19 +33,28 @@ use tokio::sync::{broadcast, watch};
 use paths::Paths;
 use tables::Tables;
 
+pub mod admission;
+mod authority;
 pub mod blob;
+mod collections;
 mod counts;
+mod documents;
 mod error;
 mod hashing;
+mod index;
+mod local;
 mod outboard;
 pub mod partial;
 mod paths;
+mod pins;
 mod records;
 mod recovery;
-mod rest;
+mod search;
+mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub use error::Error;
 pub use pins::Slot;
