@@ -4,7 +4,6 @@
 //! full-text index would have to be kept up by every admission, for a question that people ask a
 //! few times a day.
 
-
 use super::tables::{self, Tables};
 use super::{Error, PackageSummary, Store};
 use crdt::{Digest, PackageId, RealmId};
