@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crdt::{Digest, RealmId, StatementId, Verified};
+use crdt::{Digest, RealmId, Verified};
 use futures::StreamExt as _;
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{self, MessageId};

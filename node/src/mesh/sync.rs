@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crdt::message::{Decoder, Frame};
-use crdt::session::{Index as _, Input, Output, Session};
+use crdt::session::{Input, Output, Session};
 use crdt::{Envelope, StatementId, Verified};
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use libp2p::{PeerId, Stream, StreamProtocol};
@@ -224,7 +224,7 @@ impl<'a> Conversation<'a> {
     ) -> Result<(), Ended> {
         let mut admissions = self.context.store.subscribe();
         let mut follows = self.context.store.watch_follows();
-        let initiator = self.initiator;
+        let (initiator, out) = (self.initiator, self.out.clone());
         let seen = self.context.store.peer_seen(&self.peer.to_bytes())?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|_| Ended::Stopped)?;
@@ -235,9 +235,11 @@ impl<'a> Conversation<'a> {
             }
             let (due, reading) = (self.due(), self.is_reading());
             let input = tokio::select! {
-                permit = self.out.reserve(), if !self.outgoing.is_empty() => {
+                permit = out.reserve(), if !self.outgoing.is_empty() => {
                     let permit = permit.map_err(|_| Ended::Stopped)?;
-                    self.outgoing.pop_front().into_iter().for_each(|bytes| permit.send(bytes));
+                    if let Some(bytes) = self.outgoing.pop_front() {
+                        permit.send(bytes);
+                    }
                     continue;
                 }
                 done = finish(&mut self.admitting) => self.admitted(done?),
