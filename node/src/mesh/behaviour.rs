@@ -55,10 +55,8 @@ const PING: Duration = Duration::from_secs(60);
 const IDENTIFY: Duration = Duration::from_secs(15 * 60);
 
 /// How gossipsub is parametrised: no transform, one topic admitted.
-pub(super) type Gossip = gossipsub::Behaviour<
-    gossipsub::IdentityTransform,
-    gossipsub::WhitelistSubscriptionFilter,
->;
+pub(super) type Gossip =
+    gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
 
 /// All that the swarm does beside moving bytes.
 #[derive(NetworkBehaviour)]
@@ -74,11 +72,7 @@ pub(super) struct Behaviour {
 }
 
 /// Builds the swarm, subscribed to the topic and not yet listening.
-pub(super) fn swarm(
-    key: Keypair,
-    agent: &str,
-    use_mdns: bool,
-) -> Result<Swarm<Behaviour>, Error> {
+pub(super) fn swarm(key: Keypair, agent: &str, use_mdns: bool) -> Result<Swarm<Behaviour>, Error> {
     let listen = |error: &dyn std::fmt::Display| Error::Listen(error.to_string());
     let behaviour = Behaviour::new(&key, agent, use_mdns).map_err(|error| listen(&error))?;
     let multiplexer = || {
@@ -120,9 +114,7 @@ impl Behaviour {
             memory: memory_connection_limits::Behaviour::with_max_percentage(MEMORY_SHARE_MAX),
             blocked: allow_block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identity),
-            ping: ping::Behaviour::new(
-                ping::Config::new().with_interval(PING).with_timeout(PING),
-            ),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
             mdns: Toggle::from(use_mdns.then(|| local_discovery(local)).flatten()),
             gossip: gossip(key)?,
             streams: libp2p_stream::Behaviour::new(),
@@ -133,7 +125,9 @@ impl Behaviour {
 /// A machine without a usable interface still runs, by static addresses.
 fn local_discovery(local: PeerId) -> Option<mdns::tokio::Behaviour> {
     mdns::tokio::Behaviour::new(mdns::Config::default(), local)
-        .inspect_err(|error| tracing::warn!(%error, "mDNS is off: no peers are found by themselves"))
+        .inspect_err(
+            |error| tracing::warn!(%error, "mDNS is off: no peers are found by themselves"),
+        )
         .ok()
 }
 

@@ -63,7 +63,8 @@ impl Plan {
         let touches = |range: &Range<u64>, by: &Drawn| {
             by.range.start < range.end && range.start < by.range.end
         };
-        let alone = |one: &&Drawn| self.drawn.iter().filter(|by| touches(&one.range, by)).count() == 1;
+        let alone =
+            |one: &&Drawn| self.drawn.iter().filter(|by| touches(&one.range, by)).count() == 1;
         let other = |one: &&Drawn| one.peer != peer;
         self.drawn.iter().filter(other).find(alone).map(|one| one.range.clone())
     }
@@ -82,7 +83,8 @@ impl Plan {
         let owed: Vec<_> = self.drawn.iter().filter(|one| one.peer == peer).cloned().collect();
         self.drawn.retain(|one| one.peer != peer);
         for one in owed.into_iter().rev() {
-            let covered = |by: &Drawn| by.range.start <= one.range.start && one.range.end <= by.range.end;
+            let covered =
+                |by: &Drawn| by.range.start <= one.range.start && one.range.end <= by.range.end;
             if !self.drawn.iter().any(covered) {
                 self.waiting.push_front(one.range);
             }

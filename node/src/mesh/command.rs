@@ -35,7 +35,9 @@ impl Driver {
             Command::Fetch { digest, size, reply } => self.fetch(digest, size, reply),
             Command::Held { digests, reply } => self.ask_who_holds(digests, reply),
             Command::Reach { peer, addresses, reply } => self.reach(peer, addresses, reply),
-            Command::Compare => self.peers.iter().for_each(|(_, peer)| peer.prompt(Prompt::Compare)),
+            Command::Compare => {
+                self.peers.iter().for_each(|(_, peer)| peer.prompt(Prompt::Compare))
+            }
         }
     }
 
@@ -113,7 +115,7 @@ impl Driver {
 
     fn landed(&mut self, digest: Digest, result: &Result<(), Error>) {
         for reply in self.flights.remove(&digest).into_iter().flatten() {
-            answer(reply, result.as_ref().map(|()| ()).map_err(Error::echo));
+            answer(reply, result.as_ref().copied().map_err(Error::echo));
         }
     }
 

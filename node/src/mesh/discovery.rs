@@ -118,7 +118,9 @@ impl Contacts {
                 (contact.failures, contact.due) = (0, now);
             }
             Some(_) => {}
-            None if hints < MDNS_PEERS_MAX => self.push(vec![address], Found::Mdns, Some(peer), now),
+            None if hints < MDNS_PEERS_MAX => {
+                self.push(vec![address], Found::Mdns, Some(peer), now)
+            }
             None => {}
         }
     }
@@ -132,13 +134,31 @@ impl Contacts {
         self.list.retain(|one| !one.addresses.is_empty());
     }
 
-    fn push(&mut self, addresses: Vec<Multiaddr>, found: Found, expected: Option<PeerId>, due: Instant) {
+    fn push(
+        &mut self,
+        addresses: Vec<Multiaddr>,
+        found: Found,
+        expected: Option<PeerId>,
+        due: Instant,
+    ) {
         let (answered, dialling) = (None, None);
-        self.list.push(Contact { addresses, found, expected, answered, failures: 0, due, dialling });
+        self.list.push(Contact {
+            addresses,
+            found,
+            expected,
+            answered,
+            failures: 0,
+            due,
+            dialling,
+        });
     }
 
     /// The dials to make now: those that are due and have nobody connected behind them.
-    pub(super) fn due(&mut self, now: Instant, connected: impl Fn(&PeerId) -> bool) -> Vec<DialOpts> {
+    pub(super) fn due(
+        &mut self,
+        now: Instant,
+        connected: impl Fn(&PeerId) -> bool,
+    ) -> Vec<DialOpts> {
         let idle = |one: &&mut Contact| {
             let peer = one.expected.or(one.answered);
             one.dialling.is_none() && one.due <= now && !peer.as_ref().is_some_and(&connected)
@@ -170,7 +190,13 @@ impl Contacts {
     }
 
     /// A dial failed: the next one waits. `ourselves`: our own key answered.
-    pub(super) fn failed(&mut self, connection: ConnectionId, ourselves: bool, now: Instant, random: u32) {
+    pub(super) fn failed(
+        &mut self,
+        connection: ConnectionId,
+        ourselves: bool,
+        now: Instant,
+        random: u32,
+    ) {
         for contact in self.list.iter_mut().filter(|one| one.dialling == Some(connection)) {
             contact.dialling = None;
             let wait = if ourselves { SELF_RETRY } else { back_off(contact.failures, random) };

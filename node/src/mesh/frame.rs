@@ -163,7 +163,11 @@ impl Frame {
             _ => parse(kind, &mut Decoder::new(body)),
         };
         let frame = frame.map_err(|_| Broken::Garbage("a malformed frame"))?;
-        if frame.encode()[4..] == bytes { Ok(frame) } else { Err(Broken::Garbage("a frame in a second form")) }
+        if frame.encode()[4..] == bytes {
+            Ok(frame)
+        } else {
+            Err(Broken::Garbage("a frame in a second form"))
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crdt::Digest;
-use futures::stream::FuturesUnordered;
 use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use libp2p::{PeerId, Stream};
 use libp2p_stream::{Control, OpenStreamError};
 use tokio::time::{Instant, sleep, timeout};
@@ -100,7 +100,11 @@ impl Link {
 }
 
 /// The digests of `asked` that some peer holds, as far as they answer within a second.
-pub(super) async fn ask(control: Control, peers: Vec<PeerId>, asked: Vec<Digest>) -> HashSet<Digest> {
+pub(super) async fn ask(
+    control: Control,
+    peers: Vec<PeerId>,
+    asked: Vec<Digest>,
+) -> HashSet<Digest> {
     let mut answers: FuturesUnordered<_> =
         peers.into_iter().map(|peer| ask_one(control.clone(), peer, &asked)).collect();
     let deadline = Instant::now() + ASKING;
@@ -155,7 +159,10 @@ impl Known {
 
     /// One answer each, in order.
     pub(super) fn answer(&self, digests: &[Digest]) -> Vec<bool> {
-        digests.iter().map(|digest| self.answers.get(digest).is_some_and(|(_, held)| *held)).collect()
+        digests
+            .iter()
+            .map(|digest| self.answers.get(digest).is_some_and(|(_, held)| *held))
+            .collect()
     }
 
     /// A peer came or went: what was said before may be wrong now.

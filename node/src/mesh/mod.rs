@@ -182,8 +182,7 @@ pub enum PairAnswer {
 }
 
 /// Asked for each [`PairRequest`] that arrives, with the authenticated peer that sent it.
-pub type Pairing =
-    Arc<dyn Fn(PairRequest, PeerId) -> BoxFuture<'static, PairAnswer> + Send + Sync>;
+pub type Pairing = Arc<dyn Fn(PairRequest, PeerId) -> BoxFuture<'static, PairAnswer> + Send + Sync>;
 
 /// A handle to the one task that owns the swarm; clones are cheap.
 #[derive(Clone)]

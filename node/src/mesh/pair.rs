@@ -7,7 +7,6 @@
 //!
 //! Source: mesh.md section 7; DESIGN section 4.
 
-use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,17 +64,12 @@ pub(super) async fn ask(
 }
 
 /// Answers those who come with an invite, until the mesh stops.
-pub(super) fn serve(
-    mut incoming: IncomingStreams,
-    pairing: Pairing,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        let mut joins = JoinSet::new();
-        while let Some((peer, stream)) = incoming.next().await {
-            while joins.try_join_next().is_some() {}
-            if joins.len() < JOINS_MAX {
-                joins.spawn(welcome(stream, peer, pairing.clone()));
-            }
+pub(super) async fn serve(mut incoming: IncomingStreams, pairing: Pairing) {
+    let mut joins = JoinSet::new();
+    while let Some((peer, stream)) = incoming.next().await {
+        while joins.try_join_next().is_some() {}
+        if joins.len() < JOINS_MAX {
+            joins.spawn(welcome(stream, peer, pairing.clone()));
         }
     }
 }
@@ -93,7 +87,8 @@ async fn welcome(mut stream: Stream, peer: PeerId, pairing: Pairing) {
 }
 
 async fn write<T: Serialize>(stream: &mut Stream, message: &T) -> Result<(), Broken> {
-    let body = minicbor_serde::to_vec(message).map_err(|_| Broken::Garbage("what cannot be written"))?;
+    let body =
+        minicbor_serde::to_vec(message).map_err(|_| Broken::Garbage("what cannot be written"))?;
     let length = u32::try_from(body.len() + 1).map_err(|_| Broken::Garbage("too much"))?;
     let mut bytes = length.to_le_bytes().to_vec();
     bytes.push(KIND);

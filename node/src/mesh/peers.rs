@@ -2,8 +2,8 @@
 //!
 //! Owned by the swarm's task; the instants are arguments. A peer loses score for what no honest peer
 //! sends, an invalid signature ten points; at minus one hundred it is disconnected and refused for
-//! an hour, at once for wrong bytes of a blob, where the proof is its own. The score outlives a
-//! connection, not a restart.
+//! an hour, at once for wrong bytes of a blob, where the proof is its own. A point comes back every
+//! minute, so that rare accidents never add up. The score outlives a connection, not a restart.
 //!
 //! Source: trust.md section 12, mesh.md section 8.
 
@@ -21,6 +21,8 @@ use super::sync::Prompt;
 
 /// Score at which a peer is refused.
 const SCORE_MIN: i32 = -100;
+/// How long it takes to win one point back.
+const RECOVERY: Duration = Duration::from_secs(60);
 /// How long it is refused.
 const BAN: Duration = Duration::from_secs(60 * 60);
 /// Scores that are remembered of peers that left.
@@ -92,7 +94,8 @@ impl Peer {
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     connected: HashMap<PeerId, Peer>,
-    scores: HashMap<PeerId, i32>,
+    /// The score, and when it was reckoned.
+    scores: HashMap<PeerId, (i32, Instant)>,
     bans: Vec<(PeerId, Instant)>,
 }
 
@@ -137,8 +140,11 @@ impl Peers {
         if self.scores.len() >= SCORES_MAX {
             self.scores.retain(|peer, _| self.connected.contains_key(peer));
         }
-        let score = self.scores.entry(id).or_default();
-        *score = score.saturating_add(offence.points());
+        let (score, reckoned) = self.scores.entry(id).or_insert((0, now));
+        let recovered = now.duration_since(*reckoned).as_secs() / RECOVERY.as_secs();
+        let recovered = i32::try_from(recovered).unwrap_or(i32::MAX);
+        *score = score.saturating_add(recovered).min(0).saturating_add(offence.points());
+        *reckoned = now;
         if *score > SCORE_MIN {
             return false;
         }
@@ -177,5 +183,15 @@ mod tests {
         assert!(peers.pardon(now).is_empty());
         assert_eq!(peers.pardon(now + BAN).len(), 2);
         assert_eq!(peers.next_pardon(), None);
+    }
+
+    #[test]
+    fn rare_accidents_never_add_up() {
+        let (mut now, flaky) = (Instant::now(), PeerId::random());
+        let mut peers = Peers::default();
+        for _ in 0..100 {
+            now += 10 * RECOVERY;
+            assert!(!peers.punish(flaky, Offence::Garbage, now));
+        }
     }
 }

@@ -95,7 +95,11 @@ impl PeerLimits {
 }
 
 /// Takes streams until the mesh stops.
-pub(super) async fn run(mut incoming: IncomingStreams, store: Store, reports: mpsc::Sender<Report>) {
+pub(super) async fn run(
+    mut incoming: IncomingStreams,
+    store: Store,
+    reports: mpsc::Sender<Report>,
+) {
     let limits = Arc::new(Limits { transfers: Semaphore::new(TRANSFERS) });
     let mut peers: HashMap<PeerId, Arc<PeerLimits>> = HashMap::new();
     let mut streams = JoinSet::new();
@@ -229,7 +233,9 @@ impl Server {
             if cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(&wanted.id) {
                 return Ok(None);
             }
-            let encoded = match store::partial::encode(&self.store, &wanted.digest, piece.clone()).await {
+            let encoded = match store::partial::encode(&self.store, &wanted.digest, piece.clone())
+                .await
+            {
                 Ok(Some(encoded)) => encoded,
                 Ok(None) => return Ok(Some(Failure::Gone)),
                 Err(error) => {
@@ -291,12 +297,10 @@ async fn read(
 ) -> Result<(), Broken> {
     let mut greeted = false;
     loop {
-        let received = frame::receive(&mut reader, REQUEST_BYTES_MAX, IDLE, PATIENCE).await;
-        let frame = match received {
+        let frame = match frame::receive(&mut reader, REQUEST_BYTES_MAX, IDLE, PATIENCE).await {
             Ok(Some(bytes)) => Frame::decode(bytes)?,
-            // At rest, an end is an end: the answers under way are still written.
-            Ok(None) | Err(Broken::Slow) if greeted => return Ok(()),
-            Ok(None) => return Ok(()),
+            // The end of the requests: the answers under way are still written.
+            Ok(None) | Err(Broken::Slow) => return Ok(()),
             Err(error) => return Err(error),
         };
         let request = match frame {

@@ -33,7 +33,7 @@ use super::lobby::Lobby;
 use super::peers::{Offence, Peers};
 use super::sync::{self, Prompt};
 use super::transfer::FLIGHTS_MAX;
-use super::{Config, Error, Offer, PEER_ROW, PeerInfo, Pairing};
+use super::{Config, Error, Offer, PEER_ROW, Pairing, PeerInfo};
 use super::{pair, serve};
 use crate::store::{Admission, Store};
 
@@ -90,7 +90,12 @@ pub(super) enum Done {
     /// A flight has landed.
     Landed(Digest, Result<(), Error>),
     /// Peers said what they hold.
-    Asked { digests: Vec<Digest>, asked: Vec<Digest>, held: HashSet<Digest>, reply: oneshot::Sender<Vec<bool>> },
+    Asked {
+        digests: Vec<Digest>,
+        asked: Vec<Digest>,
+        held: HashSet<Digest>,
+        reply: oneshot::Sender<Vec<bool>>,
+    },
     /// A message was judged.
     Judged { id: MessageId, source: PeerId, verdict: Verdict },
 }
@@ -147,9 +152,8 @@ impl Driver {
         let key = behaviour::identity(&config.key_file)?;
         let mut swarm = behaviour::swarm(key, &config.agent, config.mdns)?;
         let mut control = swarm.behaviour().streams.new_control();
-        let mut accept = |protocol| {
-            control.accept(protocol).map_err(|error| Error::Listen(error.to_string()))
-        };
+        let mut accept =
+            |protocol| control.accept(protocol).map_err(|error| Error::Listen(error.to_string()));
         let conversations = accept(sync::PROTOCOL)?;
         let (blobs, joins) = (accept(serve::PROTOCOL)?, accept(pair::PROTOCOL)?);
         let wildcard = config.listen.iter().any(is_wildcard);
@@ -159,9 +163,15 @@ impl Driver {
         let context = Context { store: store.clone(), control, reports: sender.clone(), learned };
         let mut tasks = JoinSet::new();
         let blob_server = serve::run(blobs, store.clone(), sender);
-        tasks.spawn(async { blob_server.await; Done::Quietly });
+        tasks.spawn(async {
+            blob_server.await;
+            Done::Quietly
+        });
         let inviter = pair::serve(joins, pairing);
-        tasks.spawn(async { inviter.await; Done::Quietly });
+        tasks.spawn(async {
+            inviter.await;
+            Done::Quietly
+        });
         Ok(Self {
             swarm,
             commands,
@@ -269,7 +279,9 @@ impl Driver {
         match event {
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 let now = Instant::now();
-                found.into_iter().for_each(|(peer, address)| self.contacts.hint(peer, address, now));
+                found
+                    .into_iter()
+                    .for_each(|(peer, address)| self.contacts.hint(peer, address, now));
             }
             BehaviourEvent::Mdns(mdns::Event::Expired(gone)) => {
                 gone.iter().for_each(|(peer, address)| self.contacts.expire(*peer, address));
@@ -279,9 +291,11 @@ impl Driver {
                 message_id,
                 message,
             }) => self.gossiped(message_id, propagation_source, message.data),
-            BehaviourEvent::Ping(ping::Event { connection, result: Err(ping::Failure::Timeout), .. })
-                if self.flights.is_empty() =>
-            {
+            BehaviourEvent::Ping(ping::Event {
+                connection,
+                result: Err(ping::Failure::Timeout),
+                ..
+            }) if self.flights.is_empty() => {
                 self.swarm.close_connection(connection);
             }
             _ => {}
@@ -290,7 +304,8 @@ impl Driver {
 
     fn connected(&mut self, peer: PeerId, connection: ConnectionId, address: Multiaddr) {
         let found = self.contacts.connected(peer, connection).unwrap_or(Found::Inbound);
-        let reached: Vec<_> = self.reaching.iter().filter(|(_, (of, _))| *of == peer).map(|(id, _)| *id).collect();
+        let reached: Vec<_> =
+            self.reaching.iter().filter(|(_, (of, _))| *of == peer).map(|(id, _)| *id).collect();
         for (_, reply) in reached.iter().filter_map(|id| self.reaching.remove(id)) {
             // Whoever asked may have gone.
             let _ = reply.send(Ok(()));
@@ -322,7 +337,10 @@ impl Driver {
         conversation: impl Future<Output = ()> + Send + 'static,
     ) {
         let Some(connected) = self.peers.get_mut(&peer) else { return };
-        let task = self.tasks.spawn(async { conversation.await; Done::Quietly });
+        let task = self.tasks.spawn(async {
+            conversation.await;
+            Done::Quietly
+        });
         connected.converse(prompts, task);
     }
 
@@ -339,7 +357,8 @@ impl Driver {
         self.contacts.failed(connection, ourselves, Instant::now(), entropy());
         if let Some((peer, reply)) = self.reaching.remove(&connection) {
             let connected = self.swarm.is_connected(&peer);
-            let answer = if connected { Ok(()) } else { Err(Error::Unreachable(error.to_string())) };
+            let answer =
+                if connected { Ok(()) } else { Err(Error::Unreachable(error.to_string())) };
             let _ = reply.send(answer);
         }
     }
@@ -427,9 +446,10 @@ fn listen(
     let mut listening = HashSet::new();
     for address in addresses {
         let listener = swarm.listen_on(address.clone());
-        listening.insert(listener.map_err(|error| {
-            Error::Listen(format!("cannot listen on {address}: {error}"))
-        })?);
+        listening.insert(
+            listener
+                .map_err(|error| Error::Listen(format!("cannot listen on {address}: {error}")))?,
+        );
     }
     Ok(listening)
 }

@@ -120,7 +120,7 @@ async fn talk(
         Ok(()) => tracing::debug!(%peer, "the peer ended the conversation"),
         Err(error) => {
             tracing::debug!(%peer, %error, "a conversation ended");
-            if matches!(error, Ended::Frame(_) | Ended::Said(_)) {
+            if matches!(error, Ended::Frame(_)) {
                 let _ = context.reports.send(Report::Offence(peer, Offence::Garbage)).await;
             }
         }
@@ -174,8 +174,12 @@ async fn write(
     Ok(())
 }
 
+/// The peer's store epoch, and its sequence up to which we have its log.
+type Cursor = Option<(u64, u64)>;
+/// Statements that came together, and the cursor that they move.
+type Batch = (Vec<Envelope>, Cursor);
 /// A batch that is being verified and admitted.
-type Admitting = Pin<Box<dyn Future<Output = Result<Option<(u64, u64)>, Ended>> + Send>>;
+type Admitting = Pin<Box<dyn Future<Output = Result<Cursor, Ended>> + Send>>;
 
 /// One conversation in full swing.
 struct Conversation<'a> {
@@ -188,7 +192,7 @@ struct Conversation<'a> {
     outgoing: VecDeque<Vec<u8>>,
     out: mpsc::Sender<Vec<u8>>,
     /// Batches in the order of their coming: a cursor stands for all before it.
-    batches: VecDeque<(Vec<Envelope>, Option<(u64, u64)>)>,
+    batches: VecDeque<Batch>,
     admitting: Option<Admitting>,
     lobby_shown: (Instant, usize),
     closing: Option<&'static str>,
@@ -283,23 +287,27 @@ impl<'a> Conversation<'a> {
     }
 
     async fn obey(&mut self, output: Output) -> Result<(), Ended> {
-        let (peer, reports) = (self.peer, &self.context.reports);
-        let report = match output {
-            Output::Send(frame) => return Ok(self.outgoing.push_back(frame.encode())),
-            Output::Admit { envelopes, cursor } => {
-                return Ok(self.batches.push_back((envelopes, cursor)));
-            }
+        let peer = self.peer;
+        match output {
+            Output::Send(frame) => self.outgoing.push_back(frame.encode()),
+            Output::Admit { envelopes, cursor } => self.batches.push_back((envelopes, cursor)),
+            Output::Close(reason) => self.closing = Some(reason),
             Output::Cursor { epoch, sequence } => {
-                let peer = peer.to_bytes();
-                return Ok(self.context.store.set_peer_seen(&peer, epoch, sequence).await?);
+                self.context.store.set_peer_seen(&peer.to_bytes(), epoch, sequence).await?;
             }
-            Output::Close(reason) => return Ok(self.closing = Some(reason)),
-            Output::Lobby(envelopes) => Report::Lobby(peer, self.visit(envelopes).await),
-            Output::PeerFollows(realms) => Report::Follows(peer, realms),
-            Output::InSync => Report::Behind(peer, 0),
-            Output::Behind(pairs) => Report::Behind(peer, pairs),
-        };
-        reports.send(report).await.map_err(|_| Ended::Stopped)
+            Output::Lobby(envelopes) => {
+                let shown = self.visit(envelopes).await;
+                self.tell(Report::Lobby(peer, shown)).await?;
+            }
+            Output::PeerFollows(realms) => self.tell(Report::Follows(peer, realms)).await?,
+            Output::InSync => self.tell(Report::Behind(peer, 0)).await?,
+            Output::Behind(pairs) => self.tell(Report::Behind(peer, pairs)).await?,
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self, report: Report) -> Result<(), Ended> {
+        self.context.reports.send(report).await.map_err(|_| Ended::Stopped)
     }
 
     /// Verifies what a stranger shows, as much as one may show in a minute.
@@ -326,13 +334,13 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn admitted(&mut self, cursor: Option<(u64, u64)>) -> Input {
+    fn admitted(&mut self, cursor: Cursor) -> Input {
         self.admitting = None;
         Input::Admitted { cursor }
     }
 }
 
-async fn finish(admitting: &mut Option<Admitting>) -> Result<Option<(u64, u64)>, Ended> {
+async fn finish(admitting: &mut Option<Admitting>) -> Result<Cursor, Ended> {
     match admitting {
         Some(admitting) => admitting.await,
         None => std::future::pending().await,
@@ -370,8 +378,8 @@ async fn admit(
     context: Context,
     peer: PeerId,
     envelopes: Vec<Envelope>,
-    cursor: Option<(u64, u64)>,
-) -> Result<Option<(u64, u64)>, Ended> {
+    cursor: Cursor,
+) -> Result<Cursor, Ended> {
     let store = context.store.clone();
     let checked = tokio::task::spawn_blocking(move || check(&store, envelopes));
     let (verified, broken) = checked.await.map_err(|_| Ended::Stopped)?;

@@ -144,7 +144,9 @@ impl Flight {
     /// The checksums that the metadata of this blob shows, so that they can be compared.
     fn hashes(&self) -> Result<Hashes, Error> {
         let mut hashes = Hashes::default();
-        for checksums in self.store.artifact(&self.digest)?.into_iter().filter_map(|one| one.checksums) {
+        for checksums in
+            self.store.artifact(&self.digest)?.into_iter().filter_map(|one| one.checksums)
+        {
             hashes.sha512 |= checksums.sha512.is_some();
             hashes.sha1 |= checksums.sha1.is_some();
             hashes.md5 |= checksums.md5.is_some();
@@ -204,7 +206,9 @@ impl<'a> Download<'a> {
         let mut tick = interval(CHECKPOINT_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.partial.is_complete() {
-            while sources.len() < SOURCES_MAX && let Some(holder) = spare.pop_front() {
+            while sources.len() < SOURCES_MAX
+                && let Some(holder) = spare.pop_front()
+            {
                 sources.push(self.source(holder, sender.clone()));
             }
             if sources.is_empty() && pieces.is_empty() && !searching {
