@@ -19,8 +19,8 @@ pub struct RealmId(pub Digest);
 
 impl fmt::Display for RealmId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = bech32::encode::<Bech32m>(REALM_PREFIX, self.0.as_bytes())
-            .map_err(|_| fmt::Error)?;
+        let text =
+            bech32::encode::<Bech32m>(REALM_PREFIX, self.0.as_bytes()).map_err(|_| fmt::Error)?;
         f.write_str(&text)
     }
 }

@@ -1,11 +1,33 @@
 //! Keys, signatures, and the one function that verifies them.
+//!
+//! A key is admitted once, when it is read: a canonical encoding, not of small order, without
+//! torsion. With such a key the strict verification of ed25519 accepts exactly what every
+//! conforming verifier accepts, cofactored or not, so two nodes can never disagree about a
+//! signature, alone or in company. There is no batch verification: its verdict on a crafted
+//! signature changes with the neighbours.
+//!
+//! Every use of a signature has its own prefix, so that none can be replayed as another. This
+//! module signs and verifies statements alone (`griot/stmt/v1`).
+//!
+//! Not here: which key may say what (`realm`), and where keys are kept.
+//!
+//! Source: trust.md sections 3 and 18.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Error, StatementId};
+use crate::Error;
+use crate::digest::{from_hex, to_hex};
+
+/// The algorithm byte in front of every key. Others are kept free for later signatures.
+const ED25519: u8 = 1;
+
+/// What a signature over a statement begins with.
+const STATEMENT_DOMAIN: &[u8] = b"griot/stmt/v1\0";
 
 /// `0x01 ‖ ed25519 public key`, 33 bytes, admitted: canonical, not of small order, torsion-free.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,45 +38,124 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`Error::BadKey`] for another algorithm, a non-canonical encoding, small order or torsion.
-    pub fn admit(bytes: &[u8]) -> Result<Self, Error> { let _ = bytes; todo!() }
+    pub fn admit(bytes: &[u8]) -> Result<Self, Error> {
+        let whole: [u8; 33] = bytes.try_into().map_err(|_| Error::BadKey)?;
+        let [ED25519, encoding @ ..] = whole else {
+            return Err(Error::BadKey);
+        };
+        let point = CompressedEdwardsY(encoding).decompress().ok_or(Error::BadKey)?;
+        let canonical = point.compress().0 == encoding;
+        if canonical && !point.is_small_order() && point.is_torsion_free() {
+            Ok(Self(whole))
+        } else {
+            Err(Error::BadKey)
+        }
+    }
+
     /// The 33 bytes.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 33] { &self.0 }
+    pub const fn as_bytes(&self) -> &[u8; 33] {
+        &self.0
+    }
 }
-// Text form: 66 hex digits. Display, Debug (short), FromStr, Serialize, Deserialize like StatementId.
-impl fmt::Display for PublicKey { fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result { todo!() } }
-impl fmt::Debug for PublicKey { fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result { todo!() } }
-impl FromStr for PublicKey { type Err = Error; fn from_str(_text: &str) -> Result<Self, Error> { todo!() } }
-impl Serialize for PublicKey { fn serialize<S: serde::Serializer>(&self, _s: S) -> Result<S::Ok, S::Error> { todo!() } }
-impl<'de> Deserialize<'de> for PublicKey { fn deserialize<D: serde::Deserializer<'de>>(_d: D) -> Result<Self, D::Error> { todo!() } }
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&to_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", &to_hex(&self.0)[..14])
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bytes: [u8; 33] = from_hex(text).ok_or(Error::BadKey)?;
+        Self::admit(&bytes)
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
 
 /// An ed25519 signature, 64 bytes, not yet verified.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Signature(pub [u8; 64]);
 
-/// A signing key. Zeroised on drop; no `Debug` of its content; text form 64 hex digits only on request.
-pub struct SecretKey(ed25519_dalek::SigningKey);
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signature({})", &to_hex(&self.0)[..12])
+    }
+}
+
+/// A signing key. Zeroised on drop; its `Debug` shows nothing of it.
+pub struct SecretKey(SigningKey);
+
 impl SecretKey {
     /// From 32 bytes that the caller drew from the operating system.
     #[must_use]
-    pub fn from_seed(seed: &[u8; 32]) -> Self { Self(ed25519_dalek::SigningKey::from_bytes(seed)) }
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
     /// The 32 bytes, to be written to a key file with mode 0600.
     #[must_use]
-    pub fn seed(&self) -> [u8; 32] { self.0.to_bytes() }
+    pub fn seed(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
     /// The public half.
     #[must_use]
-    pub fn public(&self) -> PublicKey { todo!() }
+    pub fn public(&self) -> PublicKey {
+        let mut bytes = [ED25519; 33];
+        bytes[1..].copy_from_slice(self.0.verifying_key().as_bytes());
+        PublicKey(bytes)
+    }
+
     /// Signs a statement: `"griot/stmt/v1\0" ‖ type ‖ "\0" ‖ payload`.
     #[must_use]
-    pub fn sign(&self, kind: &str, payload: &[u8]) -> Signature { let _ = (kind, payload); todo!() }
+    pub fn sign(&self, kind: &str, payload: &[u8]) -> Signature {
+        Signature(self.0.sign(&signed_bytes(kind, payload)).to_bytes())
+    }
 }
-impl fmt::Debug for SecretKey { fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("SecretKey(..)") } }
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
+}
 
 /// Verifies one signature over one statement: the only verification in the program.
 ///
 /// # Errors
-/// [`Error::BadSignature`] unless `verify_strict` accepts it.
-pub fn verify(key: &PublicKey, kind: &str, payload: &[u8], signature: &Signature) -> Result<(), Error> {
-    let _ = (key, kind, payload, signature); todo!()
+/// [`Error::BadSignature`] unless the strict verification accepts it.
+pub fn verify(
+    key: &PublicKey,
+    kind: &str,
+    payload: &[u8],
+    signature: &Signature,
+) -> Result<(), Error> {
+    let [_, point @ ..] = *key.as_bytes();
+    let key = VerifyingKey::from_bytes(&point).map_err(|_| Error::BadSignature)?;
+    let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that verifies")]
+    key.verify_strict(&signed_bytes(kind, payload), &signature).map_err(|_| Error::BadSignature)
 }
-#[allow(dead_code)] fn _s(_: StatementId) {}
+
+fn signed_bytes(kind: &str, payload: &[u8]) -> Vec<u8> {
+    [STATEMENT_DOMAIN, kind.as_bytes(), b"\0", payload].concat()
+}

@@ -1,0 +1,193 @@
+//! Frames of `/griot/sync/1`: what two nodes say to each other about the index.
+//!
+//! A frame is `length u32 LE ‖ type u8 ‖ body`; the length counts type and body and is checked
+//! against the cap before anything is allocated: 64 KiB until HELLO was read, 1 MiB afterwards. The
+//! body is one CBOR array in canonical form: what was decoded is encoded again and compared.
+//!
+//! | type | name | body |
+//! |---|---|---|
+//! | 0x01 | HELLO | `[version, features, max_frame, key b32, epoch, seen: [] or [epoch, sequence], [realm b32 …]]` |
+//! | 0x02 | FOLLOWS | `[[realm b32 …]]`, ascending |
+//! | 0x03 | RESUME | `[from, to, batch]`: the sender's log after `from` up to `to` |
+//! | 0x04 | CHECK | `[count, fingerprint b16, sequence]` over all shared collections |
+//! | 0x05 | COLLS | `[last, [[name b32, count, fingerprint b16] …]]` |
+//! | 0x06 | ALLIDS | `[name b32, last, ids]`: ids are a byte string of u64 LE, ascending |
+//! | 0x07 | DONE | `[name b32, ids]`: the answer to one ALLIDS, what the sender wants of it |
+//! | 0x08 | WANT | `[[statement id b32 …]]`, at most 64 |
+//! | 0x09 | STATEMENTS | `[batch]` |
+//! | 0x0a | LOBBY | `[batch]`: for showing, never for installing |
+//! | 0x0b | GOAWAY | `[reason]`, at most 256 bytes of text |
+//! | 0x80 … 0xff | – | unknown ones are skipped; unknown ones below 0x80 end the conversation |
+//!
+//! A batch is a byte string: zstd (level 3) over a CBOR array of byte strings, an envelope each, at
+//! most 4 MiB inflated. The compressed form is not canonical, its content is.
+//!
+//! Source: mesh.md sections 7 and 8, index.md sections 2.6 and 7.7.
+
+mod batch;
+mod body;
+mod decoder;
+
+pub use batch::INFLATED_MAX_BYTES;
+pub use decoder::{Decoder, frame_cap};
+
+use crate::{Envelope, Error, RealmId, StatementId};
+
+/// Cap of a frame once HELLO was read, length field included.
+pub const FRAME_MAX_BYTES: usize = 1024 * 1024;
+/// Cap of a frame before HELLO was read.
+pub const FIRST_FRAME_MAX_BYTES: usize = 64 * 1024;
+/// Least cap that a peer may name in its HELLO: one statement with all its signatures fits.
+pub const FRAME_LEAST_BYTES: usize = 128 * 1024;
+/// Realms in one FOLLOWS.
+pub const FOLLOWS_MAX: usize = 16_384;
+/// Realms in a HELLO, which must fit the first frame's cap; the rest follows in a FOLLOWS.
+pub const HELLO_FOLLOWS_MAX: usize = 1_024;
+/// Collections in one COLLS.
+pub const COLLS_MAX: usize = 2_000;
+/// Short ids in one ALLIDS.
+pub const IDS_MAX: usize = 32_768;
+/// Statements asked for by one WANT.
+pub const WANT_MAX: usize = 64;
+/// Bytes of text in a GOAWAY.
+pub const REASON_MAX_BYTES: usize = 256;
+
+/// One frame. The table of layouts is in the module's documentation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Frame {
+    /// The first frame each way.
+    Hello {
+        /// Version of the protocol.
+        version: u32,
+        /// Feature bits; unknown ones mean nothing.
+        features: u64,
+        /// The largest frame that the sender reads.
+        max_frame: u64,
+        /// Drawn for this conversation: the sender's fingerprints and short ids are keyed with it.
+        key: [u8; 32],
+        /// The sender's store epoch.
+        epoch: u64,
+        /// (receiver's store epoch, sequence): how far the sender has the receiver's log.
+        seen: Option<(u64, u64)>,
+        /// What the sender follows, ascending.
+        follows: Vec<RealmId>,
+    },
+    /// What the sender follows from now on.
+    Follows {
+        /// The realms, ascending.
+        follows: Vec<RealmId>,
+    },
+    /// What came into the sender's log, filtered to shared collections.
+    Resume {
+        /// After this sequence,
+        from: u64,
+        /// up to this one.
+        to: u64,
+        /// The statements with the signatures that came.
+        batch: Vec<Envelope>,
+    },
+    /// The sender's shared set, in one line.
+    Check {
+        /// Items in all shared collections.
+        count: u64,
+        /// Over all of them, under the sender's key.
+        fingerprint: [u8; 16],
+        /// The sender's newest admission sequence.
+        sequence: u64,
+    },
+    /// The sender's shared collections, one by one.
+    Colls {
+        /// Whether no further one follows.
+        last: bool,
+        /// (name, count, fingerprint under the sender's key).
+        entries: Vec<([u8; 32], u64, [u8; 16])>,
+    },
+    /// All short ids of a collection, or the next part of them.
+    AllIds {
+        /// Name of the collection.
+        coll: [u8; 32],
+        /// Ascending, under the sender's key.
+        ids: Vec<u64>,
+        /// Whether the collection ends here.
+        last: bool,
+    },
+    /// Which of the ids of one ALLIDS the sender wants.
+    Done {
+        /// Name of the collection.
+        coll: [u8; 32],
+        /// Ascending, as they stood in the ALLIDS.
+        want: Vec<u64>,
+    },
+    /// Asks for statements by id.
+    Want {
+        /// At most [`WANT_MAX`].
+        ids: Vec<StatementId>,
+    },
+    /// Statements: pushed, or asked for.
+    Statements {
+        /// In the order in which they are to be admitted.
+        batch: Vec<Envelope>,
+    },
+    /// What strangers may see of the sender's own realms.
+    Lobby {
+        /// Root statements and newest releases.
+        batch: Vec<Envelope>,
+    },
+    /// The sender ends the conversation.
+    GoAway {
+        /// For the log of the receiver.
+        reason: String,
+    },
+}
+
+impl Frame {
+    /// The whole frame, length field included.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let compressed = self.batch().map(batch::compress);
+        let mut out = vec![0, 0, 0, 0, self.kind()];
+        body::write(self, compressed.as_deref().unwrap_or_default(), &mut out);
+        let length = u32::try_from(out.len() - 4).expect("frames are built below 1 MiB");
+        out[..4].copy_from_slice(&length.to_le_bytes());
+        out
+    }
+
+    /// Reads the body of a frame; `None` for an unknown type that may be skipped.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::NotCanonical`] or [`Error::OverLimit`]: the peer is broken or
+    /// hostile, the conversation is over.
+    pub fn decode(kind: u8, body: &[u8]) -> Result<Option<Self>, Error> {
+        let Some((frame, compressed)) = body::read(kind, body)? else { return Ok(None) };
+        let mut again = Vec::with_capacity(body.len());
+        body::write(&frame, compressed, &mut again);
+        if again == body { Ok(Some(frame)) } else { Err(Error::NotCanonical { what: "frame" }) }
+    }
+
+    /// The byte that names the type.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello { .. } => 0x01,
+            Self::Follows { .. } => 0x02,
+            Self::Resume { .. } => 0x03,
+            Self::Check { .. } => 0x04,
+            Self::Colls { .. } => 0x05,
+            Self::AllIds { .. } => 0x06,
+            Self::Done { .. } => 0x07,
+            Self::Want { .. } => 0x08,
+            Self::Statements { .. } => 0x09,
+            Self::Lobby { .. } => 0x0a,
+            Self::GoAway { .. } => 0x0b,
+        }
+    }
+
+    fn batch(&self) -> Option<&[Envelope]> {
+        match self {
+            Self::Resume { batch, .. } | Self::Statements { batch } | Self::Lobby { batch } => {
+                Some(batch)
+            }
+            _ => None,
+        }
+    }
+}

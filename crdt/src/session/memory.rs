@@ -1,0 +1,182 @@
+//! The set of statements in memory: the twin of the node's store in tests and simulations.
+//!
+//! Follows the same rules as the store: only followed realms, an item once, of several signatures of
+//! one key the bytewise least, a log in the order of admission. Fingerprints are kept up to date
+//! with every admission. Nothing survives: [`MemoryIndex::restored`] plays a store that was rebuilt.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Index;
+use crate::reconcile::Fingerprint;
+use crate::{
+    Body, Collection, Envelope, Item, PublicKey, RealmId, StatementId, Verified,
+};
+
+/// Statements of one realm that strangers see.
+const LOBBY_STATEMENTS_MAX: usize = 32;
+/// Bytes of statements of one realm that strangers see.
+const LOBBY_BYTES_MAX: usize = 64 * 1024;
+
+/// An index in memory.
+#[derive(Debug, Default, Clone)]
+pub struct MemoryIndex {
+    epoch: u64,
+    follows: BTreeSet<RealmId>,
+    own: BTreeSet<RealmId>,
+    statements: BTreeMap<StatementId, Envelope>,
+    collections: BTreeMap<Collection, Held>,
+    log: Vec<(Collection, Item)>,
+    /// Entries of the log that are gone.
+    cut: u64,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Held {
+    items: BTreeSet<Item>,
+    state: Fingerprint,
+}
+
+impl MemoryIndex {
+    /// Empty, with this store epoch.
+    #[must_use]
+    pub fn new(epoch: u64) -> Self {
+        Self { epoch, ..Self::default() }
+    }
+
+    /// Follows a realm.
+    pub fn follow(&mut self, realm: RealmId) {
+        self.follows.insert(realm);
+    }
+
+    /// Follows a realm and shows it to strangers, as a node does with its own.
+    pub fn own(&mut self, realm: RealmId) {
+        self.follows.insert(realm);
+        self.own.insert(realm);
+    }
+
+    /// Follows a realm no longer; what is held of it stays.
+    pub fn unfollow(&mut self, realm: &RealmId) {
+        self.follows.remove(realm);
+    }
+
+    /// Admits what is not held yet; answers the pairs that are new.
+    pub fn admit(&mut self, verified: Verified) -> Vec<(Collection, Item)> {
+        let statement = verified.statement();
+        if !self.follows.contains(&statement.realm()) {
+            return Vec::new();
+        }
+        let (id, collection) = (statement.id(), statement.collection());
+        let held = self.collections.entry(collection.clone()).or_default();
+        let envelope = verified.envelope();
+        let known = self.statements.entry(id).or_insert_with(|| Envelope {
+            statement: envelope.statement.clone(),
+            signatures: BTreeMap::new(),
+        });
+        let mut new = Vec::new();
+        for (key, signature) in &envelope.signatures {
+            let least = known.signatures.entry(*key).or_insert(*signature);
+            *least = (*least).min(*signature);
+            let item = Item { id, key: *key };
+            if held.items.insert(item) {
+                held.state.add(&item);
+                self.log.push((collection.clone(), item));
+                new.push((collection.clone(), item));
+            }
+        }
+        new
+    }
+
+    /// Forgets the log up to and with this sequence.
+    pub fn cut_log(&mut self, sequence: u64) {
+        let gone = sequence.saturating_sub(self.cut).min(self.log.len() as u64);
+        self.log.drain(..usize::try_from(gone).unwrap_or(self.log.len()));
+        self.cut += gone;
+    }
+
+    /// The same set in a store that was rebuilt: another epoch, another order in the log.
+    #[must_use]
+    pub fn restored(&self, epoch: u64) -> Self {
+        let mut again =
+            Self { epoch, follows: self.follows.clone(), own: self.own.clone(), ..Self::default() };
+        for envelope in self.statements.values() {
+            again.admit(Verified::from_admitted(envelope.clone()));
+        }
+        again
+    }
+
+    /// All that is held of the followed realms: equal maps, equal sets.
+    #[must_use]
+    pub fn fingerprints(&self) -> BTreeMap<Collection, Fingerprint> {
+        let followed = self.collections.iter().filter(|(held, _)| self.follows.contains(&held.realm()));
+        followed.map(|(held, content)| (held.clone(), content.state.clone())).collect()
+    }
+
+    /// Everything held, signatures with it, in the order of ids.
+    pub fn envelopes(&self) -> impl Iterator<Item = &Envelope> {
+        self.statements.values()
+    }
+}
+
+impl Index for MemoryIndex {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn last_sequence(&self) -> u64 {
+        self.cut + self.log.len() as u64
+    }
+
+    fn follows(&self) -> Vec<RealmId> {
+        self.follows.iter().copied().collect()
+    }
+
+    fn collections(&self, realm: &RealmId) -> Vec<(Collection, Fingerprint)> {
+        let of_realm = self.collections.iter().filter(|(held, _)| held.realm() == *realm);
+        of_realm.map(|(held, content)| (held.clone(), content.state.clone())).collect()
+    }
+
+    fn items(&self, collection: &Collection) -> Vec<Item> {
+        let held = self.collections.get(collection);
+        held.map(|held| held.items.iter().copied().collect()).unwrap_or_default()
+    }
+
+    fn log(&self, after: u64, limit: usize) -> Option<Vec<(u64, Collection, Item)>> {
+        let skipped = usize::try_from(after.checked_sub(self.cut)?).ok()?;
+        let rest = self.log.get(skipped..)?;
+        let numbered = rest.iter().zip(after + 1..).take(limit);
+        Some(numbered.map(|((held, item), sequence)| (sequence, held.clone(), *item)).collect())
+    }
+
+    fn envelope(&self, id: &StatementId, keys: &[PublicKey]) -> Option<Verified> {
+        let mut envelope = self.statements.get(id)?.clone();
+        if !keys.is_empty() {
+            envelope.signatures.retain(|key, _| keys.contains(key));
+        }
+        Some(Verified::from_admitted(envelope))
+    }
+
+    fn holds(&self, item: &Item) -> bool {
+        self.statements.get(&item.id).is_some_and(|held| held.signatures.contains_key(&item.key))
+    }
+
+    fn lobby(&self) -> Vec<Verified> {
+        let mut shown = Vec::new();
+        for realm in &self.own {
+            let (mut count, mut bytes) = (0, 0);
+            let newest = self.log.iter().rev().filter(|(held, _)| held.realm() == *realm);
+            let mut seen = BTreeSet::new();
+            for envelope in newest.filter_map(|(_, item)| self.statements.get(&item.id)) {
+                let statement = &envelope.statement;
+                let fits = count < LOBBY_STATEMENTS_MAX
+                    && bytes + statement.payload().len() <= LOBBY_BYTES_MAX;
+                let shows = matches!(statement.body(), Body::Root(_) | Body::Release(_));
+                if fits && shows && seen.insert(statement.id()) {
+                    count += 1;
+                    bytes += statement.payload().len();
+                    shown.push(Verified::from_admitted(envelope.clone()));
+                }
+            }
+        }
+        shown
+    }
+}

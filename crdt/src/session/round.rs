@@ -1,0 +1,380 @@
+//! Comparing, and exchanging what differs: CHECK, COLLS, ALLIDS, DONE, from both sides.
+//!
+//! The initiator has at most one question open. A round that moved nothing is not repeated before
+//! the timer: a peer that refuses or delays statements stays unequal by design.
+//!
+//! Source: index.md section 7.7.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::outgoing::{Work, grouped};
+use super::{Checked, Handled, Index, Millis, Output, Phase, Session, Violation};
+use crate::message::{COLLS_MAX, Frame, IDS_MAX};
+use crate::reconcile::short_id;
+use crate::{Collection, Item};
+
+/// Collections in a round, of either side.
+const COLLECTIONS_MAX: usize = 65_536;
+/// Ids that wait for a DONE: bounds what the responder remembers of its lists.
+const WINDOW_IDS: usize = 262_144;
+
+type Name = [u8; 32];
+
+/// What the initiator asks.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    question: Question,
+    /// Another comparison is due once this question is answered.
+    again: bool,
+    /// Something was admitted since our last CHECK: the peer does not know that we are equal.
+    gained: bool,
+}
+
+#[derive(Debug, Default)]
+enum Question {
+    #[default]
+    None,
+    Check,
+    Round(Box<Round>),
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    names: BTreeMap<Name, Collection>,
+    current: Option<Progress>,
+    finished: BTreeSet<Name>,
+    /// Pairs asked for and not known to have come.
+    wanted: u64,
+    moved: bool,
+}
+
+/// A collection whose ids are coming.
+#[derive(Debug)]
+struct Progress {
+    name: Name,
+    own: VecDeque<(u64, Item)>,
+    refused: BTreeSet<u64>,
+    last_id: Option<u64>,
+}
+
+/// What the responder answers.
+#[derive(Debug, Default)]
+pub(super) struct Answering {
+    listed: Vec<(Name, u64, [u8; 16])>,
+    queue: VecDeque<(Name, Option<Collection>)>,
+    open: BTreeMap<Name, Offered>,
+    listing_over: bool,
+}
+
+/// A collection whose ids were sent.
+#[derive(Debug)]
+struct Offered {
+    own: Vec<(u64, Item)>,
+    answers_due: usize,
+}
+
+impl Asking {
+    pub(super) const fn is_open(&self) -> bool {
+        !matches!(self.question, Question::None)
+    }
+
+    pub(super) const fn in_round(&self) -> bool {
+        matches!(self.question, Question::Round(_))
+    }
+
+    pub(super) fn gained(&mut self) {
+        self.gained = true;
+        if let Question::Round(round) = &mut self.question {
+            round.moved = true;
+        }
+    }
+}
+
+/// The short ids of a collection under `key`, ascending.
+fn short_ids(key: &[u8; 32], collection: &Collection, index: &dyn Index) -> Vec<(u64, Item)> {
+    let mut ids: Vec<(u64, Item)> =
+        index.items(collection).into_iter().map(|item| (short_id(key, &item), item)).collect();
+    ids.sort_unstable();
+    ids
+}
+
+impl Session {
+    /// The initiator asks whether both hold the same, or will once its question is answered.
+    pub(super) fn ask(&mut self, now: Millis) {
+        if !self.initiator || self.phase != Phase::Open {
+            return;
+        }
+        if self.asking.is_open() {
+            self.asking.again = true;
+            return;
+        }
+        self.asking = Asking { question: Question::Check, ..Asking::default() };
+        self.work.push_back(Work::Check);
+        self.timer.waiting(now);
+    }
+
+    /// A CHECK came: the answer to ours, or a question.
+    pub(super) fn check(&mut self, checked: Checked) -> Handled {
+        if self.initiator && (!self.asking.is_open() || self.checked.is_some()) {
+            return Err(Violation("an answer without a question"));
+        }
+        if !self.initiator {
+            if self.answering.is_some() {
+                return Err(Violation("a question within a question"));
+            }
+            self.work.push_back(Work::Check);
+        }
+        self.checked = Some(checked);
+        Ok(())
+    }
+
+    /// Compares the peer's CHECK with what we hold, once all that it sent is admitted.
+    pub(super) fn judge(&mut self, now: Millis, index: &dyn Index) {
+        if !self.admitting.is_empty() {
+            return;
+        }
+        let Some(theirs) = self.checked.take() else { return };
+        let ours = self.state(&self.peer.key, index);
+        let question = std::mem::take(&mut self.asking.question);
+        if (ours.count, ours.fingerprint) == (theirs.count, theirs.fingerprint) {
+            self.equal(theirs.sequence);
+            self.rest(now, self.asking.gained);
+            return;
+        }
+        self.out.push_back(Output::Behind(theirs.count.saturating_sub(ours.count)));
+        if !self.initiator {
+            return;
+        }
+        match question {
+            Question::Round(round) if !round.moved || !self.questions.take(now) => {
+                self.rest(now, false);
+            }
+            _ => self.list(now, index),
+        }
+    }
+
+    fn equal(&mut self, sequence: u64) {
+        let cursor = Some((self.peer.epoch, sequence));
+        if self.cursor != cursor {
+            self.cursor = cursor;
+            self.out.push_back(Output::Cursor { epoch: self.peer.epoch, sequence });
+        }
+        self.out.push_back(Output::InSync);
+    }
+
+    /// The question is answered: ask again if there is a reason, else later.
+    fn rest(&mut self, now: Millis, tell: bool) {
+        if !self.initiator {
+            return;
+        }
+        self.timer.quiet(now);
+        if (self.asking.again || tell) && self.questions.take(now) {
+            self.ask(now);
+        }
+    }
+
+    /// Starts a round: lists our shared collections.
+    fn list(&mut self, now: Millis, index: &dyn Index) {
+        let mut round = Round::default();
+        let mut entries = Vec::new();
+        for (collection, state) in self.collections(index).into_iter().take(COLLECTIONS_MAX) {
+            let name = self.name(&collection);
+            entries.push((name, state.count, state.keyed(&self.key)));
+            round.names.insert(name, collection);
+        }
+        let mut parts: VecDeque<_> = entries.chunks(COLLS_MAX).collect();
+        let end = parts.pop_back().unwrap_or_default();
+        for part in parts {
+            self.work.push_back(Work::Frame(Frame::Colls { last: false, entries: part.to_vec() }));
+        }
+        self.work.push_back(Work::Frame(Frame::Colls { last: true, entries: end.to_vec() }));
+        self.asking.question = Question::Round(Box::new(round));
+        self.timer.waiting(now);
+    }
+
+    /// The responder takes the list and answers with the ids of what is unequal.
+    pub(super) fn colls(
+        &mut self,
+        last: bool,
+        entries: Vec<(Name, u64, [u8; 16])>,
+        index: &dyn Index,
+    ) -> Handled {
+        if self.initiator {
+            return Err(Violation("collections nobody asked for"));
+        }
+        let answering = self.answering.get_or_insert_default();
+        if answering.listing_over {
+            return Err(Violation("a question within a question"));
+        }
+        if answering.listed.len() + entries.len() > COLLECTIONS_MAX {
+            return Err(Violation("too many collections"));
+        }
+        answering.listed.extend(entries);
+        if last {
+            answering.listing_over = true;
+            self.choose(index)?;
+            self.offer(index);
+        }
+        Ok(())
+    }
+
+    /// Queues the unequal collections: our authority that the peer lacks, the peer's list in its
+    /// order (authority first), then the rest of ours.
+    fn choose(&mut self, index: &dyn Index) -> Handled {
+        let mut ours: BTreeMap<Name, (Collection, u64, [u8; 16])> = BTreeMap::new();
+        let mut order = Vec::new();
+        for (collection, state) in self.collections(index) {
+            let name = self.name(&collection);
+            order.push(name);
+            ours.insert(name, (collection, state.count, state.keyed(&self.peer.key)));
+        }
+        let Some(answering) = &mut self.answering else { return Ok(()) };
+        let mut listed = BTreeSet::new();
+        let mut queue = VecDeque::new();
+        for (name, count, fingerprint) in std::mem::take(&mut answering.listed) {
+            if !listed.insert(name) {
+                return Err(Violation("a collection listed twice"));
+            }
+            match ours.get(&name) {
+                Some((_, our_count, ours)) if (*our_count, *ours) == (count, fingerprint) => {}
+                Some((collection, ..)) => queue.push_back((name, Some(collection.clone()))),
+                None => queue.push_back((name, None)),
+            }
+        }
+        let unlisted = order.iter().filter(|name| !listed.contains(*name));
+        let (first, rest): (Vec<_>, Vec<_>) = unlisted
+            .filter_map(|name| ours.get(name).map(|(collection, ..)| (*name, Some(collection.clone()))))
+            .partition(|(_, collection)| matches!(collection, Some(Collection::Authority(_))));
+        for entry in first.into_iter().rev() {
+            queue.push_front(entry);
+        }
+        queue.extend(rest);
+        answering.queue = queue;
+        Ok(())
+    }
+
+    /// Sends ids as far as the window allows; ends the round when nothing is left.
+    fn offer(&mut self, index: &dyn Index) {
+        let Some(answering) = &mut self.answering else { return };
+        let mut open_ids: usize = answering.open.values().map(|offered| offered.own.len()).sum();
+        while answering.open.is_empty() || open_ids < WINDOW_IDS {
+            let Some((name, collection)) = answering.queue.pop_front() else { break };
+            let own = collection.map(|held| short_ids(&self.key, &held, index)).unwrap_or_default();
+            let mut ids: Vec<u64> = own.iter().map(|(id, _)| *id).collect();
+            ids.dedup();
+            let mut parts: Vec<&[u64]> = ids.chunks(IDS_MAX).collect();
+            if parts.is_empty() {
+                parts.push(&[]);
+            }
+            let end = parts.len() - 1;
+            for (place, part) in parts.iter().enumerate() {
+                let frame = Frame::AllIds { coll: name, ids: part.to_vec(), last: place == end };
+                self.work.push_back(Work::Frame(frame));
+            }
+            open_ids += own.len();
+            answering.open.insert(name, Offered { own, answers_due: parts.len() });
+        }
+        if answering.open.is_empty() {
+            self.work.push_back(Work::RoundEnd);
+        }
+    }
+
+    /// The responder sends what the initiator lacks of one ALLIDS.
+    pub(super) fn done(&mut self, name: Name, want: &[u64], index: &dyn Index) -> Handled {
+        let unknown = Violation("an answer for a collection that was not offered");
+        let answering = self.answering.as_mut().ok_or(unknown)?;
+        let offered = answering.open.get_mut(&name).ok_or(unknown)?;
+        let mut items = Vec::new();
+        for id in want {
+            let start = offered.own.partition_point(|(own, _)| own < id);
+            let found = offered.own[start..].iter().take_while(|(own, _)| own == id);
+            let before = items.len();
+            items.extend(found.map(|(_, item)| *item));
+            if items.len() == before {
+                return Err(Violation("an id that was not offered"));
+            }
+        }
+        offered.answers_due -= 1;
+        if offered.answers_due == 0 {
+            answering.open.remove(&name);
+        }
+        if !items.is_empty() {
+            let items = grouped(items.into_iter());
+            self.work.push_back(Work::Items { items, lobby: false });
+        }
+        self.offer(index);
+        Ok(())
+    }
+
+    /// The initiator walks both lists side by side: asks for what it lacks, sends what the peer
+    /// lacks, and only then says DONE, so that the peer has it before the round ends.
+    pub(super) fn all_ids(
+        &mut self,
+        name: Name,
+        ids: &[u64],
+        last: bool,
+        index: &dyn Index,
+    ) -> Handled {
+        let Question::Round(round) = &mut self.asking.question else {
+            return Err(Violation("ids nobody asked for"));
+        };
+        let mut progress = match round.current.take() {
+            Some(progress) if progress.name == name => progress,
+            Some(_) => return Err(Violation("ids of two collections at once")),
+            None => {
+                if !round.finished.insert(name) || round.finished.len() > COLLECTIONS_MAX {
+                    return Err(Violation("ids of a collection twice"));
+                }
+                let own = round.names.get(&name).map(|held| short_ids(&self.peer.key, held, index));
+                let refused =
+                    self.refused.iter().map(|item| short_id(&self.peer.key, item)).collect();
+                Progress { name, own: own.unwrap_or_default().into(), refused, last_id: None }
+            }
+        };
+        if ids.first().is_some_and(|first| progress.last_id.is_some_and(|last| *first <= last)) {
+            return Err(Violation("ids out of order"));
+        }
+        let (want, mut lacking) = progress.walk(ids, last);
+        lacking.retain(|item| !self.exchanged.contains(item));
+        if !last {
+            round.current = Some(progress);
+        }
+        round.moved |= !lacking.is_empty();
+        round.wanted += want.len() as u64;
+        if !want.is_empty() {
+            self.out.push_back(Output::Behind(round.wanted));
+        }
+        if !lacking.is_empty() {
+            let items = grouped(lacking.into_iter());
+            self.work.push_back(Work::Items { items, lobby: false });
+        }
+        self.work.push_back(Work::Frame(Frame::Done { coll: name, want }));
+        Ok(())
+    }
+}
+
+impl Progress {
+    /// The ids that we lack, and our items that the peer lacks, up to the end of `ids`.
+    fn walk(&mut self, ids: &[u64], last: bool) -> (Vec<u64>, Vec<Item>) {
+        let (mut want, mut lacking) = (Vec::new(), Vec::new());
+        for id in ids {
+            let mut held = false;
+            while let Some((own, item)) = self.own.front().copied().filter(|(own, _)| own <= id) {
+                self.own.pop_front();
+                if own == *id {
+                    held = true;
+                } else {
+                    lacking.push(item);
+                }
+            }
+            if !held && !self.refused.contains(id) {
+                want.push(*id);
+            }
+        }
+        if last {
+            lacking.extend(self.own.drain(..).map(|(_, item)| item));
+        }
+        self.last_id = ids.last().copied().or(self.last_id);
+        (want, lacking)
+    }
+}

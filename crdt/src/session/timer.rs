@@ -1,0 +1,55 @@
+//! When the initiator compares again: 60 s, doubling to 15 min while nothing changes.
+//!
+//! The jitter of 20 % comes from the conversation's key, so that a node's many peers do not ask all
+//! at once and a simulation repeats itself. Source: mesh.md section 5.2.
+
+use super::Millis;
+
+/// The first pause between two comparisons.
+const FIRST_MS: Millis = 60_000;
+/// The longest pause.
+const LONGEST_MS: Millis = 15 * 60_000;
+/// How long an answer may take before the peer counts as gone.
+const SILENCE_MAX_MS: Millis = 5 * 60_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Timer {
+    key: [u8; 32],
+    pause_ms: Millis,
+    round: u64,
+    due: Option<Millis>,
+}
+
+impl Timer {
+    pub(super) fn new(key: [u8; 32]) -> Self {
+        Self { key, pause_ms: FIRST_MS, round: 0, due: None }
+    }
+
+    pub(super) const fn due(&self) -> Option<Millis> {
+        self.due
+    }
+
+    /// A question was asked or something came in answer: only silence counts from now on.
+    pub(super) fn waiting(&mut self, now: Millis) {
+        self.due = Some(now + SILENCE_MAX_MS);
+    }
+
+    /// Something changed: compare soon again.
+    pub(super) fn changed(&mut self, now: Millis) {
+        self.pause_ms = FIRST_MS;
+        self.schedule(now);
+    }
+
+    /// Nothing changed since the last comparison.
+    pub(super) fn quiet(&mut self, now: Millis) {
+        self.schedule(now);
+        self.pause_ms = (self.pause_ms * 2).min(LONGEST_MS);
+    }
+
+    fn schedule(&mut self, now: Millis) {
+        self.round += 1;
+        let hash = blake3::keyed_hash(&self.key, &self.round.to_le_bytes());
+        let per_mille = 800 + u64::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) % 401;
+        self.due = Some(now + self.pause_ms * per_mille / 1000);
+    }
+}
