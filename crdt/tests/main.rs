@@ -1,1 +1,6 @@
+//! The index from outside: laws, attacks, conversations.
 
+mod document;
+mod frames;
+mod network;
+mod sync;

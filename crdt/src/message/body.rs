@@ -28,9 +28,7 @@ fn fields(frame: &Frame, compressed: &[u8], cbor: &mut Cbor<'_>) -> Written {
             };
             digests(cbor, follows.iter().map(|realm| &realm.0))
         }
-        Frame::Follows { follows } => {
-            digests(cbor.array(1)?, follows.iter().map(|realm| &realm.0))
-        }
+        Frame::Follows { follows } => digests(cbor.array(1)?, follows.iter().map(|realm| &realm.0)),
         Frame::Resume { from, to, .. } => {
             cbor.array(3)?.u64(*from)?.u64(*to)?.bytes(compressed)?.ok()
         }
@@ -53,10 +51,7 @@ fn fields(frame: &Frame, compressed: &[u8], cbor: &mut Cbor<'_>) -> Written {
     }
 }
 
-fn digests<'a>(
-    cbor: &mut Cbor<'_>,
-    list: impl ExactSizeIterator<Item = &'a Digest>,
-) -> Written {
+fn digests<'a>(cbor: &mut Cbor<'_>, list: impl ExactSizeIterator<Item = &'a Digest>) -> Written {
     cbor.array(list.len() as u64)?;
     for digest in list {
         cbor.bytes(digest.as_bytes())?;

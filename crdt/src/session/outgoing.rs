@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::{Index, Millis, Output, Phase, Session};
 use crate::message::Frame;
+use crate::statement::MAX_SIGNATURES;
 use crate::{Envelope, Item, PublicKey, RealmId, StatementId};
 
 /// Bytes of frames that are given out at once.
@@ -42,7 +43,9 @@ pub(super) enum Work {
 }
 
 /// Items by statement, in the order in which the statements appear first.
-pub(super) fn grouped(items: impl Iterator<Item = Item>) -> VecDeque<(StatementId, Vec<PublicKey>)> {
+pub(super) fn grouped(
+    items: impl Iterator<Item = Item>,
+) -> VecDeque<(StatementId, Vec<PublicKey>)> {
     let mut places = std::collections::BTreeMap::new();
     let mut out: VecDeque<(StatementId, Vec<PublicKey>)> = VecDeque::new();
     for item in items {
@@ -235,7 +238,7 @@ impl Session {
 /// Adds the signatures to the batch's last envelope, if it is the same statement.
 fn joined(batch: &mut Batch, envelope: &Envelope) -> bool {
     let Some(last) = batch.envelopes.last_mut() else { return false };
-    if last.statement.id() != envelope.statement.id() {
+    if last.statement.id() != envelope.statement.id() || last.signatures.len() >= MAX_SIGNATURES {
         return false;
     }
     last.signatures.extend(envelope.signatures.iter().map(|(key, signature)| (*key, *signature)));

@@ -138,7 +138,9 @@ impl Session {
         let question = std::mem::take(&mut self.asking.question);
         if (ours.count, ours.fingerprint) == (theirs.count, theirs.fingerprint) {
             self.equal(theirs.sequence);
-            self.rest(now, self.asking.gained);
+            // After a round the peer has not seen our side since.
+            let tell = self.asking.gained || matches!(question, Question::Round(_));
+            self.rest(now, tell);
             return;
         }
         self.out.push_back(Output::Behind(theirs.count.saturating_sub(ours.count)));
@@ -243,7 +245,9 @@ impl Session {
         }
         let unlisted = order.iter().filter(|name| !listed.contains(*name));
         let (first, rest): (Vec<_>, Vec<_>) = unlisted
-            .filter_map(|name| ours.get(name).map(|(collection, ..)| (*name, Some(collection.clone()))))
+            .filter_map(|name| {
+                ours.get(name).map(|(collection, ..)| (*name, Some(collection.clone())))
+            })
             .partition(|(_, collection)| matches!(collection, Some(Collection::Authority(_))));
         for entry in first.into_iter().rev() {
             queue.push_front(entry);

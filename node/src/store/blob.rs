@@ -1,20 +1,397 @@
-//! Writing a blob: stream, hash, sync, rename.
-use super::{Error, BlobInfo};
-/// A temporary file on the blobs' device that hashes what passes. Dropped unfinished, it vanishes.
-#[derive(Debug)] pub struct BlobWriter { _p: () }
-#[allow(unused_variables, missing_docs, clippy::missing_errors_doc)]
-impl BlobWriter {
-    /// Takes bytes; hashing runs off the async threads. TooLarge past the limit; Full when the disk is.
-    pub async fn write(&mut self, bytes: bytes::Bytes) -> Result<(), Error> { todo!() }
-    pub fn written(&self) -> u64 { todo!() }
-    /// Flushes and closes; nothing is visible yet.
-    pub async fn finish(self) -> Result<Staged, Error> { todo!() }
+//! Blobs on disk, named by their digest.
+//!
+//! A blob is either absent, or complete and verified; there is no third state. Bytes are written
+//! to a temporary file and hashed in the same pass, off the async threads, in batches: memory is
+//! flat, and an idle upload holds no thread. Then, in this order: sync the file, leave an
+//! [intent](super::recovery), rename, sync the folder, record in redb (synced), remove the intent.
+//! A crash before the record leaves an intent without a record, and the next start takes the
+//! rename back; a crash after it leaves a complete blob.
+//!
+//! Half downloads live in `partial`. Does not decide what to keep.
+//!
+//! Source: DESIGN.md section 5.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use crdt::Digest;
+use redb::{ReadableTable, WriteTransaction};
+use tokio::task::JoinHandle;
+
+use super::hashing::{self, Hasher};
+use super::tables::{self, Tables};
+use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, paths};
+
+/// Bytes that are gathered before a batch is hashed and written.
+const BATCH_BYTES: usize = 256 << 10;
+/// Pieces that are gathered at most: many tiny ones would hold large buffers alive.
+const BATCH_PIECES: usize = 256;
+/// How often the free room is looked at while a file grows.
+const ROOM_CHECK_BYTES: u64 = 16 << 20;
+
+/// A file name that is removed when it goes out of scope, unless it was renamed away.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    path: PathBuf,
+    keep: bool,
 }
+
+impl Temporary {
+    /// Makes an empty file in `tmp/`.
+    pub(super) fn create(inner: &Inner) -> Result<(Self, std::fs::File), Error> {
+        let number = inner.temporaries.fetch_add(1, Ordering::Relaxed);
+        let path = inner.paths.temporary(number);
+        let file = fs_err::OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok((Self { path, keep: false }, file.into_parts().0))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file has another name now.
+    pub(super) fn renamed(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.keep {
+            // What cannot be removed now is removed at the next start.
+            let _ = fs_err::remove_file(&self.path);
+        }
+    }
+}
+
+/// What a batch needs; travels into the blocking task and back.
+#[derive(Debug)]
+struct Sink {
+    inner: Arc<Inner>,
+    temporary: Temporary,
+    file: std::fs::File,
+    hasher: Hasher,
+    unchecked: u64,
+}
+
+impl Sink {
+    fn take(mut self, batch: &[Bytes]) -> Result<Self, Error> {
+        for piece in batch {
+            self.write(piece).map_err(|why| self.inner.explain(why, piece.len() as u64))?;
+        }
+        Ok(self)
+    }
+
+    fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
+        self.unchecked += piece.len() as u64;
+        if self.unchecked >= ROOM_CHECK_BYTES {
+            self.unchecked = 0;
+            self.inner.check_room(0)?;
+        }
+        self.file.write_all(piece)?;
+        self.hasher.update(piece);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Staged, Error> {
+        self.file.sync_all().map_err(|why| self.inner.explain(why.into(), 0))?;
+        let (size, digest, checksums) = self.hasher.finish();
+        let info = BlobInfo { digest, size, checksums, stored: now_seconds() };
+        Ok(Staged { temporary: self.temporary, info })
+    }
+}
+
+/// Where the sink is.
+#[derive(Debug)]
+enum State {
+    Idle(Box<Sink>),
+    Busy(JoinHandle<Result<Box<Sink>, Error>>),
+    Failed,
+}
+
+/// A temporary file on the blobs' device that hashes what passes. Dropped unfinished, it vanishes.
+#[derive(Debug)]
+pub struct BlobWriter {
+    state: State,
+    batch: Vec<Bytes>,
+    batch_bytes: usize,
+    written: u64,
+    limit: u64,
+}
+
+impl BlobWriter {
+    /// Takes bytes; hashing runs off the async threads, at most one batch behind.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] past the limit, [`Error::Full`] when the disk is. After any error the
+    /// writer is of no more use: drop it.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        let written = self.written.saturating_add(bytes.len() as u64);
+        if written > self.limit {
+            self.state = State::Failed;
+            return Err(Error::TooLarge { limit: self.limit });
+        }
+        self.written = written;
+        self.batch_bytes += bytes.len();
+        self.batch.push(bytes);
+        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_PIECES {
+            self.pass_on().await?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes were taken so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Flushes, syncs and closes; nothing is visible yet.
+    ///
+    /// # Errors
+    /// As [`BlobWriter::write`]; nothing is left behind then.
+    pub async fn finish(mut self) -> Result<Staged, Error> {
+        self.pass_on().await?;
+        let sink = self.sink().await?;
+        blocking(move || sink.finish()).await
+    }
+
+    /// Starts the next batch once the one before it is done.
+    async fn pass_on(&mut self) -> Result<(), Error> {
+        let sink = self.sink().await?;
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        let work = move || sink.take(&batch).map(Box::new);
+        self.state = State::Busy(tokio::task::spawn_blocking(work));
+        Ok(())
+    }
+
+    /// Waits for the batch under way. Cancelled, it can be asked again.
+    async fn sink(&mut self) -> Result<Box<Sink>, Error> {
+        if let State::Busy(work) = &mut self.state {
+            let done = work.await;
+            self.state = State::Failed;
+            match done {
+                Ok(result) => self.state = State::Idle(result?),
+                Err(died) if died.is_panic() => std::panic::resume_unwind(died.into_panic()),
+                Err(_) => return Err(std::io::Error::other("the node is stopping").into()),
+            }
+        }
+        match std::mem::replace(&mut self.state, State::Failed) {
+            State::Idle(sink) => Ok(sink),
+            State::Busy(_) | State::Failed => {
+                Err(std::io::Error::other("this upload has failed before").into())
+            }
+        }
+    }
+}
+
 /// Bytes written and hashed, not yet a blob: formats read it (`open`), then `Store::commit` or drop.
-#[derive(Debug)] pub struct Staged { _p: () }
-#[allow(unused_variables, missing_docs, clippy::missing_errors_doc)]
+#[derive(Debug)]
+pub struct Staged {
+    temporary: Temporary,
+    info: BlobInfo,
+}
+
 impl Staged {
-    pub fn info(&self) -> &BlobInfo { todo!() }
+    /// Digest, size and checksums of what was written.
+    #[must_use]
+    pub fn info(&self) -> &BlobInfo {
+        &self.info
+    }
+
     /// For extractors: a plain file positioned at the start.
-    pub fn open(&self) -> Result<std::fs::File, Error> { todo!() }
+    ///
+    /// # Errors
+    /// When the temporary file cannot be read.
+    pub fn open(&self) -> Result<std::fs::File, Error> {
+        Ok(fs_err::File::open(self.temporary.path())?.into_parts().0)
+    }
+}
+
+impl Store {
+    /// A temporary file that hashes what is written to it in the same pass. `limit` is the largest
+    /// size accepted.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if the disk's reserve is already touched.
+    pub async fn writer(&self, hashes: Hashes, limit: u64) -> Result<BlobWriter, Error> {
+        let inner = Arc::clone(&self.inner);
+        let sink = blocking(move || {
+            inner.check_room(0)?;
+            let (temporary, file) =
+                Temporary::create(&inner).map_err(|why| inner.explain(why, 0))?;
+            let hasher = Hasher::new(hashes);
+            Ok(Box::new(Sink { inner, temporary, file, hasher, unchecked: 0 }))
+        })
+        .await?;
+        let state = State::Idle(sink);
+        Ok(BlobWriter { state, batch: Vec::new(), batch_bytes: 0, written: 0, limit })
+    }
+
+    /// Makes a staged file a blob. An existing blob wins and the copy is dropped; checksums that
+    /// only the copy has are added to the record.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses: the blob is then absent and the call can be repeated
+    /// with a new copy.
+    pub async fn commit(&self, staged: Staged) -> Result<BlobInfo, Error> {
+        self.write(
+            move |inner, txn| {
+                let Staged { temporary, info } = staged;
+                let (info, moved) = place(inner, txn, temporary.path(), info)?;
+                if moved {
+                    temporary.renamed();
+                }
+                Ok(info)
+            },
+            |inner, info| clear_intent(inner, &info.digest),
+        )
+        .await
+    }
+
+    /// A blob's record, if its file is there, whole.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, Error> {
+        let Some(info) = record(&self.read()?, digest)? else { return Ok(None) };
+        Ok(is_whole(&self.inner, &info).then_some(info))
+    }
+
+    /// Opens a complete blob for reading. A record whose file is gone is dropped.
+    ///
+    /// # Errors
+    /// When the disk or the database cannot be read.
+    pub async fn open_blob(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<(BlobInfo, tokio::fs::File)>, Error> {
+        let Some(info) = record(&self.read()?, digest)? else { return Ok(None) };
+        let path = self.inner.paths.blob(digest);
+        let opened = blocking(move || match fs_err::File::open(path) {
+            Ok(file) => Ok(Some((file.metadata()?.len(), file.into_parts().0))),
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(why.into()),
+        })
+        .await?;
+        match opened {
+            Some((size, file)) if size == info.size => {
+                Ok(Some((info, tokio::fs::File::from_std(file))))
+            }
+            _ => {
+                tracing::error!(%digest, "a blob's file is gone or cut: its record is dropped");
+                self.remove_blob(digest).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Forgets a blob and removes its file (a quarantined or refused one).
+    ///
+    /// # Errors
+    /// When the database refuses; the blob is then still there.
+    pub async fn remove_blob(&self, digest: &Digest) -> Result<(), Error> {
+        let digest = *digest;
+        self.write(
+            move |inner, txn| {
+                leave_intent(inner, &digest)?;
+                forget(txn, &digest)
+            },
+            move |inner, ()| {
+                if remove_file(&inner.paths.blob(&digest)).is_ok() {
+                    clear_intent(inner, &digest);
+                }
+                let _ = remove_file(&inner.paths.tree(&digest));
+            },
+        )
+        .await
+    }
+}
+
+/// Renames a synced file into `blobs/` and records it. Says whether the file was moved.
+pub(super) fn place(
+    inner: &Inner,
+    txn: &WriteTransaction,
+    from: &Path,
+    mut info: BlobInfo,
+) -> Result<(BlobInfo, bool), Error> {
+    let old = record(txn, &info.digest)?;
+    if let Some(old) = &old {
+        info.checksums = hashing::merge(&old.checksums, &info.checksums);
+        info.stored = old.stored;
+    }
+    let held = old.as_ref().is_some_and(|old| is_whole(inner, old));
+    if !held {
+        leave_intent(inner, &info.digest)?;
+        move_in(inner, from, &info.digest).map_err(|why| inner.explain(why.into(), info.size))?;
+    }
+    if old.as_ref() != Some(&info) {
+        let bytes = tables::encode("blob record", &info)?;
+        txn.open_table(tables::BLOB)?.insert(info.digest.as_bytes(), bytes.as_slice())?;
+    }
+    if old.is_none() {
+        let sum = txn.meta(tables::META_BLOB_BYTES)?.saturating_add(info.size);
+        tables::set_meta(txn, tables::META_BLOB_BYTES, sum)?;
+    }
+    Ok((info, !held))
+}
+
+/// The rename, durable when it returns.
+fn move_in(inner: &Inner, from: &Path, digest: &Digest) -> std::io::Result<()> {
+    let shard = inner.paths.shard(digest);
+    if !shard.is_dir() {
+        paths::create_private(&shard)?;
+        paths::sync_folder(&inner.paths.blobs())?;
+    }
+    fs_err::rename(from, inner.paths.blob(digest))?;
+    paths::sync_folder(&shard)
+}
+
+/// A blob's row.
+pub(super) fn record(txn: &impl Tables, digest: &Digest) -> Result<Option<BlobInfo>, Error> {
+    let table = txn.table(tables::BLOB)?;
+    let row = table.get(digest.as_bytes())?;
+    row.map(|row| tables::decode("blob record", row.value())).transpose()
+}
+
+/// Whether the file is there with its whole length.
+fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
+    fs_err::metadata(inner.paths.blob(&info.digest)).is_ok_and(|file| file.len() == info.size)
+}
+
+/// Removes a blob's row.
+fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
+    let Some(old) = record(txn, digest)? else { return Ok(()) };
+    txn.open_table(tables::BLOB)?.remove(digest.as_bytes())?;
+    let sum = txn.meta(tables::META_BLOB_BYTES)?.saturating_sub(old.size);
+    tables::set_meta(txn, tables::META_BLOB_BYTES, sum)
+}
+
+/// Marks that a digest's name in `blobs/` is about to change.
+fn leave_intent(inner: &Inner, digest: &Digest) -> Result<(), Error> {
+    fs_err::File::create(inner.paths.intent(digest)).map_err(|why| inner.explain(why.into(), 0))?;
+    Ok(())
+}
+
+/// The change is recorded. A mark that stays is looked at in vain at the next start.
+pub(super) fn clear_intent(inner: &Inner, digest: &Digest) {
+    let _ = fs_err::remove_file(inner.paths.intent(digest));
+}
+
+/// Removes a file; one that is not there is removed already.
+pub(super) fn remove_file(path: &Path) -> std::io::Result<()> {
+    match fs_err::remove_file(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
+    }
+}
+
+/// A label for people; no rule depends on it.
+pub(super) fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }

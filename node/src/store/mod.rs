@@ -1,155 +1,274 @@
-//! Bytes and records at rest. (header to be written: picture of the folder; what survives a crash)
+//! Bytes and records at rest.
+//!
+//! ```text
+//! <home>/lock               taken while a node runs here
+//!        store.redb         statements, views, local state: `tables.rs`
+//!        blobs/ab/<digest>  complete and verified, or absent
+//!        tmp/               files being written; emptied at every start
+//!        partial/           half downloads: data, hash tree, map of verified groups
+//!        outboard/<digest>  hash trees of blobs above 1 MiB, for sending; can be deleted
+//! ```
+//!
+//! One writer inside: every change is one redb transaction under one async lock, committed and
+//! synced before the method returns. Readers run beside it on snapshots. A crash loses nothing
+//! that was acknowledged; what it leaves half done is cleared at the next [`Store::open`] by the
+//! marks in `tmp/`, without looking at anything else. Does not decide what to keep, whom to
+//! believe or what to serve: see `crdt::derive` and `registry`.
+//!
+//! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
+//! blobs in `blob`, `partial` and `outboard`, what belongs to this node alone in `local`.
+//!
+//! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crdt::routes::{Rule, Source};
-use crdt::realm::Claim;
-use crdt::{Authority, Checksums, Collection, Content, Digest, Item, PackageId, PackageView, Pins, PublicKey, RealmId, StatementId, Verified};
-use serde::{Deserialize, Serialize};
+use crdt::Digest;
+use redb::{Database, ReadTransaction, WriteTransaction};
+use tokio::sync::{broadcast, watch};
 
+use paths::Paths;
+use tables::Tables;
+
+pub mod admission;
+mod authority;
 pub mod blob;
+mod collections;
+mod counts;
+mod documents;
+mod error;
+mod hashing;
+mod index;
+mod local;
+mod outboard;
 pub mod partial;
+mod paths;
+mod pins;
+mod records;
+mod recovery;
+mod search;
+mod statements;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod views;
 
-/// Why the store could not do it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs)]
-pub enum Error {
-    #[error("disk: {0}")] Io(#[from] std::io::Error),
-    #[error("the disk is full: {free} bytes free, {needed} needed")] Full { free: u64, needed: u64 },
-    #[error("database: {0}")] Database(String),
-    #[error("the bytes do not have the digest {expected}")] WrongDigest { expected: Digest },
-    #[error("more than {limit} bytes")] TooLarge { limit: u64 },
-    #[error("another griot node runs on this home")] Locked,
-}
+pub use error::Error;
+pub use pins::Slot;
+pub use records::{
+    Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,
+};
+
+/// Memory that redb may use for pages. Its default grew to 866 MB (index.md section 2.4).
+const CACHE_BYTES: usize = 16 << 20;
+
+/// Admissions that a slow subscriber may lag behind before it must look for itself.
+const SUBSCRIBER_LAG_MAX: usize = 1024;
+
+/// Room that is never filled with blobs, so that the database can still commit.
+const RESERVE_BYTES: u64 = 64 << 20;
+
+/// Makes one line for search out of a release's inline meta: (format, meta) → text.
+pub type Describe = fn(format: &str, meta: &[u8]) -> String;
 
 /// A handle; clones are cheap. One writer inside; readers run beside it.
 #[derive(Clone, Debug)]
-pub struct Store { /// replace by Arc<Inner>
-    _p: () }
+pub struct Store {
+    inner: Arc<Inner>,
+}
 
-/// A blob that is complete and verified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlobInfo { /// name
-    pub digest: Digest, /// bytes
-    pub size: u64, /// all four are computed at ingest only where asked; sha256 always
-    pub checksums: Checksums, /// seconds of node's clock when stored (label)
-    pub stored: u64 }
+/// What all handles share. The database is dropped before the lock that protects it.
+struct Inner {
+    paths: Paths,
+    database: Database,
+    _lock: File,
+    writer: Arc<tokio::sync::Mutex<()>>,
+    epoch: u64,
+    describe: Describe,
+    admissions: broadcast::Sender<Arc<Admission>>,
+    follows: watch::Sender<u64>,
+    /// Digests that a `Partial` is open for.
+    flights: Mutex<BTreeSet<Digest>>,
+    /// Held while a hash tree is made: one at a time, because each reads a whole blob.
+    tree_maker: tokio::sync::Mutex<()>,
+    authorities: Mutex<authority::Cache>,
+    document_applies: AtomicU64,
+    temporaries: AtomicU64,
+    reserve_bytes: AtomicU64,
+}
 
-/// Which checksums to compute beside BLAKE3 and sha256.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Hashes { pub sha512: bool, pub sha1: bool, pub md5: bool }
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
 
-/// One statement-signer pair that was new to the store.
-#[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub struct NewItem { pub sequence: u64, pub collection: Collection, pub item: Item, pub package: Option<PackageId> }
-
-/// Sent to subscribers after each commit that admitted something.
-#[derive(Debug, Clone, Default)]
-#[allow(missing_docs)]
-pub struct Admission { pub new: Vec<NewItem>, /// refused: unknown realm, limits
-    pub ignored: usize }
-
-/// How this node relates to a realm whose statements it keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Followed { pub realm: RealmId, pub kind: FollowKind, /// claims confirmed at the follow, in order
-    pub claims: Vec<Claim>, /// order of confirmation among realms
-    pub order: u64, /// accepted mirrors' formats, at a join
-    pub mirrors: bool }
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)]
-pub enum FollowKind { Own, Site, Followed }
-
-/// A row of the list of packages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct PackageSummary { pub realm: RealmId, pub package: PackageId, pub latest: Option<String>, pub versions: usize, pub description: String }
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Counts { pub realms: u64, pub packages: u64, pub releases: u64, pub statements: u64, pub blobs: u64, pub blob_bytes: u64, pub wants: u64 }
-
-/// An artifact that some admitted release of a followed realm names: the only thing fetched by digest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct ArtifactRef { pub digest: Digest, pub size: u64, pub checksums: Option<Checksums>, pub realm: RealmId, pub package: PackageId, pub version: String, pub file: String, pub release: StatementId }
-
-#[allow(unused_variables, missing_docs, clippy::missing_errors_doc)]
 impl Store {
-    /// Opens or creates the store under `home`; takes the lock; removes leftovers of a crash (temporary files).
-    pub fn open(home: &Path) -> Result<Self, Error> { todo!() }
+    /// Opens or creates the store under `home`, without descriptions for search.
+    ///
+    /// # Errors
+    /// As [`Store::open_with`].
+    pub fn open(home: &Path) -> Result<Self, Error> {
+        Self::open_with(home, |_, _| String::new())
+    }
 
-    // ---- blobs -------------------------------------------------------------------------------
-    /// A temporary file that hashes what is written to it in the same pass. `limit` is the largest size accepted.
-    pub async fn writer(&self, hashes: Hashes, limit: u64) -> Result<blob::BlobWriter, Error> { todo!() }
-    /// Makes a staged file a blob: sync, rename, record. Idempotent: an existing blob wins, the copy is dropped.
-    pub async fn commit(&self, staged: blob::Staged) -> Result<BlobInfo, Error> { todo!() }
-    pub fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, Error> { todo!() }
-    /// Opens a complete blob for reading.
-    pub async fn open_blob(&self, digest: &Digest) -> Result<Option<(BlobInfo, tokio::fs::File)>, Error> { todo!() }
-    /// Forgets a blob and removes its file (a quarantined or refused one).
-    pub async fn remove_blob(&self, digest: &Digest) -> Result<(), Error> { todo!() }
-    /// A download in progress, resumed if one was cut: see `partial.rs`.
-    pub async fn partial(&self, digest: &Digest, size: u64) -> Result<partial::Partial, Error> { todo!() }
+    /// Opens or creates the store under `home`; takes the lock; clears what a crash left.
+    ///
+    /// Rebuilds the views if they were derived by other rules, otherwise reads nothing whole.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program
+    /// wrote it.
+    pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
+        let paths = Paths::new(home);
+        paths.create()?;
+        let lock = take_lock(&paths)?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(paths.database())?;
+        let epoch = prepare(&database)?;
+        let inner = Inner {
+            paths,
+            database,
+            _lock: lock,
+            writer: Arc::default(),
+            epoch,
+            describe,
+            admissions: broadcast::channel(SUBSCRIBER_LAG_MAX).0,
+            follows: watch::channel(0).0,
+            flights: Mutex::default(),
+            tree_maker: tokio::sync::Mutex::default(),
+            authorities: Mutex::default(),
+            document_applies: AtomicU64::new(0),
+            temporaries: AtomicU64::new(0),
+            reserve_bytes: AtomicU64::new(RESERVE_BYTES),
+        };
+        recovery::clear_leftovers(&inner)?;
+        views::rebuild_if_outdated(&inner)?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
     /// Free bytes on the blobs' device.
-    pub fn free_space(&self) -> Result<u64, Error> { todo!() }
+    ///
+    /// # Errors
+    /// When the device does not say.
+    pub fn free_space(&self) -> Result<u64, Error> {
+        self.inner.free_space()
+    }
 
-    // ---- statements --------------------------------------------------------------------------
-    /// Admits verified statements in one commit: new (id, signer) pairs get a sequence, collections'
-    /// fingerprints, the log, views and artifact rows follow in the same transaction. Statements of realms
-    /// that are not followed are ignored (counted). `cursor`: peer id bytes → (their epoch, their sequence).
-    pub async fn admit(&self, batch: Vec<Verified>, cursor: Option<(Vec<u8>, u64, u64)>) -> Result<Admission, Error> { todo!() }
-    pub fn subscribe(&self) -> tokio::sync::broadcast::Receiver<std::sync::Arc<Admission>> { todo!() }
-    pub fn peer_seen(&self, peer: &[u8]) -> Result<Option<(u64, u64)>, Error> { todo!() }
-    pub async fn set_peer_seen(&self, peer: &[u8], epoch: u64, sequence: u64) -> Result<(), Error> { todo!() }
-    /// Statements of one package of one realm (for the document and for export).
-    pub fn package_statements(&self, realm: &RealmId, package: &PackageId) -> Result<Vec<Verified>, Error> { todo!() }
-    /// `root` and `route` statements of a realm.
-    pub fn authority_statements(&self, realm: &RealmId) -> Result<Vec<Verified>, Error> { todo!() }
-    pub fn statement(&self, id: &StatementId) -> Result<Option<Verified>, Error> { todo!() }
-    pub fn counts(&self) -> Result<Counts, Error> { todo!() }
+    /// One write transaction, committed and synced before this returns. Runs to its end even if
+    /// the caller goes away; `after` is called once it is durable, still before the next writer.
+    async fn write<T, F, A>(&self, change: F, after: A) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Inner, &WriteTransaction) -> Result<T, Error> + Send + 'static,
+        A: FnOnce(&Inner, &T) + Send + 'static,
+    {
+        let turn = Arc::clone(&self.inner.writer).lock_owned().await;
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let _turn = turn;
+            let txn = inner.begin_write()?;
+            let value = change(&inner, &txn)?;
+            txn.commit().map_err(|why| inner.explain(why.into(), 0))?;
+            after(&inner, &value);
+            Ok(value)
+        })
+        .await
+    }
 
-    // ---- views -------------------------------------------------------------------------------
-    pub fn authority(&self, realm: &RealmId) -> Result<Authority, Error> { todo!() }
-    /// The derived view with this node's pins applied. `None`: no standing or pinned version.
-    pub fn package(&self, realm: &RealmId, package: &PackageId) -> Result<Option<PackageView>, Error> { todo!() }
-    /// Every followed realm that has the name, sorted by realm.
-    pub fn realms_with(&self, package: &PackageId) -> Result<Vec<RealmId>, Error> { todo!() }
-    /// Case-insensitive substring of name or description; `format` narrows; pages by limit and offset. (rows, total)
-    pub fn search(&self, query: &str, format: Option<&str>, limit: usize, offset: usize) -> Result<(Vec<PackageSummary>, usize), Error> { todo!() }
-    /// Which artifacts (of followed realms) have this digest.
-    pub fn artifact(&self, digest: &Digest) -> Result<Vec<ArtifactRef>, Error> { todo!() }
-    /// Bumped by each admission or pin that touches the package: an ETag seed that survives a restart.
-    pub fn revision(&self, package: &PackageId) -> Result<u64, Error> { todo!() }
-    /// The automerge document of a package, brought up to date in one batch (the only place that touches automerge).
-    pub async fn document(&self, realm: &RealmId, package: &PackageId) -> Result<Vec<u8>, Error> { todo!() }
+    /// A snapshot for reading.
+    fn read(&self) -> Result<ReadTransaction, Error> {
+        self.inner.read()
+    }
+}
 
-    // ---- local state: never gossiped, never rebuilt ------------------------------------------
-    /// Adds or changes; statements already lobbied are not kept, so sync follows.
-    pub async fn follow(&self, followed: Followed) -> Result<(), Error> { todo!() }
-    pub async fn unfollow(&self, realm: &RealmId) -> Result<bool, Error> { todo!() }
-    pub fn followed(&self) -> Result<Vec<Followed>, Error> { todo!() }
-    /// Fires when `followed` changes.
-    pub fn watch_follows(&self) -> tokio::sync::watch::Receiver<u64> { todo!() }
-    pub async fn set_route(&self, rule: Rule) -> Result<(), Error> { todo!() }
-    pub async fn remove_route(&self, format: &str, pattern: &str) -> Result<bool, Error> { todo!() }
-    pub fn routes(&self) -> Result<Vec<Rule>, Error> { todo!() }
-    pub fn pins(&self, realm: &RealmId, package: &PackageId) -> Result<Pins, Error> { todo!() }
-    /// Sets a pin only if the slot has none (`replace` = a person's accept). Returns whether it changed. View follows.
-    pub async fn pin_content(&self, realm: &RealmId, package: &PackageId, version: &str, file: &str, content: Content, replace: bool) -> Result<bool, Error> { todo!() }
-    pub fn pinned_source(&self, package: &PackageId) -> Result<Option<Source>, Error> { todo!() }
-    pub async fn pin_source(&self, package: &PackageId, source: Source, replace: bool) -> Result<bool, Error> { todo!() }
-    /// Small named rows of other layers (tokens, peers, invites, requests, refused releases …):
-    /// (kind, key) → value. Durable when it returns.
-    pub async fn put_row(&self, kind: &str, key: &str, value: Vec<u8>) -> Result<(), Error> { todo!() }
-    pub async fn delete_row(&self, kind: &str, key: &str) -> Result<bool, Error> { todo!() }
-    pub fn row(&self, kind: &str, key: &str) -> Result<Option<Vec<u8>>, Error> { todo!() }
-    pub fn rows(&self, kind: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> { todo!() }
-    /// Whether the key signs for a realm that is followed (used for limits).
-    pub fn is_granted(&self, key: &PublicKey) -> Result<bool, Error> { todo!() }
+impl Inner {
+    fn read(&self) -> Result<ReadTransaction, Error> {
+        Ok(redb::ReadableDatabase::begin_read(&self.database)?)
+    }
+
+    fn begin_write(&self) -> Result<WriteTransaction, Error> {
+        let mut txn = self.database.begin_write()?;
+        // Without it, the first start after a kill reads the whole file.
+        txn.set_quick_repair(true);
+        Ok(txn)
+    }
+
+    fn free_space(&self) -> Result<u64, Error> {
+        let device = rustix::fs::statvfs(&self.paths.tmp()).map_err(std::io::Error::from)?;
+        Ok(device.f_bavail.saturating_mul(device.f_frsize))
+    }
+
+    /// Refuses `needed` bytes that would eat into the reserve.
+    fn check_room(&self, needed: u64) -> Result<(), Error> {
+        let needed = needed.saturating_add(self.reserve_bytes.load(Ordering::Relaxed));
+        let free = self.free_space()?;
+        if free < needed { Err(Error::Full { free, needed }) } else { Ok(()) }
+    }
+
+    /// Says "full" where the system said so.
+    fn explain(&self, error: Error, needed: u64) -> Error {
+        if error.is_no_space() {
+            Error::Full { free: self.free_space().unwrap_or(0), needed }
+        } else {
+            error
+        }
+    }
+}
+
+/// A lock whose holder panicked protects plain sets and maps here: they are still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `work` where blocking is allowed; a panic inside is a panic here.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(died) => match died.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(std::io::Error::other("the node is stopping").into()),
+        },
+    }
+}
+
+/// Takes the lock of the home for as long as the file stays open.
+fn take_lock(paths: &Paths) -> Result<File, Error> {
+    let file = fs_err::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(paths.lock())?
+        .into_parts()
+        .0;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked),
+        Err(std::fs::TryLockError::Error(why)) => Err(why.into()),
+    }
+}
+
+/// Makes the tables in a new file, refuses a newer one; gives the store's epoch.
+fn prepare(database: &Database) -> Result<u64, Error> {
+    let txn = database.begin_write()?;
+    let schema = txn.meta(tables::META_SCHEMA)?;
+    if schema > tables::SCHEMA_VERSION {
+        return Err(Error::Newer { found: schema, known: tables::SCHEMA_VERSION });
+    }
+    if schema == tables::SCHEMA_VERSION {
+        return txn.meta(tables::META_EPOCH);
+    }
+    tables::create(&txn)?;
+    let mut epoch = [0; 8];
+    getrandom::fill(&mut epoch).map_err(std::io::Error::from)?;
+    // 53 bits: peers may be written in languages whose integers end there.
+    let epoch = u64::from_le_bytes(epoch) >> 11;
+    tables::set_meta(&txn, tables::META_EPOCH, epoch)?;
+    tables::set_meta(&txn, tables::META_SCHEMA, tables::SCHEMA_VERSION)?;
+    txn.commit()?;
+    Ok(epoch)
 }

@@ -1,0 +1,98 @@
+//! Why the store could not do it.
+//!
+//! Variants are what a caller can act on: ask again with other bytes, free some disk, wait for
+//! another download. redb's many error types meet here: a full disk is told apart, everything
+//! else means that the database file cannot be used and keeps its text.
+
+use std::io;
+
+use crdt::Digest;
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("disk: {0}")]
+    Io(#[from] io::Error),
+    /// No room; nothing was left behind.
+    #[error("the disk is full: {free} bytes free, {needed} needed")]
+    Full {
+        /// Bytes free on the device when it was noticed.
+        free: u64,
+        /// Bytes that were to be written, with the reserve that the store keeps.
+        needed: u64,
+    },
+    /// The database refused; after a failed write it stays unusable until the store is reopened.
+    #[error("database: {0}")]
+    Database(String),
+    /// The bytes are not the ones that the digest names.
+    #[error("the bytes do not have the digest {expected}")]
+    WrongDigest {
+        /// What they should have hashed to.
+        expected: Digest,
+    },
+    /// A stream went past the size that was allowed for it.
+    #[error("more than {limit} bytes")]
+    TooLarge {
+        /// The largest size that was accepted.
+        limit: u64,
+    },
+    /// Two nodes on one home would corrupt it.
+    #[error("another griot node runs on this home: stop it, or choose another home with --home")]
+    Locked,
+    /// One flight a digest: somebody in this process holds its half download.
+    #[error("a download of {digest} is already under way")]
+    Busy {
+        /// The blob that is being downloaded.
+        digest: Digest,
+    },
+    /// The home was written by a later program; nothing was touched.
+    #[error("this home has schema {found}, this griot knows {known}: use a newer griot")]
+    Newer {
+        /// The schema version of the files.
+        found: u64,
+        /// The newest schema version of this program.
+        known: u64,
+    },
+}
+
+impl From<redb::Error> for Error {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(error) => Self::Io(error),
+            redb::Error::DatabaseAlreadyOpen => Self::Locked,
+            other => Self::Database(other.to_string()),
+        }
+    }
+}
+
+macro_rules! from_redb {
+    ($($source:ty),*) => {$(
+        impl From<$source> for Error {
+            fn from(error: $source) -> Self {
+                redb::Error::from(error).into()
+            }
+        }
+    )*};
+}
+from_redb!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError
+);
+
+impl Error {
+    /// What a record that does not decode is: the database holds bytes that we did not write.
+    pub(super) fn unreadable(what: &str, why: impl std::fmt::Display) -> Self {
+        Self::Database(format!("unreadable {what}: {why}"))
+    }
+
+    /// Whether a write failed for want of room.
+    pub(super) fn is_no_space(&self) -> bool {
+        let Self::Io(error) = self else { return false };
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
