@@ -19,14 +19,18 @@ use futures::future::BoxFuture;
 use crate::http::path::PathQuery;
 use crate::registry::{Door, Principal, Registry, Rules};
 
+pub mod archive;
 mod dispatch;
 pub mod generic;
 pub mod native;
+pub mod npm;
+#[cfg(test)]
+mod tests;
 
 pub use dispatch::{Front, serve};
 
 /// Every format, sorted by id.
-pub static ALL: &[&Format] = &[&generic::FORMAT];
+pub static ALL: &[&Format] = &[&generic::FORMAT, &npm::FORMAT];
 
 /// A format: data and a few plain functions.
 #[derive(Debug, Clone, Copy)]

@@ -128,7 +128,10 @@ async fn resolve(context: &Context, name: &str) -> Result<Response<Body>, Error>
     let range = context.path.parameter("range").unwrap_or("*");
     let version = context.registry.resolve(&metadata, range)?;
     let info = context.registry.info(&package).await?;
-    let found = info.versions.into_iter().find(|found| found.version == version);
+    // `info` shows a version as its publisher wrote it; `version` is the normal form.
+    let rules = context.registry.rules(&package.format);
+    let normal = |written: &str| rules.and_then(|rules| (rules.canonical_version)(written).ok());
+    let found = info.versions.into_iter().find(|v| normal(&v.version).as_ref() == Some(&version));
     let data = json!({
         "format": package.format, "name": package.name, "range": range, "version": version,
         "artifacts": found.map(|found| found.artifacts).unwrap_or_default(),

@@ -1,0 +1,63 @@
+#![doc = include_str!("README.md")]
+//!
+//! Files: `name.rs`, `version.rs` rules (pure); `manifest.rs` archive → meta (pure); `metadata.rs`
+//! view → packument (pure); `attachment.rs` a publish body, byte by byte (pure); `publish.rs` such a
+//! body into the store, and the other three meanings of PUT; `routes.rs` the handlers; `pack.rs` a
+//! folder → `.tgz`.
+//!
+//! Discrepancies: unpublish withdraws this node's signature, and a version never comes back with
+//! other bytes; deprecation is a yank, so it leaves new resolution where every client agrees to that;
+//! there are no accounts, owners, stars or teams; audit answers 405, never an empty report.
+//!
+//! Source: formats/npm.md.
+
+use crate::http::path::PathQuery;
+use crate::registry::{Hashes, Rules};
+
+use super::Format;
+
+mod attachment;
+mod manifest;
+mod metadata;
+mod name;
+mod pack;
+mod packlist;
+mod publish;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod version;
+
+/// What npm, pnpm, yarn and bun speak.
+pub static FORMAT: Format = Format {
+    id: "npm",
+    title: "npm",
+    readme: include_str!("README.md"),
+    mount: MOUNT,
+    claims_root,
+    serve: |context, request| Box::pin(routes::serve(context, request)),
+    rules: Rules {
+        format: "npm",
+        canonical_name: name::canonical,
+        canonical_version: version::canonical,
+        compare_versions: version::compare,
+        is_prerelease: version::is_prerelease,
+        resolve: version::resolve,
+        hashes: Hashes { sha512: true, sha1: true, md5: false },
+        files_may_join: false,
+        file_name: Some(name::file_name),
+        extract: Some(manifest::extract),
+        describe: manifest::describe,
+    },
+    pack: pack::pack,
+};
+
+const MOUNT: &str = "npm";
+
+/// `npm pack`, npx and `npm cache add` ask for tarballs at the root, whatever the registry's path.
+fn claims_root(path: &PathQuery) -> bool {
+    match name::split(&path.parts()) {
+        Some((_, ["-", file])) => file.ends_with(".tgz"),
+        _ => false,
+    }
+}

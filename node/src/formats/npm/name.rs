@@ -1,0 +1,79 @@
+//! What a package may be called, and how names lie in paths.
+//!
+//! The rules are those for new packages: lower case, URL-safe, at most 214 bytes. Names that would
+//! be taken for something else by a client's disk or by JavaScript are refused.
+//!
+//! Source: validate-npm-package-name's documentation; formats/npm.md sections 2 and 8.
+
+const NAME_MAX_BYTES: usize = 214;
+const REFUSED: [&str; 5] = ["node_modules", "favicon.ico", "constructor", "prototype", "-"];
+
+/// Normal form of a name, or why it is not one.
+pub(super) fn canonical(name: &str) -> Result<String, String> {
+    if name.is_empty() || name.len() > NAME_MAX_BYTES {
+        return Err(format!("an npm name has 1 to {NAME_MAX_BYTES} bytes"));
+    }
+    let base = match name.strip_prefix('@') {
+        None => name,
+        Some(scoped) => {
+            let (scope, base) = scoped
+                .split_once('/')
+                .ok_or_else(|| format!("{name:?} has a scope but no name after it"))?;
+            check(scope, name)?;
+            base
+        }
+    };
+    check(base, name)?;
+    Ok(name.to_owned())
+}
+
+fn check(part: &str, name: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+    if part.is_empty() || !part.chars().all(allowed) {
+        return Err(format!(
+            "{name:?} is not an npm name: lower-case letters, digits, - . _ alone"
+        ));
+    }
+    if part.starts_with(['.', '_']) {
+        return Err(format!(
+            "{name:?} is not an npm name: no part starts with a dot or underscore"
+        ));
+    }
+    if REFUSED.contains(&part) {
+        return Err(format!("{name:?} is not an npm name: {part} means something else"));
+    }
+    Ok(())
+}
+
+/// The name without its scope.
+pub(super) fn base(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(_, base)| base)
+}
+
+/// The one tarball name that a version may have.
+pub(super) fn file_name(name: &str, version: &str) -> String {
+    format!("{}-{version}.tgz", base(name))
+}
+
+/// The version in a tarball's name.
+pub(super) fn version_in<'f>(name: &str, file: &'f str) -> Option<&'f str> {
+    // Some clients write the scope into the file's name once more.
+    let file = base_of_file(file);
+    file.strip_prefix(base(name))?.strip_prefix('-')?.strip_suffix(".tgz")
+}
+
+fn base_of_file(file: &str) -> &str {
+    file.rsplit_once('/').map_or(file, |(_, base)| base)
+}
+
+/// Splits segments into a package's name and what follows it: `@scope/name` comes as one segment
+/// (`%2f`) or as two.
+pub(super) fn split<'p, 's>(parts: &'p [&'s str]) -> Option<(String, &'p [&'s str])> {
+    match parts {
+        [first, rest @ ..] if !first.starts_with('@') || first.contains('/') => {
+            Some(((*first).to_owned(), rest))
+        }
+        [scope, name, rest @ ..] => Some((format!("{scope}/{name}"), rest)),
+        _ => None,
+    }
+}
