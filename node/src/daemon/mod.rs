@@ -19,10 +19,14 @@ use std::time::Duration;
 use crdt::digest::to_hex;
 use crdt::{PublicKey, RealmId, SecretKey};
 use libp2p::multiaddr::Protocol;
+use axum::body::Body;
+use axum::http::Request;
 use tokio::net::TcpListener;
+use tower_service::Service as _;
 
 use crate::formats::{self, Front};
 use crate::http::auth::Tokens;
+use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
 use crate::registry::{self, Registry};
 use crate::store::{self, Store};
@@ -264,7 +268,7 @@ async fn assemble(
     let realm = genesis::ensure(&store, &config.home, publisher.public(), node_key).await?;
     let mesh = start_mesh(config, &store, tasks)?;
     let rules = formats::ALL.iter().map(|format| format.rules).collect();
-    let registry = Registry::new(store.clone(), Some(mesh.clone()), rules, publisher, realm);
+    let registry = Registry::new(store.clone(), Some(mesh.clone()), rules, publisher, realm)?;
     let tokens = Tokens::open(store.clone(), token.to_owned())?;
     Ok(Parts { store, mesh, registry, tokens, realm, node_key })
 }
@@ -325,10 +329,12 @@ fn serve(
         offline: config.offline,
     };
     let router = router::router(front, admin);
+    let answer = move |request: Request<Body>| {
+        let mut router = router.clone();
+        async move { router.call(request).await.unwrap_or_else(|never| match never {}) }
+    };
     let stop = tasks.stop_token();
-    tasks.start_draining("http", async move {
-        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
-    });
+    tasks.start_draining("http", server::serve(listener, answer, stop.cancelled_owned()));
     Ok(())
 }
 

@@ -161,7 +161,7 @@ pub(super) async fn authority(
 pub(super) async fn find(admin: &Admin, text: &str) -> Result<RealmId, Failure> {
     match text {
         "own" => return Ok(admin.own),
-        "site" => return admin.site(),
+        "site" => return Ok(admin.registry.site_realm()?),
         _ => {}
     }
     if let Ok(realm) = text.parse() {

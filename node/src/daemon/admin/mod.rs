@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pairing;
 use crate::http::auth::Tokens;
+use crate::http::error;
 use crate::mesh::{self, Mesh};
 use crate::registry::{self, Outcome, Principal, Registry, Scope};
 use crate::store::{self, Store};
@@ -53,15 +54,6 @@ pub(super) struct Admin {
     pub(super) title: String,
     pub(super) http: String,
     pub(super) offline: bool,
-}
-
-impl Admin {
-    /// The realm whose routes and packages this node lives by.
-    fn site(&self) -> Result<RealmId, Failure> {
-        let followed = self.store.followed()?;
-        let site = followed.iter().find(|followed| followed.kind == store::FollowKind::Site);
-        Ok(site.map_or(self.own, |site| site.realm))
-    }
 }
 
 /// The routes below `/api/admin`, without the token check.
@@ -146,7 +138,7 @@ pub struct ErrorBody {
 /// The three parts of an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDetail {
-    /// One of the eight outcomes in kebab case, such as `not-found`.
+    /// One of the eight outcomes, such as `not_found`.
     pub code: String,
     /// What failed and why.
     pub message: String,
@@ -157,23 +149,24 @@ pub struct ErrorDetail {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response<Body> {
-        let (status, code) = status_of(self.outcome);
-        let detail = ErrorDetail { code: code.into(), message: self.message, hint: self.hint };
+        let status = error::Error::from(registry::Error::new(self.outcome, "")).status;
+        let code = word(self.outcome).into();
+        let detail = ErrorDetail { code, message: self.message, hint: self.hint };
         json(status, &ErrorBody { error: detail })
     }
 }
 
-/// The admin API's own: a format's answers go through `http::error`.
-const fn status_of(outcome: Outcome) -> (StatusCode, &'static str) {
+/// The outcome as a word for programs.
+const fn word(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::NotFound => (StatusCode::NOT_FOUND, "not-found"),
-        Outcome::NotHere => (StatusCode::FAILED_DEPENDENCY, "not-here"),
-        Outcome::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
-        Outcome::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
-        Outcome::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
-        Outcome::Conflict => (StatusCode::CONFLICT, "conflict"),
-        Outcome::Corrupt => (StatusCode::BAD_GATEWAY, "corrupt"),
-        Outcome::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Outcome::NotFound => "not_found",
+        Outcome::NotHere => "not_here",
+        Outcome::Invalid => "invalid",
+        Outcome::Unauthenticated => "unauthenticated",
+        Outcome::Forbidden => "forbidden",
+        Outcome::Conflict => "conflict",
+        Outcome::Corrupt => "corrupt",
+        Outcome::Unavailable => "unavailable",
     }
 }
 
@@ -281,7 +274,7 @@ mod tests {
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let body: ErrorBody = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(body.error.code, "not-found");
+        assert_eq!(body.error.code, "not_found");
         assert_eq!(body.error.hint.as_deref(), Some("griot search"));
     }
 }

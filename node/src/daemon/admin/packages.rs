@@ -12,12 +12,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use crdt::digest::to_hex;
 use crdt::routes::{Decision, Source};
-use crdt::{Content, Digest, PackageId, RealmId, StatementId};
+use crdt::{Digest, PackageId, RealmId, StatementId};
 use serde::{Deserialize, Serialize};
 
 use super::follows::find;
 use super::{Admin, Done, Failure, Json, Read};
-use crate::registry::{Added, Info, Offered, Outcome, Principal};
+use crate::registry::{Added, Info, InfoArtifact, Offered, Outcome, Principal};
 use crate::store::PackageSummary;
 
 /// Rows of one search.
@@ -107,6 +107,10 @@ pub struct AcceptOrder {
 /// Why a name is what it is here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Why {
+    /// The package.
+    pub package: PackageId,
+    /// The reasons as sentences.
+    pub reasons: Vec<String>,
     /// Where the name comes from, and by which rule.
     pub decision: Decision,
     /// Realms that are followed and have the name.
@@ -147,9 +151,11 @@ pub(super) async fn why(
         Err(error) => return Err(error.into()),
     };
     Ok(Json(Why {
+        reasons: admin.registry.why(&package)?,
         decision: admin.registry.decide(&package)?,
         realms: admin.store.realms_with(&package)?,
         info,
+        package,
     }))
 }
 
@@ -200,8 +206,10 @@ pub(super) async fn accept(
     Read(order): Read<AcceptOrder>,
 ) -> Result<Json<Done>, Failure> {
     let package = package(&admin, &order.named).await?;
-    if order.named.version.is_some() {
-        return accept_content(&admin, &package, &order).await;
+    if let Some(version) = &order.named.version {
+        let (file, digest) = content(&admin, &package, version, &order).await?;
+        admin.registry.accept_content(&package, version, &file, &digest).await?;
+        return Ok(Json(Done { changed: true }));
     }
     let source = match order.source.as_deref() {
         Some("upstream") => Source::Upstream,
@@ -212,48 +220,32 @@ pub(super) async fn accept(
                 .hint(format!("griot why {} --format {}", package.name, package.format))
         })?,
     };
-    admin.registry.accept(&package, source).await?;
+    admin.registry.accept_source(&package, source).await?;
     Ok(Json(Done { changed: true }))
 }
 
-/// Takes one of the contents that stand in a slot.
-async fn accept_content(
+/// The file and content of a version that a person means; only what is unmistakable is filled in.
+async fn content(
     admin: &Admin,
     package: &PackageId,
+    version: &str,
     order: &AcceptOrder,
-) -> Result<Json<Done>, Failure> {
-    let written = version(&order.named)?;
-    let rules = admin.registry.rules(&package.format);
-    let version = rules
-        .map_or_else(|| Ok(written.to_owned()), |rules| (rules.canonical_version)(written))
-        .map_err(Failure::invalid)?;
-    let Source::Realm { realm } = admin.registry.decide(package)?.source else {
-        return Err(Failure::invalid(format!("{package} comes from no realm here")));
+) -> Result<(String, Digest), Failure> {
+    let info = admin.registry.info(package).await?;
+    let row = info.versions.into_iter().find(|row| row.version == version);
+    let row = row.ok_or_else(|| Failure::not_found(format!("no version {version} of {package}")))?;
+    let wanted = |artifact: &&InfoArtifact| {
+        order.digest.is_none_or(|digest| digest == artifact.digest)
+            && order.file.as_ref().is_none_or(|file| *file == artifact.filename)
     };
-    let view = admin.store.package(&realm, package)?;
-    let view = view.and_then(|mut view| view.versions.remove(&version));
-    let view = view.ok_or_else(|| Failure::not_found(format!("no {package} {written}")))?;
-    let (file, view) = match (&order.file, view.files.len()) {
-        (Some(file), _) => view.files.get_key_value(file),
-        (None, 1) => view.files.iter().next(),
-        (None, _) => None,
-    }
-    .ok_or_else(|| Failure::invalid("name the file that is meant").hint("--file NAME"))?;
-    let contents: Vec<&Content> =
-        view.candidates.iter().map(|candidate| &candidate.content).collect();
-    let chosen = match (order.digest, contents.as_slice()) {
-        (Some(digest), all) => all.iter().find(|content| content.blake3 == digest).copied(),
-        (None, [one]) => Some(*one),
-        (None, _) => None,
-    }
-    .ok_or_else(|| {
-        let digests: Vec<String> = contents.iter().map(|one| one.blake3.to_hex()).collect();
-        Failure::invalid(format!("{file} stands with {}", digests.join(" and with ")))
-            .hint("choose one: --digest DIGEST")
-    })?;
-    let changed =
-        admin.store.pin_content(&realm, package, &version, file, chosen.clone(), true).await?;
-    Ok(Json(Done { changed }))
+    let found: Vec<&InfoArtifact> = row.artifacts.iter().filter(wanted).collect();
+    let [one] = found.as_slice() else {
+        let all = row.artifacts.iter().map(|one| format!("{} {}", one.filename, one.digest));
+        let all: Vec<String> = all.collect();
+        return Err(Failure::invalid(format!("{version} stands with {}", all.join(" and with ")))
+            .hint(format!("griot accept {}@{version} --digest DIGEST", package.name)));
+    };
+    Ok((one.filename.clone(), one.digest))
 }
 
 pub(super) async fn document(
@@ -290,13 +282,7 @@ async fn package(admin: &Admin, named: &Named) -> Result<PackageId, Failure> {
         Some(format) => format.clone(),
         None => only_format(admin, &named.name).await?,
     };
-    let Some(rules) = admin.registry.rules(&format) else {
-        let known: Vec<&str> = crate::formats::ALL.iter().map(|format| format.id).collect();
-        return Err(Failure::invalid(format!("no such format: {format:.40}"))
-            .hint(format!("there are: {}", known.join(", "))));
-    };
-    let name = (rules.canonical_name)(&named.name).map_err(Failure::invalid)?;
-    Ok(PackageId::new(format, name))
+    Ok(admin.registry.package_id(&format, &named.name)?)
 }
 
 async fn only_format(admin: &Admin, name: &str) -> Result<String, Failure> {

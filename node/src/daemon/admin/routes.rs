@@ -36,14 +36,14 @@ pub struct RouteName {
 /// A route and whose word it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteRow {
-    /// `own` or `site`.
+    /// `own`, `site`, or the realm whose confirmed claim it is.
     pub of: String,
     /// The rule.
     pub rule: Rule,
 }
 
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<RouteRow>>, Failure> {
-    let rows = admin.registry.route_list().await?;
+    let rows = admin.registry.route_list()?;
     Ok(Json(rows.into_iter().map(|(of, rule)| RouteRow { of, rule }).collect()))
 }
 
@@ -64,6 +64,6 @@ pub(super) async fn remove(
     State(admin): State<Arc<Admin>>,
     Read(name): Read<RouteName>,
 ) -> Result<Json<Done>, Failure> {
-    let changed = admin.store.remove_route(&name.format, &name.pattern).await?;
+    let changed = admin.registry.route_remove(&name.format, &name.pattern).await?;
     Ok(Json(Done { changed }))
 }

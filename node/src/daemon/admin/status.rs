@@ -92,7 +92,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Statu
     Ok(Json(Status {
         node: admin.mesh.local_peer().to_string(),
         realm: admin.own,
-        site: admin.site()?,
+        site: admin.registry.site_realm()?,
         title: admin.title.clone(),
         http: admin.http.clone(),
         mesh: admin.mesh.addresses().await.iter().map(ToString::to_string).collect(),
