@@ -59,11 +59,17 @@ impl Document {
     /// # Errors
     /// [`Error::Malformed`] for any failure, a panic inside automerge too: rebuild from statements.
     pub fn load(saved: &[u8]) -> Result<Self, Error> {
+        if saved.is_empty() {
+            return Err(malformed("nothing was saved".to_owned()));
+        }
         let loaded = catch_unwind(|| {
             let doc = Automerge::load(saved).map_err(|error| malformed(error.to_string()))?;
             let mut document = Self { doc, held: BTreeMap::new() };
-            document.held =
-                document.read()?.into_iter().map(|(key, _, id)| (id, key)).collect();
+            document.held = document.read()?.into_iter().map(|(key, _, id)| (id, key)).collect();
+            // No change depends on another, so each must be a head.
+            if document.heads().len() != document.held.len() {
+                return Err(malformed("it holds more than statements".to_owned()));
+            }
             Ok(document)
         });
         loaded.unwrap_or_else(|_| Err(malformed("automerge panicked".to_owned())))
@@ -107,7 +113,8 @@ impl Document {
     /// Change hashes, sorted. Compared in tests, never on the wire.
     #[must_use]
     pub fn heads(&mut self) -> Vec<[u8; 32]> {
-        let mut heads: Vec<[u8; 32]> = self.doc.get_heads().into_iter().map(|hash| hash.0).collect();
+        let mut heads: Vec<[u8; 32]> =
+            self.doc.get_heads().into_iter().map(|hash| hash.0).collect();
         heads.sort_unstable();
         heads
     }
@@ -121,7 +128,8 @@ impl Document {
     fn read(&self) -> Result<Vec<(String, Vec<u8>, StatementId)>, Error> {
         let mut out = Vec::new();
         for key in self.doc.keys(ROOT) {
-            let values = self.doc.get_all(ROOT, &key).map_err(|error| malformed(error.to_string()))?;
+            let values =
+                self.doc.get_all(ROOT, &key).map_err(|error| malformed(error.to_string()))?;
             for (value, place) in values {
                 let (Value::Scalar(scalar), ObjId::Id(_, actor, _)) = (&value, &place) else {
                     return Err(malformed(format!("{key:.80} holds something else than bytes")));

@@ -29,7 +29,10 @@ pub(super) fn inflate(compressed: &[u8]) -> Result<Vec<Envelope>, Error> {
     let mut plain = Vec::new();
     // One byte more than allowed tells the end from the limit.
     let limit = INFLATED_MAX_BYTES as u64;
-    decoder.take(limit + 1).read_to_end(&mut plain).map_err(|error| malformed(error.to_string()))?;
+    decoder
+        .take(limit + 1)
+        .read_to_end(&mut plain)
+        .map_err(|error| malformed(error.to_string()))?;
     if plain.len() > INFLATED_MAX_BYTES {
         return Err(Error::OverLimit { what: "inflated batch", limit });
     }

@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Index;
 use crate::reconcile::Fingerprint;
-use crate::{
-    Body, Collection, Envelope, Item, PublicKey, RealmId, StatementId, Verified,
-};
+use crate::statement::MAX_SIGNATURES;
+use crate::{Body, Collection, Envelope, Item, PublicKey, RealmId, StatementId, Verified};
 
 /// Statements of one realm that strangers see.
 const LOBBY_STATEMENTS_MAX: usize = 32;
@@ -74,6 +73,9 @@ impl MemoryIndex {
         });
         let mut new = Vec::new();
         for (key, signature) in &envelope.signatures {
+            if known.signatures.len() >= MAX_SIGNATURES && !known.signatures.contains_key(key) {
+                continue;
+            }
             let least = known.signatures.entry(*key).or_insert(*signature);
             *least = (*least).min(*signature);
             let item = Item { id, key: *key };
@@ -107,7 +109,8 @@ impl MemoryIndex {
     /// All that is held of the followed realms: equal maps, equal sets.
     #[must_use]
     pub fn fingerprints(&self) -> BTreeMap<Collection, Fingerprint> {
-        let followed = self.collections.iter().filter(|(held, _)| self.follows.contains(&held.realm()));
+        let followed =
+            self.collections.iter().filter(|(held, _)| self.follows.contains(&held.realm()));
         followed.map(|(held, content)| (held.clone(), content.state.clone())).collect()
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::outgoing::{Work, grouped};
 use super::{Checked, Handled, Index, Millis, Output, Phase, Session, Violation};
-use crate::message::{COLLS_MAX, Frame, IDS_MAX};
+use crate::message::{COLLS_MAX, Frame, IDS_MAX, Listed};
 use crate::reconcile::short_id;
 use crate::{Collection, Item};
 
@@ -60,7 +60,7 @@ struct Progress {
 /// What the responder answers.
 #[derive(Debug, Default)]
 pub(super) struct Answering {
-    listed: Vec<(Name, u64, [u8; 16])>,
+    listed: Vec<Listed>,
     queue: VecDeque<(Name, Option<Collection>)>,
     open: BTreeMap<Name, Offered>,
     listing_over: bool,
@@ -138,7 +138,9 @@ impl Session {
         let question = std::mem::take(&mut self.asking.question);
         if (ours.count, ours.fingerprint) == (theirs.count, theirs.fingerprint) {
             self.equal(theirs.sequence);
-            self.rest(now, self.asking.gained);
+            // After a round the peer has not seen our side since.
+            let tell = self.asking.gained || matches!(question, Question::Round(_));
+            self.rest(now, tell);
             return;
         }
         self.out.push_back(Output::Behind(theirs.count.saturating_sub(ours.count)));
@@ -193,12 +195,7 @@ impl Session {
     }
 
     /// The responder takes the list and answers with the ids of what is unequal.
-    pub(super) fn colls(
-        &mut self,
-        last: bool,
-        entries: Vec<(Name, u64, [u8; 16])>,
-        index: &dyn Index,
-    ) -> Handled {
+    pub(super) fn colls(&mut self, last: bool, entries: Vec<Listed>, index: &dyn Index) -> Handled {
         if self.initiator {
             return Err(Violation("collections nobody asked for"));
         }
@@ -243,7 +240,9 @@ impl Session {
         }
         let unlisted = order.iter().filter(|name| !listed.contains(*name));
         let (first, rest): (Vec<_>, Vec<_>) = unlisted
-            .filter_map(|name| ours.get(name).map(|(collection, ..)| (*name, Some(collection.clone()))))
+            .filter_map(|name| {
+                ours.get(name).map(|(collection, ..)| (*name, Some(collection.clone())))
+            })
             .partition(|(_, collection)| matches!(collection, Some(Collection::Authority(_))));
         for entry in first.into_iter().rev() {
             queue.push_front(entry);

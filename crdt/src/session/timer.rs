@@ -49,7 +49,8 @@ impl Timer {
     fn schedule(&mut self, now: Millis) {
         self.round += 1;
         let hash = blake3::keyed_hash(&self.key, &self.round.to_le_bytes());
-        let per_mille = 800 + u64::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) % 401;
+        let per_mille =
+            800 + u64::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) % 401;
         self.due = Some(now + self.pause_ms * per_mille / 1000);
     }
 }
