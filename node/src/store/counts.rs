@@ -3,7 +3,7 @@
 //! redb knows the length of each table, and the sum of the blobs is kept beside them, so that
 //! `griot status` costs the same on an empty and on a full node.
 
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::ReadableTableMetadata;
 
 use super::tables::{self, Tables};
 use super::{Counts, Error, Store};

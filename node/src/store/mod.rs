@@ -15,7 +15,7 @@
 //! marks in `tmp/`, without looking at anything else. Does not decide what to keep, whom to
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
-//! Admission is in `statements`, derivation in `views`, the sync session's reads in `index`,
+//! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
 //! blobs in `blob`, `partial` and `outboard`, what belongs to this node alone in `local`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
@@ -33,21 +33,31 @@ use tokio::sync::{broadcast, watch};
 use paths::Paths;
 use tables::Tables;
 
+pub mod admission;
+mod authority;
 pub mod blob;
+mod collections;
 mod counts;
+mod documents;
 mod error;
 mod hashing;
+mod index;
+mod local;
 mod outboard;
 pub mod partial;
 mod paths;
+mod pins;
 mod records;
 mod recovery;
-mod rest;
+mod search;
+mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub use error::Error;
+pub use pins::Slot;
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,
 };
@@ -84,6 +94,8 @@ struct Inner {
     flights: Mutex<BTreeSet<Digest>>,
     /// Held while a hash tree is made: one at a time, because each reads a whole blob.
     tree_maker: tokio::sync::Mutex<()>,
+    authorities: Mutex<authority::Cache>,
+    document_applies: AtomicU64,
     temporaries: AtomicU64,
     reserve_bytes: AtomicU64,
 }
@@ -127,10 +139,13 @@ impl Store {
             follows: watch::channel(0).0,
             flights: Mutex::default(),
             tree_maker: tokio::sync::Mutex::default(),
+            authorities: Mutex::default(),
+            document_applies: AtomicU64::new(0),
             temporaries: AtomicU64::new(0),
             reserve_bytes: AtomicU64::new(RESERVE_BYTES),
         };
         recovery::clear_leftovers(&inner)?;
+        views::rebuild_if_outdated(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
     }
 

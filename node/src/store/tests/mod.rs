@@ -1,7 +1,11 @@
 //! Facts about the store, each in its own home.
 
+mod admission;
 mod blobs;
+mod local;
 mod partials;
+mod views;
+mod world;
 
 use std::path::Path;
 

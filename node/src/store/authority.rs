@@ -1,0 +1,150 @@
+//! Who has a say in a realm, as this node has seen it: cached, with the chain it has accepted.
+//!
+//! The chain pin only grows: when the chain of a realm is longer than the one remembered and
+//! begins with it, it is remembered instead. A rival successor that arrives later then leaves this
+//! node on its branch (`fork-pinned`). The pin is local state and outlives an unfollow.
+//!
+//! *Known* keys are those that some root of the chain (or of a proven fork) names: roots,
+//! grantees, recovery keys. They decide limits, never validity: see `admission`.
+//!
+//! Source: trust.md sections 5 and 12.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crdt::statement::{Grantee, Root, recovery_hash};
+use crdt::{Authority, Body, ChainStatus, Digest, PublicKey, RealmId, StatementId, Verified};
+use redb::{ReadableTable, WriteTransaction};
+
+use super::tables::{self, Tables};
+use super::{Error, Inner, Store, lock, statements};
+
+/// A realm's authority and the keys that it knows.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) authority: Authority,
+    keys: BTreeSet<PublicKey>,
+    recovery: BTreeSet<Digest>,
+}
+
+/// What was computed, until a root arrives. The number tells a reader that computed from an older
+/// snapshot that its result must not be kept.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    standings: BTreeMap<RealmId, Arc<Standing>>,
+    changes: u64,
+}
+
+impl Standing {
+    /// From what a transaction sees.
+    pub(super) fn compute(txn: &impl Tables, realm: &RealmId) -> Result<Self, Error> {
+        let roots: Vec<Verified> = statements::of_authority(txn, realm)?
+            .into_iter()
+            .filter(|verified| matches!(verified.statement().body(), Body::Root(_)))
+            .collect();
+        let authority = crdt::realm::authority(*realm, &roots, &chain_pin(txn, realm)?);
+        let mut standing = Self { authority, keys: BTreeSet::new(), recovery: BTreeSet::new() };
+        for verified in &roots {
+            let id = verified.statement().id();
+            let chain = &standing.authority;
+            if let Body::Root(root) = verified.statement().body()
+                && (chain.path.contains(&id) || chain.evidence.contains(&id))
+            {
+                standing.learn(root);
+            }
+        }
+        Ok(standing)
+    }
+
+    fn learn(&mut self, root: &Root) {
+        self.keys.extend(&root.roots);
+        self.recovery.extend(&root.recovery);
+        self.keys.extend(root.grants.iter().filter_map(|grant| match &grant.to {
+            Grantee::Key(key) => Some(*key),
+            Grantee::Realm(_) | Grantee::Peer(_) => None,
+        }));
+    }
+
+    /// Whether some root of the realm names the key.
+    pub(super) fn knows(&self, key: &PublicKey) -> bool {
+        self.keys.contains(key) || self.recovery.contains(&recovery_hash(key))
+    }
+
+    /// Whether the genesis is held: before that nobody can be told from a stranger.
+    pub(super) fn is_founded(&self) -> bool {
+        self.authority.status != ChainStatus::Unknown
+    }
+}
+
+impl Store {
+    /// Who may say what in a realm. Cached; `ChainStatus::Unknown` for a realm never heard of.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn authority(&self, realm: &RealmId) -> Result<Authority, Error> {
+        Ok(self.inner.standing(realm)?.authority.clone())
+    }
+
+    /// Whether the key is named by a root of a realm that is followed (used for limits).
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_granted(&self, key: &PublicKey) -> Result<bool, Error> {
+        for followed in self.followed()? {
+            if self.inner.standing(&followed.realm)?.knows(key) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Inner {
+    /// From memory, or computed from a snapshot.
+    pub(super) fn standing(&self, realm: &RealmId) -> Result<Arc<Standing>, Error> {
+        let seen = {
+            let cache = lock(&self.authorities);
+            if let Some(standing) = cache.standings.get(realm) {
+                return Ok(Arc::clone(standing));
+            }
+            cache.changes
+        };
+        let standing = Arc::new(Standing::compute(&self.read()?, realm)?);
+        let mut cache = lock(&self.authorities);
+        if cache.changes == seen && standing.is_founded() {
+            cache.standings.insert(*realm, Arc::clone(&standing));
+        }
+        Ok(standing)
+    }
+
+    /// Forgets what was computed, after a commit that changed it.
+    pub(super) fn forget_standings<'a>(&self, realms: impl IntoIterator<Item = &'a RealmId>) {
+        let mut cache = lock(&self.authorities);
+        cache.changes += 1;
+        for realm in realms {
+            cache.standings.remove(realm);
+        }
+    }
+}
+
+/// The chain accepted so far, genesis first.
+fn chain_pin(txn: &impl Tables, realm: &RealmId) -> Result<Vec<StatementId>, Error> {
+    let table = txn.table(tables::PIN_CHAIN)?;
+    let Some(row) = table.get(realm.0.as_bytes())? else { return Ok(Vec::new()) };
+    let (ids, rest) = row.value().as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(Error::unreadable("chain pin", "wrong length"));
+    }
+    Ok(ids.iter().map(|id| StatementId(Digest::from_bytes(*id))).collect())
+}
+
+/// Remembers a chain that continues the one remembered.
+pub(super) fn extend_chain_pin(txn: &WriteTransaction, chain: &Authority) -> Result<(), Error> {
+    let old = chain_pin(txn, &chain.realm)?;
+    if chain.path.len() > old.len() && chain.path.starts_with(&old) {
+        let bytes: Vec<u8> = chain.path.iter().flat_map(|id| *id.0.as_bytes()).collect();
+        let mut table = txn.open_table(tables::PIN_CHAIN)?;
+        table.insert(chain.realm.0.as_bytes(), bytes.as_slice())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! What belongs to this node alone: realms followed, own routes, rows of other layers.
+//!
+//! Never gossiped and never rebuilt. Each method is durable when it returns.
+
+use std::collections::BTreeMap;
+
+use crdt::routes::Rule;
+use crdt::{RealmId, StatementId};
+use redb::{ReadableTable, WriteTransaction};
+use tokio::sync::watch;
+
+use super::statements::{IDS, document_id, load_statement, named};
+use super::tables::{self, Tables};
+use super::{Error, Followed, Inner, Store, collections, views};
+
+impl Store {
+    /// Starts to keep a realm's statements, or changes how. What was offered before is not kept:
+    /// sync brings it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn follow(&self, followed: Followed) -> Result<(), Error> {
+        let change = move |_: &Inner, txn: &WriteTransaction| {
+            let bytes = tables::encode("followed realm", &followed)?;
+            let key = followed.realm.0.as_bytes();
+            txn.open_table(tables::FOLLOWED)?.insert(key, bytes.as_slice())?;
+            Ok(())
+        };
+        self.write(change, |inner, ()| inner.follows.send_modify(|n| *n += 1)).await
+    }
+
+    /// Forgets a realm's statements and views. Pins and blobs stay. Says whether it was followed.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing changed then.
+    pub async fn unfollow(&self, realm: &RealmId) -> Result<bool, Error> {
+        let realm = *realm;
+        let change = move |_: &Inner, txn: &WriteTransaction| {
+            if txn.open_table(tables::FOLLOWED)?.remove(realm.0.as_bytes())?.is_none() {
+                return Ok(false);
+            }
+            forget_packages(txn, &realm)?;
+            forget_statements(txn, &realm).map(|()| true)
+        };
+        let after = move |inner: &Inner, changed: &bool| {
+            if *changed {
+                inner.forget_standings([&realm]);
+                inner.follows.send_modify(|n| *n += 1);
+            }
+        };
+        self.write(change, after).await
+    }
+
+    /// All realms whose statements are kept, sorted by realm.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn followed(&self) -> Result<Vec<Followed>, Error> {
+        let txn = self.read()?;
+        let table = txn.table(tables::FOLLOWED)?;
+        let mut found = Vec::new();
+        for row in table.iter()? {
+            found.push(tables::decode("followed realm", row?.1.value())?);
+        }
+        Ok(found)
+    }
+
+    /// Fires when [`Store::followed`] changes.
+    #[must_use]
+    pub fn watch_follows(&self) -> watch::Receiver<u64> {
+        self.inner.follows.subscribe()
+    }
+
+    /// Sets this node's own rule for (format, pattern).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_route(&self, rule: Rule) -> Result<(), Error> {
+        let change = move |_: &Inner, txn: &WriteTransaction| {
+            let bytes = tables::encode("route", &rule)?;
+            let key = (rule.format.as_str(), rule.pattern.0.as_str());
+            txn.open_table(tables::ROUTE)?.insert(key, bytes.as_slice())?;
+            Ok(())
+        };
+        self.write(change, |_, ()| {}).await
+    }
+
+    /// Removes it; says whether there was one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remove_route(&self, format: &str, pattern: &str) -> Result<bool, Error> {
+        let key = (format.to_owned(), pattern.to_owned());
+        let change = move |_: &Inner, txn: &WriteTransaction| {
+            let mut table = txn.open_table(tables::ROUTE)?;
+            let removed = table.remove((key.0.as_str(), key.1.as_str()))?.is_some();
+            Ok(removed)
+        };
+        self.write(change, |_, _| {}).await
+    }
+
+    /// This node's own rules, sorted by format and pattern.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn routes(&self) -> Result<Vec<Rule>, Error> {
+        let txn = self.read()?;
+        let table = txn.table(tables::ROUTE)?;
+        let mut found = Vec::new();
+        for row in table.iter()? {
+            found.push(tables::decode("route", row?.1.value())?);
+        }
+        Ok(found)
+    }
+
+    /// Keeps a small named row of another layer (tokens, peers, invites, requests …).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn put_row(&self, kind: &str, key: &str, value: Vec<u8>) -> Result<(), Error> {
+        let name = (kind.to_owned(), key.to_owned());
+        let change = move |_: &Inner, txn: &WriteTransaction| {
+            let mut table = txn.open_table(tables::ROW)?;
+            table.insert((name.0.as_str(), name.1.as_str()), value.as_slice())?;
+            Ok(())
+        };
+        self.write(change, |_, ()| {}).await
+    }
+
+    /// Removes it; says whether there was one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn delete_row(&self, kind: &str, key: &str) -> Result<bool, Error> {
+        let name = (kind.to_owned(), key.to_owned());
+        let change = move |_: &Inner, txn: &WriteTransaction| {
+            let mut table = txn.open_table(tables::ROW)?;
+            let removed = table.remove((name.0.as_str(), name.1.as_str()))?.is_some();
+            Ok(removed)
+        };
+        self.write(change, |_, _| {}).await
+    }
+
+    /// One row.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn row(&self, kind: &str, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        let txn = self.read()?;
+        let row = txn.table(tables::ROW)?.get((kind, key))?;
+        Ok(row.map(|row| row.value().to_vec()))
+    }
+
+    /// All rows of a kind, by key.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn rows(&self, kind: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let txn = self.read()?;
+        let table = txn.table(tables::ROW)?;
+        let mut found = BTreeMap::new();
+        for row in table.range((kind, "")..)? {
+            let (name, value) = row?;
+            let (of, key) = name.value();
+            if of != kind {
+                break;
+            }
+            found.insert(key.to_owned(), value.value().to_vec());
+        }
+        Ok(found)
+    }
+}
+
+/// Removes views, documents and lists of statements of a realm.
+fn forget_packages(txn: &WriteTransaction, realm: &RealmId) -> Result<(), Error> {
+    for package in views::packages_of(txn, realm)? {
+        views::remove(txn, realm, &package)?;
+        let document = document_id(realm, &package);
+        let name = (realm.0.as_bytes(), package.format.as_str(), package.name.as_str());
+        txn.open_table(tables::DOC)?.remove(name)?;
+        let mut table = txn.open_table(tables::DOC_STMT)?;
+        table.retain_in((&document, &IDS.0)..=(&document, &IDS.1), |_, ()| false)?;
+    }
+    Ok(())
+}
+
+/// Removes statements, signatures and collections of a realm.
+fn forget_statements(txn: &WriteTransaction, realm: &RealmId) -> Result<(), Error> {
+    for (collection, _) in collections::of_realm(txn, realm)? {
+        for item in collections::items(txn, &collection)? {
+            forget_statement(txn, &item.id)?;
+            let row = (item.id.0.as_bytes(), item.key.as_bytes());
+            txn.open_table(tables::SIG)?.remove(row)?;
+        }
+        let id = collection.id();
+        let range = (id.0.as_bytes(), &IDS.0)..=(id.0.as_bytes(), &IDS.1);
+        txn.open_table(tables::COLL)?.retain_in(range, |_, _| false)?;
+        let part = collections::part(&collection);
+        txn.open_table(tables::COLL_STATE)?.remove((realm.0.as_bytes(), part.as_str()))?;
+    }
+    let of = realm.0.as_bytes();
+    let range = (of, &IDS.0, &[0; 33])..=(of, &IDS.1, &[0xff; 33]);
+    txn.open_table(tables::STRANGER)?.retain_in(range, |_, _| false)?;
+    txn.open_table(tables::LOG)?.retain(|_, (realm, ..)| realm != of)?;
+    Ok(())
+}
+
+fn forget_statement(txn: &WriteTransaction, id: &StatementId) -> Result<(), Error> {
+    let Some(statement) = load_statement(txn, id)? else { return Ok(()) };
+    for it in named(&statement) {
+        let row = (it.digest.as_bytes(), id.0.as_bytes());
+        txn.open_table(tables::ARTIFACT)?.remove(row)?;
+    }
+    txn.open_table(tables::STMT)?.remove(id.0.as_bytes())?;
+    Ok(())
+}

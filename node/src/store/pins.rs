@@ -1,0 +1,152 @@
+//! What this node has committed itself to: the content of a slot, the source of a name.
+//!
+//! Pins are state of this node alone: never gossiped, never rebuilt, and they outlive an unfollow.
+//! They are an input of `derive`, so setting one derives its package in the same transaction. A
+//! pin is set once; only a person's accept replaces it. Which events set pins is decided in
+//! `registry`. The chain pin is in `authority`. Source: trust.md section 5.
+
+use crdt::routes::Source;
+use crdt::{Content, PackageId, Pins, RealmId};
+use redb::{ReadableTable, WriteTransaction};
+
+use super::tables::{self, Tables};
+use super::{Error, Inner, Store, views};
+
+/// A file of a version of a package of a realm: what one pin is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot {
+    /// Where.
+    pub realm: RealmId,
+    /// Which package.
+    pub package: PackageId,
+    /// Normal version.
+    pub version: String,
+    /// File name.
+    pub file: String,
+}
+
+impl Store {
+    /// What is pinned in a package: (version, file) → content.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn pins(&self, realm: &RealmId, package: &PackageId) -> Result<Pins, Error> {
+        of_package(&self.read()?, realm, package)
+    }
+
+    /// Sets a pin only if the slot has none (`replace` = a person's accept). Says whether it
+    /// changed. The view follows.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn pin_content(
+        &self,
+        slot: &Slot,
+        content: Content,
+        replace: bool,
+    ) -> Result<bool, Error> {
+        let slot = slot.clone();
+        let change = move |inner: &Inner, txn: &WriteTransaction| {
+            let bytes = tables::encode("pin", &content)?;
+            {
+                let mut table = txn.open_table(tables::PIN_CONTENT)?;
+                let held = table.get(key(&slot))?.map(|row| row.value().to_vec());
+                if held.is_some_and(|held| !replace || held == bytes) {
+                    return Ok(false);
+                }
+                table.insert(key(&slot), bytes.as_slice())?;
+            }
+            follow_up(inner, txn, &slot).map(|()| true)
+        };
+        self.write(change, |_, _| {}).await
+    }
+
+    /// Forgets a pin (an owner's own withdraw). Says whether there was one. The view follows.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn unpin_content(&self, slot: &Slot) -> Result<bool, Error> {
+        let slot = slot.clone();
+        let change = move |inner: &Inner, txn: &WriteTransaction| {
+            if txn.open_table(tables::PIN_CONTENT)?.remove(key(&slot))?.is_none() {
+                return Ok(false);
+            }
+            follow_up(inner, txn, &slot).map(|()| true)
+        };
+        self.write(change, |_, _| {}).await
+    }
+
+    /// The source that a name was first taken from.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn pinned_source(&self, package: &PackageId) -> Result<Option<Source>, Error> {
+        let txn = self.read()?;
+        let table = txn.table(tables::PIN_SOURCE)?;
+        let row = table.get((package.format.as_str(), package.name.as_str()))?;
+        row.map(|row| tables::decode("pinned source", row.value())).transpose()
+    }
+
+    /// Sets it only if the name has none (`replace` = a person's accept). Says whether it changed.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn pin_source(
+        &self,
+        package: &PackageId,
+        source: Source,
+        replace: bool,
+    ) -> Result<bool, Error> {
+        let package = package.clone();
+        let change = move |_: &Inner, txn: &WriteTransaction| {
+            let bytes = tables::encode("pinned source", &source)?;
+            let key = (package.format.as_str(), package.name.as_str());
+            {
+                let mut table = txn.open_table(tables::PIN_SOURCE)?;
+                let held = table.get(key)?.map(|row| row.value().to_vec());
+                if held.is_some_and(|held| !replace || held == bytes) {
+                    return Ok(false);
+                }
+                table.insert(key, bytes.as_slice())?;
+            }
+            views::touch(txn, &package).map(|()| true)
+        };
+        self.write(change, |_, _| {}).await
+    }
+}
+
+/// The pins of one package, as `derive` takes them.
+pub(super) fn of_package(
+    txn: &impl Tables,
+    realm: &RealmId,
+    package: &PackageId,
+) -> Result<Pins, Error> {
+    let table = txn.table(tables::PIN_CONTENT)?;
+    let prefix = (realm.0.as_bytes(), package.format.as_str(), package.name.as_str());
+    let mut pins = Pins::new();
+    for row in table.range((prefix.0, prefix.1, prefix.2, "", "")..)? {
+        let (key, content) = row?;
+        let (realm, format, name, version, file) = key.value();
+        if (realm, format, name) != prefix {
+            break;
+        }
+        let content = tables::decode("pin", content.value())?;
+        pins.insert((version.to_owned(), file.to_owned()), content);
+    }
+    Ok(pins)
+}
+
+/// Derives the package again; a realm that is not followed has no views.
+fn follow_up(inner: &Inner, txn: &WriteTransaction, slot: &Slot) -> Result<(), Error> {
+    let followed = txn.table(tables::FOLLOWED)?.get(slot.realm.0.as_bytes())?.is_some();
+    if !followed {
+        return Ok(());
+    }
+    let standing = inner.standing(&slot.realm)?;
+    views::derive(inner, txn, &standing.authority, &slot.package)
+}
+
+fn key(slot: &Slot) -> (&[u8; 32], &str, &str, &str, &str) {
+    let package = &slot.package;
+    (slot.realm.0.as_bytes(), &package.format, &package.name, &slot.version, &slot.file)
+}

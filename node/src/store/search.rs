@@ -1,0 +1,56 @@
+//! The list of packages, searched by substring.
+//!
+//! One pass over the rows of `package`, which hold all that a list shows: no view is opened. A
+//! full-text index would have to be kept up by every admission, for a question that people ask a
+//! few times a day.
+
+use super::tables::{self, Tables};
+use super::{Error, PackageSummary, Store};
+use crdt::{Digest, PackageId, RealmId};
+
+impl Store {
+    /// Case-insensitive substring of name or description, sorted by format and name; `format`
+    /// narrows; pages by limit and offset. Gives the rows of the page and the total.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn search(
+        &self,
+        query: &str,
+        format: Option<&str>,
+        limit: usize,
+        offset: usize,
+    ) -> Result<(Vec<PackageSummary>, usize), Error> {
+        let query = query.to_lowercase();
+        let txn = self.read()?;
+        let table = txn.table(tables::PACKAGE)?;
+        let (mut rows, mut total) = (Vec::new(), 0);
+        for row in table.range((format.unwrap_or(""), "", &[0; 32])..)? {
+            let (key, value) = row?;
+            let (of, name, realm) = key.value();
+            let (latest, versions, description) = value.value();
+            if format.is_some_and(|format| format != of) {
+                break;
+            }
+            if !contains(name, &query) && !contains(description, &query) {
+                continue;
+            }
+            if total >= offset && rows.len() < limit {
+                rows.push(PackageSummary {
+                    realm: RealmId(Digest::from_bytes(*realm)),
+                    package: PackageId::new(of, name),
+                    latest: (!latest.is_empty()).then(|| latest.to_owned()),
+                    versions: usize::try_from(versions).unwrap_or(usize::MAX),
+                    description: description.to_owned(),
+                });
+            }
+            total += 1;
+        }
+        Ok((rows, total))
+    }
+}
+
+/// Whether `text` has the lower-case `query` in it.
+fn contains(text: &str, query: &str) -> bool {
+    text.contains(query) || text.to_lowercase().contains(query)
+}
