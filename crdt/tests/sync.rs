@@ -292,6 +292,21 @@ fn comparisons_become_rare_while_nothing_changes() {
 }
 
 #[test]
+fn either_end_can_have_the_sets_compared_at_once() {
+    for side in [0, 1] {
+        let (mut net, realm, nodes) = village(2);
+        let link = net.connect(nodes[0], nodes[1]);
+        net.settle();
+        net.admit(nodes[0], realm.release("a", "1.0.0"));
+        net.admit(nodes[1], realm.release("b", "1.0.0"));
+        net.input(link, side, Input::Compare);
+        net.settle();
+        net.assert_same(&nodes);
+        assert_eq!(net.nodes[nodes[0]].index.last_sequence(), 2);
+    }
+}
+
+#[test]
 fn many_publishes_at_once_are_pushed_at_a_bearable_pace() {
     let (mut net, realm, nodes) = village(2);
     let link = net.connect(nodes[0], nodes[1]);

@@ -52,6 +52,9 @@ pub const WANT_MAX: usize = 64;
 /// Bytes of text in a GOAWAY.
 pub const REASON_MAX_BYTES: usize = 256;
 
+/// One collection in a COLLS: (name, count, fingerprint under the sender's key).
+pub type Listed = ([u8; 32], u64, [u8; 16]);
+
 /// One frame. The table of layouts is in the module's documentation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Frame {
@@ -99,8 +102,8 @@ pub enum Frame {
     Colls {
         /// Whether no further one follows.
         last: bool,
-        /// (name, count, fingerprint under the sender's key).
-        entries: Vec<([u8; 32], u64, [u8; 16])>,
+        /// Authority first.
+        entries: Vec<Listed>,
     },
     /// All short ids of a collection, or the next part of them.
     AllIds {

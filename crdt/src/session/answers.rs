@@ -165,6 +165,15 @@ impl Session {
         Ok(())
     }
 
+    /// The initiator asks; a responder makes it ask, by repeating what it follows.
+    pub(super) fn compare(&mut self, now: Millis, index: &dyn Index) -> Handled {
+        if self.phase == Phase::Open && !self.initiator {
+            self.work.push_back(Work::Frame(self.follows_frame(index)));
+        }
+        self.ask(now);
+        Ok(())
+    }
+
     fn resumed(
         &mut self,
         now: Millis,

@@ -100,6 +100,8 @@ pub enum Input {
     FollowsChanged,
     /// A peer's announcement named statements that we lack: ask for them.
     Want(Vec<StatementId>),
+    /// Compare now, not when the timer says so.
+    Compare,
     /// Time passed.
     Timeout,
 }
@@ -247,17 +249,19 @@ impl Session {
             Input::New(items) => self.new_items(items, now, index),
             Input::FollowsChanged => self.follows_changed(now, index),
             Input::Want(ids) => self.want(&ids),
+            Input::Compare => self.compare(now, index),
             Input::Timeout => self.timeout(now),
         };
-        let done = done.and_then(|()| {
-            self.judge(now, index);
-            self.push_fresh(now);
-            self.pump(now, index);
-            Ok(())
-        });
+        let done = done.map(|()| self.go_on(now, index));
         if let Err(Violation(reason)) = done {
             self.close(reason);
         }
+    }
+
+    fn go_on(&mut self, now: Millis, index: &dyn Index) {
+        self.judge(now, index);
+        self.push_fresh(now);
+        self.pump(now, index);
     }
 
     /// What to do next; call until `None` after each `handle`.

@@ -67,14 +67,25 @@ struct Batch {
 
 impl Batch {
     /// Adds the envelope unless the batch would pass `limit`; an empty batch takes anything.
-    fn add(&mut self, envelope: Envelope, limit: usize) -> Result<(), Envelope> {
+    fn add(&mut self, envelope: &Envelope, limit: usize) -> bool {
         let bytes = envelope.encode().len() + PART_OVERHEAD_BYTES;
-        if !self.envelopes.is_empty() && self.bytes + bytes > limit {
-            return Err(envelope);
+        let fits = self.envelopes.is_empty() || self.bytes + bytes <= limit;
+        if fits {
+            self.bytes += bytes;
+            self.envelopes.push(envelope.clone());
         }
-        self.bytes += bytes;
-        self.envelopes.push(envelope);
-        Ok(())
+        fits
+    }
+
+    /// Adds the signatures to the last envelope, if it is the same statement and has room.
+    fn join(&mut self, envelope: &Envelope) -> bool {
+        let Some(last) = self.envelopes.last_mut() else { return false };
+        if last.statement.id() != envelope.statement.id() || last.signatures.len() >= MAX_SIGNATURES
+        {
+            return false;
+        }
+        last.signatures.extend(envelope.signatures.iter().map(|(key, made)| (*key, *made)));
+        true
     }
 }
 
@@ -149,7 +160,7 @@ impl Session {
             if !open.contains(&held.statement().realm()) || held.signatures().is_empty() {
                 continue;
             }
-            if batch.add(held.envelope().clone(), self.batch_limit()).is_err() {
+            if !batch.add(held.envelope(), self.batch_limit()) {
                 items.push_front((id, keys));
                 self.work.push_front(Work::Items { items, lobby });
                 break;
@@ -195,9 +206,7 @@ impl Session {
             let lacks = shared.contains(&collection.realm()) && !self.exchanged.contains(&item);
             if let Some(held) = index.envelope(&item.id, &[item.key]).filter(|_| lacks) {
                 let limit = self.batch_limit();
-                if !joined(&mut batch, held.envelope())
-                    && batch.add(held.envelope().clone(), limit).is_err()
-                {
+                if !batch.join(held.envelope()) && !batch.add(held.envelope(), limit) {
                     ended = false;
                     break;
                 }
@@ -224,7 +233,7 @@ impl Session {
     fn send_lobby(&mut self, mut rest: VecDeque<Envelope>) -> usize {
         let mut batch = Batch::default();
         while let Some(envelope) = rest.pop_front() {
-            if let Err(envelope) = batch.add(envelope, self.batch_limit()) {
+            if !batch.add(&envelope, self.batch_limit()) {
                 rest.push_front(envelope);
                 self.work.push_front(Work::Lobby(rest));
                 break;
@@ -233,14 +242,4 @@ impl Session {
         self.out.push_back(Output::Send(Frame::Lobby { batch: batch.envelopes }));
         batch.bytes
     }
-}
-
-/// Adds the signatures to the batch's last envelope, if it is the same statement.
-fn joined(batch: &mut Batch, envelope: &Envelope) -> bool {
-    let Some(last) = batch.envelopes.last_mut() else { return false };
-    if last.statement.id() != envelope.statement.id() || last.signatures.len() >= MAX_SIGNATURES {
-        return false;
-    }
-    last.signatures.extend(envelope.signatures.iter().map(|(key, signature)| (*key, *signature)));
-    true
 }

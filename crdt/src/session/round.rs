@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::outgoing::{Work, grouped};
 use super::{Checked, Handled, Index, Millis, Output, Phase, Session, Violation};
-use crate::message::{COLLS_MAX, Frame, IDS_MAX};
+use crate::message::{COLLS_MAX, Frame, IDS_MAX, Listed};
 use crate::reconcile::short_id;
 use crate::{Collection, Item};
 
@@ -60,7 +60,7 @@ struct Progress {
 /// What the responder answers.
 #[derive(Debug, Default)]
 pub(super) struct Answering {
-    listed: Vec<(Name, u64, [u8; 16])>,
+    listed: Vec<Listed>,
     queue: VecDeque<(Name, Option<Collection>)>,
     open: BTreeMap<Name, Offered>,
     listing_over: bool,
@@ -195,12 +195,7 @@ impl Session {
     }
 
     /// The responder takes the list and answers with the ids of what is unequal.
-    pub(super) fn colls(
-        &mut self,
-        last: bool,
-        entries: Vec<(Name, u64, [u8; 16])>,
-        index: &dyn Index,
-    ) -> Handled {
+    pub(super) fn colls(&mut self, last: bool, entries: Vec<Listed>, index: &dyn Index) -> Handled {
         if self.initiator {
             return Err(Violation("collections nobody asked for"));
         }
