@@ -173,7 +173,7 @@ fn lines(text: &str) -> String {
     text.chars().filter(|letter| *letter == '\n' || !steers(*letter)).collect()
 }
 
-const fn steers(letter: char) -> bool {
+fn steers(letter: char) -> bool {
     letter.is_control()
         || matches!(letter,
             '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

@@ -274,7 +274,7 @@ async fn assemble(
 }
 
 fn start_mesh(config: &Config, store: &Store, tasks: &mut Tasks) -> Result<Mesh, Error> {
-    let (desk, requests) = pairing::Desk::new(store.clone());
+    let desk = Arc::new(pairing::Desk::new(store.clone()));
     let mesh_config = mesh::Config {
         key_file: keys::folder(&config.home).join("peer"),
         listen: mesh_listen(config, store)?,
@@ -282,10 +282,12 @@ fn start_mesh(config: &Config, store: &Store, tasks: &mut Tasks) -> Result<Mesh,
         dial: config.peers.clone(),
         agent: format!("griot/{}", env!("CARGO_PKG_VERSION")),
     };
-    let pairing = Arc::new(move |request, peer| desk.answer(&request, &peer));
+    let pairing: mesh::Pairing = Arc::new(move |request, peer| {
+        let desk = Arc::clone(&desk);
+        Box::pin(async move { desk.answer(request, peer).await })
+    });
     let (mesh, swarm) = Mesh::start(mesh_config, store.clone(), pairing)?;
     tasks.start("mesh", swarm);
-    tasks.start("pairing", pairing::write_requests(store.clone(), requests));
     Ok(mesh)
 }
 

@@ -5,16 +5,14 @@
 //! Neither changes what anybody may do: that takes a root epoch, signed by the command with the
 //! root key and posted like any statement. Rows survive a restart.
 //!
-//! The mesh asks [`Desk::answer`] from its one task, which must not wait for a disk: what is to be
-//! written goes through a bounded queue to the task [`write_requests`]. A queue that is full refuses
-//! the request; the joining node asks again.
+//! The mesh asks [`Desk::answer`] for each request that arrives; what it answers is on disk first.
 //!
 //! Source: trust.md section 11.
 
 use crdt::digest::{from_hex, to_hex};
 use crdt::{Digest, PublicKey};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::Mutex;
 
 use super::invite::{Invite, InviteRole};
 use crate::mesh::{PairAnswer, PairRequest, PeerId};
@@ -22,8 +20,6 @@ use crate::store::{self, Store};
 
 const INVITES: &str = "invite";
 const REQUESTS: &str = "request";
-/// Requests that wait for the disk.
-const QUEUE_MAX: usize = 32;
 /// Letters of a joining node's name that are kept.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -65,63 +61,55 @@ pub struct Request {
     pub granted: bool,
 }
 
-/// Where requests are judged and queued.
+/// Where requests are judged, one after another: an invite has one answer.
 #[derive(Debug)]
 pub(super) struct Desk {
-    store: Store,
-    queue: mpsc::Sender<Request>,
+    store: Mutex<Store>,
 }
 
 impl Desk {
-    /// The desk, and what its writing task reads.
-    pub(super) fn new(store: Store) -> (Self, mpsc::Receiver<Request>) {
-        let (queue, requests) = mpsc::channel(QUEUE_MAX);
-        (Self { store, queue }, requests)
+    pub(super) fn new(store: Store) -> Self {
+        Self { store: Mutex::new(store) }
     }
 
-    /// Judges a request by its secret. Called by the mesh; waits for nothing.
-    pub(super) fn answer(&self, request: &PairRequest, peer: &PeerId) -> PairAnswer {
-        let given = match invite(&self.store, &request.invite) {
-            Ok(Some(given)) => given,
-            Ok(None) => return refused("no such invite here, or it was taken back"),
-            Err(_) => return refused("the inviting node cannot read its invites now"),
-        };
-        let Ok(role) = request.role.parse::<InviteRole>() else {
-            return refused("an unknown role");
-        };
-        if !secret_fits(&given, &request.secret) || given.role != role {
-            return refused("no such invite here, or it was taken back");
-        }
-        let wanted = request_row(&given, request, peer);
-        match &given.used_by {
-            Some(by) if *by != wanted.id => refused("this invite was used by another node"),
-            Some(_) if is_granted(&self.store, &wanted.id) => PairAnswer::Welcome,
-            Some(_) => PairAnswer::Waiting,
-            None => match self.queue.try_send(wanted) {
-                Ok(()) => PairAnswer::Waiting,
-                Err(_) => refused("too many nodes are joining at this moment; try again"),
-            },
+    /// Judges a request by its secret, and writes it down if it is the first for its invite.
+    pub(super) async fn answer(&self, request: PairRequest, peer: PeerId) -> PairAnswer {
+        let store = self.store.lock().await;
+        match judge(&store, &request, &peer).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::warn!("a request to take part cannot be kept: {error}");
+                refused("the inviting node cannot read its invites now")
+            }
         }
     }
 }
 
-/// Writes down the requests that [`Desk::answer`] has let through, until the node stops.
-pub(super) async fn write_requests(
-    store: Store,
-    mut queue: mpsc::Receiver<Request>,
-) -> Result<(), store::Error> {
-    while let Some(request) = queue.recv().await {
-        let Some(mut given) = invite(&store, &request.invite)? else { continue };
-        // Two requests may have passed the desk before the first was written: the first has it.
-        if given.used_by.is_some() {
-            continue;
+async fn judge(
+    store: &Store,
+    request: &PairRequest,
+    peer: &PeerId,
+) -> Result<PairAnswer, store::Error> {
+    let given = invite(store, &request.invite)?;
+    let fits = |given: &Given| {
+        secret_fits(given, &request.secret) && request.role.parse() == Ok(given.role)
+    };
+    let Some(mut given) = given.filter(fits) else {
+        return Ok(refused("no such invite here, or it was taken back"));
+    };
+    let wanted = request_row(&given, request, peer);
+    match &given.used_by {
+        Some(by) if *by != wanted.id => Ok(refused("this invite was used by another node")),
+        Some(_) if is_granted(store, &wanted.id)? => Ok(PairAnswer::Welcome),
+        Some(_) => Ok(PairAnswer::Waiting),
+        None => {
+            // The request first: after a crash in between, the same node simply asks again.
+            put(store, REQUESTS, &wanted.id, &wanted).await?;
+            given.used_by = Some(wanted.id);
+            put(store, INVITES, &given.id, &given).await?;
+            Ok(PairAnswer::Waiting)
         }
-        // The request first: after a crash in between, the same node simply asks again.
-        put(&store, REQUESTS, &request.id, &request).await?;
-        given.used_by = Some(request.id);
-        put(&store, INVITES, &given.id, &given).await?;
     }
-    std::future::pending().await
 }
 
 /// Remembers an invite with a secret.
@@ -185,9 +173,9 @@ fn secret_fits(given: &Given, secret: &[u8; 32]) -> bool {
         .is_some_and(|kept| blake3::Hash::from_bytes(kept) == blake3::hash(secret))
 }
 
-fn is_granted(store: &Store, id: &str) -> bool {
-    let row = store.row(REQUESTS, id).ok().flatten();
-    row.and_then(|bytes| read::<Request>(&bytes).ok()).is_some_and(|request| request.granted)
+fn is_granted(store: &Store, id: &str) -> Result<bool, store::Error> {
+    let request = store.row(REQUESTS, id)?.map(|bytes| read::<Request>(&bytes)).transpose()?;
+    Ok(request.is_some_and(|request| request.granted))
 }
 
 fn invite(store: &Store, id: &str) -> Result<Option<Given>, store::Error> {
@@ -215,4 +203,69 @@ async fn put<T: Serialize>(
     let bytes =
         serde_json::to_vec(row).map_err(|error| store::Error::Database(error.to_string()))?;
     store.put_row(kind, key, bytes).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: [u8; 32] = [5; 32];
+
+    fn request(seed: u8, secret: [u8; 32]) -> PairRequest {
+        let key = |n: u8| crdt::SecretKey::from_seed(&[n; 32]).public();
+        PairRequest {
+            invite: Invite::id_of(&SECRET),
+            secret,
+            role: "publisher".into(),
+            publisher: key(seed),
+            node_key: key(seed + 100),
+            name: "baba\u{1b}[31m-pc".into(),
+        }
+    }
+
+    async fn desk() -> (tempfile::TempDir, Store, Desk) {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        give(&store, &SECRET, InviteRole::Publisher, "npm:*").await.unwrap();
+        (home, store.clone(), Desk::new(store))
+    }
+
+    #[tokio::test]
+    async fn a_secret_works_once_and_its_node_may_ask_again() {
+        let (_home, store, desk) = desk().await;
+        let peer = PeerId::random();
+        assert_eq!(desk.answer(request(1, SECRET), peer).await, PairAnswer::Waiting);
+        assert_eq!(desk.answer(request(1, SECRET), peer).await, PairAnswer::Waiting);
+        let other = desk.answer(request(2, SECRET), peer).await;
+        assert!(matches!(other, PairAnswer::Refused(_)), "{other:?}");
+        let rows = requests(&store).unwrap();
+        assert_eq!(rows.len(), 1);
+        assert_eq!((rows[0].names.as_str(), rows[0].name.as_str()), ("npm:*", "baba[31m-pc"));
+        mark_granted(&store, &rows[0].id).await.unwrap().unwrap();
+        assert_eq!(desk.answer(request(1, SECRET), peer).await, PairAnswer::Welcome);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_secret_role_or_invite_is_refused_alike() {
+        let (_home, store, desk) = desk().await;
+        let wrong = [
+            request(1, [6; 32]),
+            PairRequest { role: "mirror".into(), ..request(1, SECRET) },
+            PairRequest { role: "king".into(), ..request(1, SECRET) },
+            PairRequest { invite: "0123".into(), ..request(1, SECRET) },
+        ];
+        let expected = refused("no such invite here, or it was taken back");
+        for request in wrong {
+            assert_eq!(desk.answer(request, PeerId::random()).await, expected);
+        }
+        assert!(requests(&store).unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_secret_is_not_on_disk() {
+        let (_home, store, _desk) = desk().await;
+        let rows = store.rows(INVITES).unwrap();
+        let text = String::from_utf8(rows.values().next().unwrap().clone()).unwrap();
+        assert!(!text.contains(&to_hex(&SECRET)), "{text}");
+    }
 }
