@@ -395,7 +395,10 @@ mod tests {
 
     #[test]
     fn json_and_home_stand_before_or_behind_the_verb() {
-        for line in [&["griot", "--json", "--home", "/h", "status"], &["griot", "status", "--json", "--home", "/h"]] {
+        for line in [
+            &["griot", "--json", "--home", "/h", "status"],
+            &["griot", "status", "--json", "--home", "/h"],
+        ] {
             let args = Args::try_parse_from(*line).unwrap();
             assert!(args.json);
             assert_eq!(args.home, Some(PathBuf::from("/h")));
@@ -416,7 +419,8 @@ mod tests {
 
     #[test]
     fn publish_takes_a_version_of_its_own() {
-        let line = ["griot", "publish", "--format", "generic", "--name", "n", "--version", "1", "f"];
+        let line =
+            ["griot", "publish", "--format", "generic", "--name", "n", "--version", "1", "f"];
         let Verb::Publish(publish) = Args::try_parse_from(line).unwrap().verb else {
             panic!("not publish")
         };

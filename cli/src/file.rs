@@ -80,9 +80,11 @@ pub(crate) fn inside(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
     let odd = |letter: char| letter.is_control() || "\\:<>|\"?*".contains(letter);
     if name.is_empty() || !is_plain || name.contains(odd) {
         let name = plain(name);
-        return Err(Failure::new(format!("the package names a file that is not written: {name:?}"))
-            .hint("griot info NAME shows the digest; GET /api/blobs/DIGEST has the bytes")
-            .code(Code::Refused));
+        return Err(Failure::new(format!(
+            "the package names a file that is not written: {name:?}"
+        ))
+        .hint("griot info NAME shows the digest; GET /api/blobs/DIGEST has the bytes")
+        .code(Code::Refused));
     }
     Ok(folder.join(path))
 }

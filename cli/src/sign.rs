@@ -26,9 +26,12 @@ pub(crate) fn root_key(home: &Path, realm: &RealmInfo) -> Result<SecretKey, Fail
             .code(Code::Refused)
     })?;
     if !realm.roots.contains(&key.public()) {
-        return Err(Failure::new(format!("the root key here is none of the realm {}", realm.realm))
-            .hint(format!("griot realm show {}", realm.realm))
-            .code(Code::Refused));
+        return Err(Failure::new(format!(
+            "the root key here is none of the realm {}",
+            realm.realm
+        ))
+        .hint(format!("griot realm show {}", realm.realm))
+        .code(Code::Refused));
     }
     if realm.k > 1 {
         let (k, n) = (realm.k, realm.roots.len());
@@ -73,15 +76,17 @@ pub(crate) async fn add_route(
 
 /// The successor of a realm's head, changed by `change`.
 fn next_epoch(realm: &RealmInfo, change: impl FnOnce(&mut Root)) -> Result<Root, Failure> {
-    let unheld = || Failure::new("the head of the realm's chain is not held here").code(Code::Lacks);
-    let (head, payload) =
-        realm.head.zip(realm.payload.as_deref()).ok_or_else(unheld)?;
+    let unheld =
+        || Failure::new("the head of the realm's chain is not held here").code(Code::Lacks);
+    let (head, payload) = realm.head.zip(realm.payload.as_deref()).ok_or_else(unheld)?;
     let payload = BASE64_STANDARD
         .decode(payload)
         .map_err(|error| Failure::new(format!("the node's answer is no base64: {error}")))?;
     let statement = Statement::decode("root", &payload).map_err(unsound)?;
     if statement.id() != head {
-        return Err(Failure::new("the node's answer is not the head that it names").code(Code::Refused));
+        return Err(
+            Failure::new("the node's answer is not the head that it names").code(Code::Refused)
+        );
     }
     let Body::Root(root) = statement.body() else { return Err(unheld()) };
     let mut next = Root { epoch: root.epoch + 1, prev: Some(head), ..root.clone() };

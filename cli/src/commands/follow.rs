@@ -18,7 +18,9 @@ pub(super) async fn follow(context: &Context, order: Follow) -> Result<(), Failu
     let title = plain(&info.title);
     context.output.say(format!("{title}  {}", info.realm));
     if info.claims.is_empty() {
-        context.output.say("claims no names: its packages are kept, and used where a route says so");
+        context
+            .output
+            .say("claims no names: its packages are kept, and used where a route says so");
     }
     for claim in &info.claims {
         let (format, pattern) = (&claim.format, plain(&claim.pattern.0));

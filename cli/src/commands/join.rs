@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crdt::statement::Grantee;
 use node::daemon::admin::Done;
 use node::daemon::admin::join::{InviteText, Joined, MirrorChoice, Paired};
 use node::daemon::admin::realms::RealmInfo;
 use node::daemon::admin::status::Keys;
 use node::daemon::invite::InviteRole;
-use crdt::statement::Grantee;
 use serde::Serialize;
 
 use super::Context;
@@ -34,7 +34,9 @@ pub(super) async fn run(context: &Context, join: Join) -> Result<(), Failure> {
     if !joined.arrived {
         let title = plain(&joined.title);
         return Err(Failure::new(format!("joined {title}, but none of its addresses answers yet"))
-            .hint("nothing is lost: the node keeps dialling; griot status shows when it is connected")
+            .hint(
+                "nothing is lost: the node keeps dialling; griot status shows when it is connected",
+            )
             .code(Code::Offline));
     }
     let believed = choose_mirrors(context, &node, &joined, &join).await?;

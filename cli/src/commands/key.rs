@@ -18,7 +18,8 @@ pub(super) async fn run(context: &Context, key: Key) -> Result<(), Failure> {
         Err(other) => return Err(other),
     };
     context.output.data(&keys, |keys| {
-        let mut out = vec![format!("publisher  {}", keys.publisher), format!("node       {}", keys.node)];
+        let mut out =
+            vec![format!("publisher  {}", keys.publisher), format!("node       {}", keys.node)];
         out.extend(keys.peer.iter().map(|peer| format!("peer       {peer}")));
         out.extend(keys.roots.iter().map(|root| format!("root       {root}")));
         out

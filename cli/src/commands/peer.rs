@@ -50,7 +50,12 @@ fn lines(listed: &Listed) -> Vec<String> {
             0 => "in sync".into(),
             behind => format!("{behind} statements to come"),
         };
-        out.push(format!("{}  {}  {}  {behind}", short(&peer.id), peer.address, plain(&peer.found)));
+        out.push(format!(
+            "{}  {}  {}  {behind}",
+            short(&peer.id),
+            peer.address,
+            plain(&peer.found)
+        ));
     }
     for offer in listed.offers.iter().filter(|offer| !offer.followed) {
         let title = plain(&offer.title);

@@ -79,8 +79,11 @@ fn line(published: &Published) -> String {
 /// Recognises a path, or takes it as the generic file that was described.
 fn open(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
     if !path.exists() {
-        return Err(Failure::new(format!("cannot publish {}: there is no such path", path.display()))
-            .hint("griot publish PATH, where PATH is a package's folder or archive"));
+        return Err(Failure::new(format!(
+            "cannot publish {}: there is no such path",
+            path.display()
+        ))
+        .hint("griot publish PATH, where PATH is a package's folder or archive"));
     }
     if publish.format.as_deref() == Some("generic") {
         return generic(path, publish);
@@ -110,8 +113,11 @@ fn open(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
     }
     let known: Vec<&str> = formats::ALL.iter().map(|format| format.id).collect();
     let path = path.display();
-    Err(Failure::new(format!("{path} has no manifest of a format known here: {}", known.join(", ")))
-        .hint(format!("any file: griot publish {path} --format generic --name N --version V")))
+    Err(Failure::new(format!(
+        "{path} has no manifest of a format known here: {}",
+        known.join(", ")
+    ))
+    .hint(format!("any file: griot publish {path} --format generic --name N --version V")))
 }
 
 fn generic(path: &Path, publish: &Publish) -> Result<Upload, Failure> {

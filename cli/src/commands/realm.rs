@@ -64,7 +64,9 @@ async fn show(node: &Node, realm: &str) -> Result<RealmInfo, Failure> {
 async fn grant_by_id(context: &Context, node: &Node, id: &str) -> Result<(), Failure> {
     let requests: Vec<Request> = node.get("requests").await?;
     let request = requests.into_iter().find(|request| request.id == id).ok_or_else(|| {
-        Failure::new(format!("there is no request {id}")).hint("griot realm requests").code(Code::Lacks)
+        Failure::new(format!("there is no request {id}"))
+            .hint("griot realm requests")
+            .code(Code::Lacks)
     })?;
     grant_request(node, &request).await?;
     let granted = Request { granted: true, ..request };

@@ -21,6 +21,10 @@ pub(super) async fn run(context: &Context, order: Tag) -> Result<(), Failure> {
     let done: Done = context.node()?.post("tag", &body).await?;
     context.output.data(&done, |_| {
         let (tag, package) = (plain(&order.tag), plain(&order.package));
-        vec![if order.remove { format!("removed {tag} of {package}") } else { format!("{tag} → {package}") }]
+        vec![if order.remove {
+            format!("removed {tag} of {package}")
+        } else {
+            format!("{tag} → {package}")
+        }]
     })
 }

@@ -51,7 +51,12 @@ async fn announce(context: &Context, daemon: &Daemon) -> Result<(), Failure> {
         vec![
             format!("ready {http}"),
             String::new(),
-            format!("griot {}   node {}   realm {}", version(), short(&ready.node), short(&ready.realm)),
+            format!(
+                "griot {}   node {}   realm {}",
+                version(),
+                short(&ready.node),
+                short(&ready.realm)
+            ),
             format!("data {home}   page {http}/"),
             String::new(),
             "next, in another window:".into(),

@@ -16,11 +16,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use crdt::digest::to_hex;
 use crdt::{PublicKey, RealmId, SecretKey};
 use libp2p::multiaddr::Protocol;
-use axum::body::Body;
-use axum::http::Request;
 use tokio::net::TcpListener;
 use tower_service::Service as _;
 

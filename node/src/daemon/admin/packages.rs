@@ -233,7 +233,8 @@ async fn content(
 ) -> Result<(String, Digest), Failure> {
     let info = admin.registry.info(package).await?;
     let row = info.versions.into_iter().find(|row| row.version == version);
-    let row = row.ok_or_else(|| Failure::not_found(format!("no version {version} of {package}")))?;
+    let row =
+        row.ok_or_else(|| Failure::not_found(format!("no version {version} of {package}")))?;
     let wanted = |artifact: &&InfoArtifact| {
         order.digest.is_none_or(|digest| digest == artifact.digest)
             && order.file.as_ref().is_none_or(|file| *file == artifact.filename)
