@@ -103,8 +103,8 @@ fn has_news(txn: &impl Tables, verified: &Verified) -> Result<bool, Error> {
 }
 
 /// A batch that went through.
-struct Done {
-    admission: Admission,
+pub(super) struct Done {
+    pub(super) admission: Admission,
     /// Whether there is anything to commit.
     changed: bool,
     /// Realms that got a root.
@@ -112,7 +112,7 @@ struct Done {
 }
 
 /// One batch on its way through the writer.
-struct Batch<'t> {
+pub(super) struct Batch<'t> {
     inner: &'t Inner,
     txn: &'t WriteTransaction,
     sequence: u64,
@@ -128,7 +128,8 @@ struct Batch<'t> {
 }
 
 impl<'t> Batch<'t> {
-    fn admit(
+    /// Everything but the commit.
+    pub(super) fn admit(
         inner: &'t Inner,
         txn: &'t WriteTransaction,
         batch: Vec<Verified>,
