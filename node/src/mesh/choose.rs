@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn the_last_ranges_are_given_out_twice_but_not_to_the_same_peer() {
         let (slow, fast, third) = (PeerId::random(), PeerId::random(), PeerId::random());
-        let mut plan = Plan::new(vec![0..100]);
+        let mut plan = Plan::new(vec![0..100; 1]);
         assert_eq!(plan.next(slow), Some(0..100));
         assert_eq!(plan.next(slow), None);
         assert_eq!(plan.next(fast), Some(0..100));

@@ -42,6 +42,8 @@ mod peers;
 mod serve;
 mod swarm;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub use libp2p::{Multiaddr, PeerId};

@@ -140,8 +140,6 @@ enum Ended {
     Store(#[from] store::Error),
     #[error("a task of ours was stopped")]
     Stopped,
-    #[error("to compare anew")]
-    Again,
 }
 
 async fn read(
@@ -250,7 +248,7 @@ impl<'a> Conversation<'a> {
                 Some(frame) = frames.recv(), if reading => Input::Frame(frame),
                 news = news(&mut admissions) => news?,
                 changed = changed(&mut follows) => changed?,
-                Some(prompt) = prompts.recv() => prompted(prompt)?,
+                Some(prompt) = prompts.recv() => prompted(prompt),
                 () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => Input::Timeout,
             };
             self.handle(input).await?;
@@ -365,11 +363,10 @@ async fn changed(follows: &mut watch::Receiver<u64>) -> Result<Input, Ended> {
     follows.changed().await.map(|()| Input::FollowsChanged).map_err(|_| Ended::Stopped)
 }
 
-fn prompted(prompt: Prompt) -> Result<Input, Ended> {
+fn prompted(prompt: Prompt) -> Input {
     match prompt {
-        // A conversation begins with a comparison.
-        Prompt::Compare => Err(Ended::Again),
-        Prompt::Want(ids) => Ok(Input::Want(ids)),
+        Prompt::Compare => Input::Compare,
+        Prompt::Want(ids) => Input::Want(ids),
     }
 }
 

@@ -110,19 +110,25 @@ async fn a_fetch_resumes_where_a_vanished_peer_had_stopped() {
 
     let mut first = Puppet::start();
     first.meet(&follower).await;
-    let fetching = follower.mesh.fetch(digest, size);
-    let cut = first.serve(&library.store, &digest, Served::Bytes(3 * MIB as u64));
-    let (failed, _) = tokio::join!(fetching, async { cut.await; drop(first) });
+    let served = Served::Bytes(5 * MIB as u64);
+    let (failed, ()) = tokio::join!(follower.mesh.fetch(digest, size), async {
+        first.serve(&library.store, &digest, served).await;
+        drop(first);
+    });
     assert!(matches!(failed, Err(Error::Failed(..))), "{failed:?}");
     assert!(follower.store.blob(&digest).expect("reads").is_none(), "no half blob is visible");
+    let partial = follower.store.partial(&digest, size).await.expect("is kept");
+    let missing = partial.missing(1, size);
+    drop(partial);
+    let missing = missing.first().expect("something lacks").start;
+    assert!(missing > 0, "something was kept");
 
     let mut second = Puppet::start();
     second.meet(&follower).await;
-    let asked = tokio::select! {
-        done = follower.mesh.fetch(digest, size) => panic!("ended before all was served: {done:?}"),
-        asked = second.serve(&library.store, &digest, Served::Bytes(size - 3 * MIB as u64)) => asked,
-    };
-    assert!(asked.iter().all(|range| range.start >= 3 * MIB as u64), "{asked:?}");
-    second.idle_until(follower.mesh.fetch(digest, size)).await.expect("the rest is here");
+    let fetching = follower.mesh.fetch(digest, size);
+    let (done, asked) =
+        tokio::join!(fetching, second.serve(&library.store, &digest, Served::All));
+    done.expect("the rest is here");
+    assert!(asked.iter().all(|range| range.start >= missing), "{asked:?} from {missing}");
     assert!(content_of(&follower, &digest).await == content);
 }

@@ -1,0 +1,50 @@
+//! Peers that break the protocols: the stream ends, the node goes on.
+
+use super::super::{frame, pair, serve, sync};
+use super::puppet::Puppet;
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_ends_the_stream_and_nothing_else() {
+    let (node, puppet) = (Node::start(), Puppet::start());
+    puppet.meet(&node).await;
+    let hello = frame::Frame::HELLO.encode();
+    let again: Vec<u8> = [&hello[..], &hello[..]].concat();
+    let data = [&hello[..], &[22, 0, 0, 0, 3], &[0; 21]].concat();
+    for bytes in [&[0xff; 64][..], &[1, 0, 0, 0, 1], &[5, 0, 0, 0, 2, 9, 9, 9, 9], &again, &data] {
+        puppet.say(&node, serve::PROTOCOL, bytes).await;
+    }
+    for bytes in [&[0xff; 64][..], &[1, 0, 0, 0, 0x7f], b"GET / HTTP/1.1\r\n\r\n"] {
+        puppet.say(&node, pair::PROTOCOL, bytes).await;
+    }
+    assert!(node.sees(puppet.id).await, "five pieces of garbage are not yet a ban");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_on_the_sync_stream_ends_it_and_the_next_one_works() {
+    let node = Node::start();
+    let realm = Realm::new("village");
+    node.own(&realm).await;
+    // The side with the lower id opens the stream: a puppet that may.
+    let puppet = std::iter::repeat_with(Puppet::start)
+        .find(|puppet| puppet.id < node.mesh.local_peer())
+        .expect("one of many is lower");
+    puppet.meet(&node).await;
+    for bytes in [&[0xff; 64][..], &[1, 0, 0, 0, 0x7f], &[9, 0, 0, 0, 1, 0x9f, 0xff, 0, 0, 0, 0, 0, 0]] {
+        puppet.say(&node, sync::PROTOCOL, bytes).await;
+    }
+    let guest = Node::start();
+    guest.follow(&realm, FollowKind::Followed).await;
+    guest.meet(&node).await;
+    guest.gets(&realm.genesis).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_again_and_again_is_a_ban() {
+    let (node, puppet) = (Node::start(), Puppet::start());
+    puppet.meet(&node).await;
+    for _ in 0..10 {
+        puppet.say(&node, serve::PROTOCOL, &[0xff; 64]).await;
+    }
+    eventually("the puppet is cut off", async || !node.sees(puppet.id).await).await;
+}
