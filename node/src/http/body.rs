@@ -103,7 +103,8 @@ fn describe(headers: &mut HeaderMap, artifact: &VerifiedBytes, label: &Label) ->
 fn outside(size: u64) -> Result<Response<Body>, Error> {
     let message = format!("the file has {size} bytes, and the range lies outside");
     let mut error = Error::new(StatusCode::RANGE_NOT_SATISFIABLE, message);
-    error.header = Some((header::CONTENT_RANGE, ascii(&format!("bytes */{size}"))?));
+    let range = ascii(&format!("bytes */{size}"))?;
+    error.header = Some(Box::new((header::CONTENT_RANGE, range)));
     Ok(error.into_response())
 }
 

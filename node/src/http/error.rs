@@ -25,7 +25,7 @@ pub struct Error {
     /// The next command to type.
     pub hint: Option<String>,
     /// One more header that the status asks for, such as `Allow`.
-    pub header: Option<(HeaderName, HeaderValue)>,
+    pub header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Error {
@@ -55,7 +55,7 @@ impl Error {
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let message = format!("this path takes {allow}");
         let mut error = Self::new(StatusCode::METHOD_NOT_ALLOWED, message);
-        error.header = Some((header::ALLOW, HeaderValue::from_static(allow)));
+        error.header = Some(Box::new((header::ALLOW, HeaderValue::from_static(allow))));
         error
     }
 
@@ -99,8 +99,8 @@ impl Error {
             let schemes = HeaderValue::from_static("Bearer realm=\"griot\", Basic realm=\"griot\"");
             headers.insert(header::WWW_AUTHENTICATE, schemes);
         }
-        if let Some((name, value)) = self.header {
-            headers.insert(name, value);
+        if let Some(more) = self.header {
+            headers.insert(more.0, more.1);
         }
         response
     }
