@@ -228,6 +228,9 @@ fn red_27_a_foreign_page_reaches_nothing() {
         target.refuses(&get.clone().header("sec-fetch-site", "same-site"), &[403]);
         target.refuses(&Request::new("OPTIONS", path), &[403]);
     }
+    for target_url in ["http://evil.test/npm/left-shift", "http://evil.test:80/"] {
+        target.refuses(&Request::get(target_url), &[400, 403, 421]);
+    }
     let put = Request::put("/generic/tool/2.0.0/tool.bin", noise(2, 1_000))
         .header("origin", "http://evil.test")
         .token(&target.publish);

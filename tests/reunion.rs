@@ -116,6 +116,8 @@ fn newcomer_gets_neither_by_name(world: &World, c: &Node) {
     let npm = Npm::new(world, "newcomer", c, None).expect("npm was there a moment ago");
     let said = npm.refused(&npm.project(), &["install", "fork@1.2.0"]);
     assert!(said.contains("1.2.0"), "{said}");
+    let (said, _) = c.refused(&["add", "fork@1.2.0", "--format", "npm"]);
+    assert!(said.contains("disputed") && said.contains("hint:"), "{said}");
     let reply = c.get("/npm/fork/-/fork-1.2.0.tgz");
     assert!((400..500).contains(&reply.status), "{}", reply.status);
     assert!(reply.json()["error"].to_string().contains("disputed"), "{}", reply.text());

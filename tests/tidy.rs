@@ -116,17 +116,40 @@ fn layer_of(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
-/// The modules of `node` that a line names by `crate::`.
-fn named(line: &str) -> Vec<String> {
-    let code = line.split("//").next().unwrap_or_default();
-    let after = code.split("crate::").skip(1);
-    after
-        .flat_map(|rest| match rest.strip_prefix('{') {
-            Some(list) => list.split(',').map(str::trim).collect(),
-            None => vec![rest],
-        })
-        .map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect())
-        .collect()
+/// The modules that a source names by `crate::`, also in a list over several lines.
+fn named(text: &str) -> Vec<String> {
+    let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or("")).collect();
+    let code = code.join("\n");
+    code.split("crate::").skip(1).flat_map(first_words).collect()
+}
+
+/// The word after `crate::`, or those at the top of the list in braces that follows it.
+fn first_words(rest: &str) -> Vec<String> {
+    let word = |text: &str| -> String {
+        let text = text.trim_start();
+        text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
+    let Some(list) = rest.strip_prefix('{') else { return vec![word(rest)] };
+    let mut words = vec![word(list)];
+    let mut depth = 0_u32;
+    for (at, character) in list.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => words.push(word(&list[at + 1..])),
+            _ => {}
+        }
+    }
+    words
+}
+
+#[test]
+fn the_layer_rule_sees_lists_over_several_lines() {
+    let text =
+        "use crate::{\n    mesh::{self, Mesh},\n    store::Store,\n};\nlet x = crate::http::y;";
+    assert_eq!(named(text), ["mesh", "store", "", "http"]);
+    assert!(named("// crate::daemon is not named here").is_empty());
 }
 
 #[test]
@@ -136,14 +159,12 @@ fn modules_of_the_node_use_only_the_layers_below_them() {
         let Some(inner) = name.strip_prefix("node/src/") else { continue };
         let module = inner.split('/').next().unwrap_or_default().trim_end_matches(".rs");
         let Some(own) = layer_of(module) else { continue };
-        for (number, line) in text.lines().enumerate() {
-            for other in named(line) {
-                let Some(layer) = layer_of(&other) else { continue };
-                // A format sees the registry and HTTP alone, so it cannot forget replication.
-                let hidden = module == "formats" && layer > own + 2;
-                if layer < own || (layer == own && other != module) || hidden {
-                    found.push(format!("{name}:{}: {module} uses {other}", number + 1));
-                }
+        for other in named(&text) {
+            let Some(layer) = layer_of(&other) else { continue };
+            // A format sees the registry and HTTP alone, so it cannot forget replication.
+            let hidden = module == "formats" && layer > own + 2;
+            if layer < own || (layer == own && other != module) || hidden {
+                found.push(format!("{name}: {module} uses {other}"));
             }
         }
     }
@@ -186,6 +207,39 @@ fn every_format_has_its_page() {
     }
     assert!(formats >= 2, "only {formats} formats");
     none("formats without a README", &found);
+}
+
+#[test]
+fn files_have_names_that_say_what_they_hold() {
+    let vague = ["service", "manager", "helper", "util", "common", "engine"];
+    let mut found = Vec::new();
+    for (name, _) in sources() {
+        let words: Vec<&str> = name.split(['/', '_', '.', '-']).collect();
+        if vague.iter().any(|vague| words.iter().any(|word| word.trim_end_matches('s') == *vague)) {
+            found.push(name);
+        }
+    }
+    none("names that say nothing", &found);
+}
+
+#[test]
+fn every_decision_is_linked_from_another_page() {
+    let pages: Vec<PathBuf> =
+        tracked().into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    let is_decision =
+        |path: &&PathBuf| path.parent().is_some_and(|p| p.ends_with("docs/decisions"));
+    let mut found = Vec::new();
+    for decision in pages.iter().filter(is_decision) {
+        let name = decision.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let linked = pages
+            .iter()
+            .filter(|page| *page != decision)
+            .any(|page| fs_err::read_to_string(page).is_ok_and(|text| text.contains(&name)));
+        if !linked {
+            found.push(name);
+        }
+    }
+    none("decisions that no page links", &found);
 }
 
 /// The host of a URL, without port and credentials.
