@@ -14,7 +14,7 @@ fn on_lan(world: &World, lan: &Lan, side: usize, mdns: bool) -> Node {
         mdns,
         mesh_listen: format!("/ip4/{}/tcp/0", lan.address(side)),
         host: Some(lan.host(side)),
-        peers: Vec::new(),
+        ..NodeOptions::default()
     };
     Node::start(world, ["a", "b"][side], options)
 }

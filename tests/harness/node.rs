@@ -29,6 +29,8 @@ pub(crate) struct NodeOptions {
     pub(crate) mesh_listen: String,
     /// The network namespace to run in.
     pub(crate) host: Option<String>,
+    /// What its wall clock says at its start, if not the truth; see [`Clock`](super::Clock).
+    pub(crate) clock: Option<super::Clock>,
 }
 
 impl Default for NodeOptions {
@@ -38,6 +40,7 @@ impl Default for NodeOptions {
             mdns: false,
             mesh_listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
             host: None,
+            clock: None,
         }
     }
 }
@@ -114,6 +117,11 @@ impl Node {
         self.options.mesh_listen = format!("{prefix}{port}");
     }
 
+    /// Its wall clock at the next start.
+    pub(crate) fn set_clock(&mut self, clock: super::Clock) {
+        self.options.clock = Some(clock);
+    }
+
     /// Pulls the plug.
     pub(crate) fn kill9(&mut self) {
         let mut child = self.child.take().expect("the node runs");
@@ -179,6 +187,9 @@ impl Node {
             .env("GRIOT_LOG", "info,node=debug")
             .env("NO_COLOR", "1")
             .env("RUST_BACKTRACE", "1");
+        if let Some(clock) = &self.options.clock {
+            clock.set(&mut command);
+        }
         command
     }
 
