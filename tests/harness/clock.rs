@@ -17,7 +17,7 @@ impl Clock {
     pub(crate) fn at(moment: &str) -> Option<Self> {
         let folders = fs_err::read_dir("/usr/lib").into_iter().flatten().flatten();
         let library = folders
-            .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
+            .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"))
             .find(|library| library.is_file());
         let Some(library) = library else {
             skip("needs faketime");
