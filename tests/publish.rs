@@ -55,6 +55,7 @@ fn a_tgz_is_published_byte_for_byte_and_other_bytes_are_refused() {
     assert_eq!(sha256(&reply.body), sha256(&bytes));
     node.json(&["publish", as_text(&archive)]);
 
+    let held = node.status()["blobs"].clone();
     let other = npm_package(&world.folder("others"), "left-shift", "1.0.0", "other bytes");
     let (said, _) = node.refused(&["publish", as_text(&other)]);
     assert!(said.contains("1.0.0"), "{said}");
@@ -62,7 +63,7 @@ fn a_tgz_is_published_byte_for_byte_and_other_bytes_are_refused() {
     assert!(hint.starts_with("hint:"), "{said}");
     let reply = node.get("/npm/left-shift/-/left-shift-1.0.0.tgz");
     assert_eq!(sha256(&reply.body), sha256(&bytes));
-    assert_eq!(node.status()["blobs"]["count"], 1);
+    assert_eq!(node.status()["blobs"], held);
 }
 
 #[test]
