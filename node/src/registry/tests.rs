@@ -359,7 +359,8 @@ async fn a_disputed_version_is_offered_to_nobody_but_to_who_has_pinned_it() {
     assert_eq!(reader.metadata("pad").await.unwrap().offered, ["1.1.0"]);
     let rival = Digest::of(b"pad 1.2.0 rival");
     assert!(reader.registry.by_digest(&rival).await.is_ok());
-    let accept = reader.registry.accept_content(&strict("pad"), "1.2.0", "pad-1.2.0.txt", &rival);
+    let pad = strict("pad");
+    let accept = reader.registry.accept_content(&pad, "1.2.0", "pad-1.2.0.txt", &rival);
     accept.await.unwrap();
     assert_eq!(reader.text("pad", "1.2.0").await.unwrap(), "pad 1.2.0 rival");
 }
