@@ -108,7 +108,8 @@ fn both(signers: &[PublicKey], roots: &[PublicKey]) -> usize {
 fn sound(root: &Root) -> bool {
     let (n, k) = (root.roots.len(), root.k as usize);
     let distinct = root.roots.iter().collect::<BTreeSet<_>>().len() == n;
-    distinct && 1 <= n && n <= 15 && n / 2 + 1 <= k && k <= n
+    let majority = n / 2 + 1;
+    distinct && (1..=15).contains(&n) && (majority..=n).contains(&k)
 }
 
 fn chain(
@@ -241,6 +242,9 @@ fn package(model: &mut Model, head: &Root, held: &[Fact<'_>], pins: &Pins) {
     pointers(model, head, held, &granted, &standing);
 }
 
+/// A counter, and the release that it points a tag at.
+type Pointer = ((u64, u64), Option<StatementId>);
+
 fn pointers(
     model: &mut Model,
     head: &Root,
@@ -277,7 +281,7 @@ fn pointers(
             model.yanked.push(version.clone());
         }
     }
-    let mut tags: BTreeMap<&str, Vec<((u64, u64), Option<StatementId>)>> = BTreeMap::new();
+    let mut tags: BTreeMap<&str, Vec<Pointer>> = BTreeMap::new();
     for fact in held {
         let Body::Tag { tag, release, counter } = fact.body else { continue };
         if counts(fact, *counter) {

@@ -230,3 +230,9 @@ pub(crate) fn wheel(view: &PackageView, version: &str) -> (SlotState, Option<Con
 pub(crate) fn keys(of: &[&SecretKey]) -> BTreeSet<PublicKey> {
     of.iter().map(|key| key.public()).collect()
 }
+
+/// A payload of a type nobody knows: v, realm, and the given further entries as raw CBOR.
+pub(crate) fn unknown(entries: u8, more: &[u8]) -> Vec<u8> {
+    let realm = [&[0x58, 32][..], &[9; 32]].concat();
+    [&[0xa0 | (2 + entries), 0, 1, 1][..], &realm, more].concat()
+}
