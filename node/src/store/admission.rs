@@ -29,11 +29,11 @@ use super::tables::{self, Tables};
 use super::{Admission, Error, Inner, NewItem, Store, blocking, collections, views};
 
 /// Pairs by strangers that are kept of a realm.
-pub const STRANGER_ITEMS_MAX: u64 = 32;
+pub(super) const STRANGER_ITEMS_MAX: u64 = 32;
 /// Bytes of statements by strangers that are kept of a realm.
-pub const STRANGER_BYTES_MAX: u64 = 64 << 10;
+pub(super) const STRANGER_BYTES_MAX: u64 = 64 << 10;
 /// Pairs that are kept of a realm whose genesis lacks.
-pub const UNFOUNDED_ITEMS_MAX: u64 = 4096;
+pub(super) const UNFOUNDED_ITEMS_MAX: u64 = 4096;
 
 /// Where a peer's log was read up to: peer id, its store epoch, its sequence.
 type Cursor = (Vec<u8>, u64, u64);
