@@ -177,7 +177,8 @@ impl<'t> Batch<'t> {
             verified.signatures().iter().partition(|(key, _)| known(key));
         let before = self.admission.new.len();
         for (key, signature) in first.into_iter().chain(last) {
-            match held.get(key) {
+            // One that was held may have made room for a known key a moment ago.
+            match held.get(key).filter(|_| signers.contains(key)) {
                 Some(old) if *old <= *signature => {}
                 Some(_) => self.put_signature(statement, key, signature)?,
                 None => {
