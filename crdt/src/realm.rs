@@ -1,202 +1,230 @@
 //! A realm's authority: the chain of its root epochs, and who may say what under the head.
 //!
-//! A root key is a vote. An epoch follows another when a majority of the previous roots and a
-//! majority of the new ones signed it; two majorities share a key, so two rival successors mean
-//! that somebody signed both. Then the chain stops before them, and the pair is the evidence.
-//! Nothing is arbitrated: no clock, no hash and no order of arrival decides.
+//! The chain starts at the genesis, whose id is the realm's. Each next epoch is signed by a
+//! majority of the roots before it, and by a majority of its own roots, which proves that those
+//! keys exist and agree. Two majorities share a key, so two successors of one root mean that
+//! somebody signed both: the chain stops before them and names who it was. Nothing is decided by a
+//! clock, a hash or an order of arrival.
 //!
-//! A grant to another realm (delegation) yields nobody yet, and neither revocations, seals nor
-//! recovery by paper keys have an effect yet: statements of those kinds are kept and passed on.
+//! A root that is signed by the recovery keys of its parent outranks the ordinary successors. A
+//! node that has accepted a chain before does not follow such a recovery by itself: it stays on
+//! its branch until a person accepts the other.
 //!
-//! Source: trust.md sections 4 to 6 (`chain`, `matching`, `publishers`).
+//! The grants of the head count, and no others. All grants that match a name count together, under
+//! the highest `need` among them; an `exclusive` one keeps broader ones out of its names.
+//!
+//! Not here yet: a grant to another realm has no effect, so it yields no publishers. Revocations
+//! and seals are no statement types of this version.
+//!
+//! Source: trust.md sections 4 to 6.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::statement::{Body, Grant, Grantee, Pattern, Root};
+use crate::statement::{
+    Body, Counter, Grant, Grantee, MAX_COUNTER, MAX_ROOTS, Pattern, Root, recovery_hash,
+};
 use crate::{PublicKey, RealmId, StatementId, Verified};
 
-/// How the chain ended.
+/// How the chain ended. Source: trust.md sections 5 and 6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChainStatus {
     /// The genesis is not held.
     Unknown,
-    /// The genesis is unsound: nobody will ever act for this realm.
+    /// The genesis is not sound, or not signed by enough of its roots.
     Invalid,
-    /// One line from the genesis to the head.
+    /// One line up to the head.
     Ok,
-    /// The head has rival successors; authority is frozen at it.
+    /// Two successors: authority is frozen before them.
     Forked,
-    /// There were rival successors, and this node's pin lies on one of them.
+    /// Two successors, and this node's pin chose.
     ForkPinned,
+    /// A recovery waits for a person: this node stays on the branch that it had accepted.
+    RecoverPending,
 }
 
 /// Who may say what in a realm, computed from its `root` statements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Authority {
-    /// The realm.
+    /// Which realm.
     pub realm: RealmId,
     /// How the chain ended.
     pub status: ChainStatus,
-    /// Statement ids from the genesis to the head; empty without a sound genesis.
+    /// Ids from the genesis to the head; empty if there is no head.
     pub path: Vec<StatementId>,
     /// The head's content.
     pub head: Option<Root>,
-    /// The rival successors of a fork, sorted.
+    /// The rival successors where the chain forks or a recovery waits, sorted.
     pub evidence: Vec<StatementId>,
+    /// The keys that signed more than one of several rivals.
+    pub double_signers: BTreeSet<PublicKey>,
 }
 
 /// The keys that may publish a name, and how many of them it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publishers {
-    /// Distinct keys of all matching grants.
+    /// Distinct keys.
     pub keys: BTreeSet<PublicKey>,
-    /// The highest `need` among the matching grants, at least 1.
+    /// The highest `need` of the matching grants, at least 1.
     pub need: u32,
 }
 
-/// A pattern of names that a realm's `publish` grants name: what following it would take.
+/// A name pattern that a realm's `publish` grants claim (never `*`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Claim {
-    /// The format's id.
+    /// A format's id, or `*`.
     pub format: String,
-    /// Exact or prefix, never everything.
+    /// The names.
     pub pattern: Pattern,
 }
 
-/// One root statement of the realm, with who signed it.
-struct Epoch<'a> {
-    root: &'a Root,
-    signers: BTreeSet<PublicKey>,
-}
+/// The roots that are held, with the signers of all copies joined.
+type Held<'a> = BTreeMap<StatementId, (&'a Root, BTreeSet<PublicKey>)>;
 
-/// Computes the chain from a realm's `root` statements, in any order and repeated. Statements of
-/// other kinds and realms are passed over. `pin` is the chain that this node accepted before,
-/// genesis first; it only chooses between rivals.
+/// Computes the chain from a set of a realm's `root` statements, in any order, with duplicates.
+///
+/// `pin` is the chain that this node has accepted before, genesis first. Statements of other realms
+/// and of other types are ignored.
 #[must_use]
 pub fn authority<'a>(
     realm: RealmId,
     roots: impl IntoIterator<Item = &'a Verified>,
     pin: &[StatementId],
 ) -> Authority {
-    let held = gather(realm, roots);
-    let mut found = Authority {
+    let mut held = Held::new();
+    for envelope in roots {
+        let statement = envelope.statement();
+        if let (true, Body::Root(root)) = (statement.realm() == realm, statement.body()) {
+            let (_, signers) = held.entry(statement.id()).or_insert((root, BTreeSet::new()));
+            signers.extend(envelope.signatures().keys());
+        }
+    }
+    let mut chain = Authority {
         realm,
         status: ChainStatus::Unknown,
         path: Vec::new(),
         head: None,
         evidence: Vec::new(),
+        double_signers: BTreeSet::new(),
     };
     let genesis = StatementId(realm.0);
-    let Some(first) = held.get(&genesis) else { return found };
-    if !is_genesis(first) {
-        found.status = ChainStatus::Invalid;
-        return found;
+    let Some((root, signers)) = held.get(&genesis) else {
+        return chain;
+    };
+    if root.prev.is_some() || root.epoch != 0 || !possessed(root, signers) {
+        chain.status = ChainStatus::Invalid;
+        return chain;
     }
-    found.status = ChainStatus::Ok;
-    found.path.push(genesis);
-    climb(&held, pin, &mut found);
-    found.head = found.path.last().and_then(|id| held.get(id)).map(|epoch| epoch.root.clone());
-    found
-}
-
-/// Joins the signers of each root; order and repetition disappear here.
-fn gather<'a>(
-    realm: RealmId,
-    roots: impl IntoIterator<Item = &'a Verified>,
-) -> BTreeMap<StatementId, Epoch<'a>> {
-    let mut held: BTreeMap<StatementId, Epoch<'a>> = BTreeMap::new();
-    for verified in roots {
-        let statement = verified.statement();
-        let Body::Root(root) = statement.body() else { continue };
-        if statement.realm() != realm {
-            continue;
-        }
-        let epoch =
-            held.entry(statement.id()).or_insert_with(|| Epoch { root, signers: BTreeSet::new() });
-        epoch.signers.extend(verified.signatures().keys().copied());
+    chain.status = ChainStatus::Ok;
+    chain.path.push(genesis);
+    while let Some(next) = chain.step(&held, pin) {
+        chain.path.push(next);
     }
-    held
+    chain.head = chain.path.last().and_then(|id| held.get(id)).map(|(root, _)| (*root).clone());
+    chain
 }
 
-fn is_genesis(first: &Epoch<'_>) -> bool {
-    first.root.prev.is_none()
-        && first.root.epoch == 0
-        && is_sound(first.root)
-        && votes(&first.root.roots, &first.signers) >= first.root.k
-}
-
-/// Distinct roots, and a majority of them is needed.
-fn is_sound(root: &Root) -> bool {
+/// Sound, and signed by k of its own roots.
+fn possessed(root: &Root, signers: &BTreeSet<PublicKey>) -> bool {
     let distinct: BTreeSet<_> = root.roots.iter().collect();
     let count = root.roots.len();
-    let Ok(n) = u32::try_from(count) else { return false };
-    distinct.len() == count && n >= 1 && root.k > n / 2 && root.k <= n
+    let majority = count / 2 + 1;
+    distinct.len() == count
+        && (1..=MAX_ROOTS).contains(&count)
+        && (majority..=count).contains(&(root.k as usize))
+        && quorum(root, signers)
 }
 
-/// How many of `roots` signed: keys are counted, never signatures.
-fn votes(roots: &[PublicKey], signers: &BTreeSet<PublicKey>) -> u32 {
-    let counted = roots.iter().filter(|key| signers.contains(key)).count();
-    u32::try_from(counted).unwrap_or(u32::MAX)
+/// Signed by k of the roots.
+fn quorum(root: &Root, signers: &BTreeSet<PublicKey>) -> bool {
+    root.roots.iter().filter(|key| signers.contains(key)).count() >= root.k as usize
 }
 
-/// Walks from epoch to epoch until there is no successor, or rivals.
-fn climb(held: &BTreeMap<StatementId, Epoch<'_>>, pin: &[StatementId], found: &mut Authority) {
-    while let Some(&last) = found.path.last() {
-        let parent = &held[&last];
-        let next: Vec<StatementId> = held
-            .iter()
-            .filter(|(_, child)| succeeds(child, parent, last))
-            .map(|(id, _)| *id)
-            .collect();
-        match next.as_slice() {
-            [] => return,
-            [only] => found.path.push(*only),
-            rivals => match rivals.iter().find(|id| pin.contains(id)) {
-                Some(pinned) => {
-                    found.status = ChainStatus::ForkPinned;
-                    found.evidence.extend_from_slice(rivals);
-                    found.path.push(*pinned);
-                }
-                None => {
-                    found.status = ChainStatus::Forked;
-                    found.evidence = rivals.to_vec();
-                    return;
-                }
-            },
-        }
-    }
-}
-
-/// A majority of the parent's roots decided it, and a majority of its own roots proved possession.
-fn succeeds(child: &Epoch<'_>, parent: &Epoch<'_>, parent_id: StatementId) -> bool {
-    child.root.prev == Some(parent_id)
-        && parent.root.epoch.checked_add(1) == Some(child.root.epoch)
-        && is_sound(child.root)
-        && votes(&child.root.roots, &child.signers) >= child.root.k
-        && votes(&parent.root.roots, &child.signers) >= parent.root.k
+/// Signed by rk of the recovery keys.
+fn rescues(root: &Root, signers: &BTreeSet<PublicKey>) -> bool {
+    let known = signers.iter().filter(|key| root.recovery.contains(&recovery_hash(key)));
+    root.rk >= 1 && known.count() >= root.rk as usize
 }
 
 impl Authority {
+    /// The next epoch after the last of the path, if there is exactly one to follow.
+    fn step(&mut self, held: &Held<'_>, pin: &[StatementId]) -> Option<StatementId> {
+        let last = self.path.last()?;
+        let (parent, _) = held.get(last)?;
+        let children = held.iter().filter(|(_, (child, signers))| {
+            child.prev == Some(*last)
+                && Some(child.epoch) == parent.epoch.checked_add(1)
+                && possessed(child, signers)
+        });
+        let (mut ordinary, mut rescued) = (Vec::new(), Vec::new());
+        for (id, (_, signers)) in children {
+            if rescues(parent, signers) {
+                rescued.push(*id);
+            }
+            if quorum(parent, signers) {
+                ordinary.push(*id);
+            }
+        }
+        let either: BTreeSet<_> = ordinary.iter().chain(&rescued).copied().collect();
+        let mut on_pin = either.iter().copied().filter(|id| pin.contains(id));
+        let pinned = on_pin.next().filter(|_| on_pin.next().is_none());
+        if !rescued.is_empty() && !pin.is_empty() && !rescued.iter().any(|id| pin.contains(id)) {
+            self.contest(ChainStatus::RecoverPending, &rescued, held);
+            return pinned;
+        }
+        let next = if rescued.is_empty() { ordinary } else { rescued };
+        match next.as_slice() {
+            [] => None,
+            [only] => Some(*only),
+            rivals => {
+                let pinned = pinned.filter(|id| rivals.contains(id));
+                let status = pinned.map_or(ChainStatus::Forked, |_| ChainStatus::ForkPinned);
+                self.contest(status, rivals, held);
+                pinned
+            }
+        }
+    }
+
+    fn contest(&mut self, status: ChainStatus, rivals: &[StatementId], held: &Held<'_>) {
+        self.status = status;
+        let mut seen = BTreeSet::new();
+        for (_, signers) in rivals.iter().filter_map(|id| held.get(id)) {
+            let twice = signers.iter().filter(|key| !seen.insert(**key));
+            self.double_signers.extend(twice);
+        }
+        self.evidence.extend(rivals);
+        self.evidence.sort_unstable();
+    }
+
     /// Epoch of the head; 0 if there is none.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.epoch)
     }
 
-    /// All grants of a role that match a name. The longest exclusive one drops those with shorter
-    /// patterns; an exact pattern is longer than any prefix.
+    /// Whether a counter can have an effect: not above the head's epoch, n not above 2^53.
+    #[must_use]
+    pub fn admits(&self, counter: Counter) -> bool {
+        self.head.is_some() && counter.epoch <= self.epoch() && counter.n <= MAX_COUNTER
+    }
+
+    /// Whether k of the head's roots are among the signers.
+    #[must_use]
+    pub fn signed_by_roots(&self, signers: &BTreeSet<PublicKey>) -> bool {
+        self.head.as_ref().is_some_and(|head| quorum(head, signers))
+    }
+
+    /// All grants that match, after `exclusive` has dropped the broader ones.
     #[must_use]
     pub fn matching(&self, role: &str, format: &str, name: &str) -> Vec<&Grant> {
-        let Some(head) = &self.head else { return Vec::new() };
-        let matches = |grant: &&Grant| {
-            grant.role == role
-                && (grant.format == "*" || grant.format == format)
-                && grant.pattern.matches(name)
-        };
-        let mut all: Vec<&Grant> = head.grants.iter().filter(matches).collect();
+        let grants = self.head.iter().flat_map(|head| &head.grants);
+        let mut all: Vec<_> = grants
+            .filter(|grant| grant.role == role)
+            .filter(|grant| grant.format == "*" || grant.format == format)
+            .filter(|grant| grant.pattern.matches(name))
+            .collect();
         let exclusive = all.iter().filter(|grant| grant.exclusive);
         if let Some(top) = exclusive.map(|grant| grant.pattern.specificity()).max() {
             all.retain(|grant| grant.pattern.specificity() >= top);
@@ -204,47 +232,49 @@ impl Authority {
         all
     }
 
-    /// Who may publish the name: all matching grants count, the highest `need` applies.
+    /// Who may publish the name.
     #[must_use]
     pub fn publishers(&self, format: &str, name: &str) -> Publishers {
         let grants = self.matching("publish", format, name);
         let need = grants.iter().map(|grant| grant.need).max().unwrap_or(1).max(1);
-        let keys = grants.iter().filter_map(|grant| key_of(grant)).collect();
-        Publishers { keys, need }
+        let keys = grants.iter().filter_map(|grant| match &grant.to {
+            Grantee::Key(key) => Some(*key),
+            Grantee::Realm(_) | Grantee::Peer(_) => None,
+        });
+        Publishers { keys: keys.collect(), need }
     }
 
-    /// Whether a release of the name stands on `key` alone.
+    /// Whether `key` alone may publish the name (granted, and need is 1).
     #[must_use]
     pub fn may_publish(&self, key: &PublicKey, format: &str, name: &str) -> bool {
         let publishers = self.publishers(format, name);
         publishers.need == 1 && publishers.keys.contains(key)
     }
 
-    /// Keys with the role `mirror`, each with the format it may vouch for (`*`: any).
+    /// Keys with the role `mirror` for every name of a format, with that format (or `*`), sorted.
+    ///
+    /// A grant for some names of a format alone makes nobody a mirror of the whole format: for one
+    /// document ask [`matching`](Self::matching).
     #[must_use]
     pub fn mirrors(&self) -> Vec<(PublicKey, String)> {
         let grants = self.head.iter().flat_map(|head| &head.grants);
-        let mirrors = grants.filter(|grant| grant.role == "mirror");
-        mirrors.filter_map(|grant| Some((key_of(grant)?, grant.format.clone()))).collect()
+        let mirrors = grants
+            .filter(|grant| grant.role == "mirror" && grant.pattern.is_everything())
+            .filter_map(|grant| match &grant.to {
+                Grantee::Key(key) => Some((*key, grant.format.clone())),
+                Grantee::Realm(_) | Grantee::Peer(_) => None,
+            });
+        mirrors.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Exact and prefix patterns of the `publish` grants, sorted, each once. A grant for every
-    /// name or every format claims nothing.
+    /// Exact and prefix patterns of the `publish` grants, sorted: what following the realm would
+    /// take.
     #[must_use]
     pub fn claims(&self) -> Vec<Claim> {
         let grants = self.head.iter().flat_map(|head| &head.grants);
-        let claims: BTreeSet<Claim> = grants
-            .filter(|grant| grant.role == "publish")
-            .filter(|grant| !grant.pattern.is_everything() && grant.format != "*")
-            .map(|grant| Claim { format: grant.format.clone(), pattern: grant.pattern.clone() })
-            .collect();
-        claims.into_iter().collect()
-    }
-}
-
-fn key_of(grant: &Grant) -> Option<PublicKey> {
-    match &grant.to {
-        Grantee::Key(key) => Some(*key),
-        Grantee::Realm(_) | Grantee::Peer(_) => None,
+        let claims = grants
+            .filter(|grant| grant.role == "publish" && !grant.pattern.is_everything())
+            .map(|grant| Claim { format: grant.format.clone(), pattern: grant.pattern.clone() });
+        claims.collect::<BTreeSet<_>>().into_iter().collect()
     }
 }

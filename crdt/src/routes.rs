@@ -1,14 +1,26 @@
-//! A short name has exactly one source.
+//! A short name has exactly one source. The order of trust.md section 11, and nothing else.
 //!
-//! The first of these that applies decides: a pin of an earlier use; this node's own route; the
-//! site's `route` statements; a confirmed claim of a followed realm; publication in the own or
-//! the site's realm; else the upstream. There is no fall-through from one source to another, and
-//! nobody is asked in order to decide: everything is an argument. What the rules would say beside
-//! a pin is shown as `pending` and waits for a person.
+//! The first that applies decides, and there is no fall-through to a later one because the source
+//! lacks the name or cannot be reached:
 //!
-//! Source: trust.md section 11, "Where a name comes from" and "Where a publish goes".
+//! 1. this node's own route;
+//! 2. the site's `route` statements;
+//! 3. a confirmed claim of a followed realm; one that overlaps an earlier realm's takes nothing;
+//! 4. one of the own and the site's realm that publishes the name, but nobody if both do, or if a
+//!    positive answer of the upstream is held;
+//! 5. the upstream.
+//!
+//! Among the rules of one step the narrower pattern wins: exact, then longer prefix. A source that
+//! is pinned by a first use outranks all; what the rules say otherwise is shown as pending.
+//!
+//! A site's route of `*` to an upstream says which upstream is the format's default. It belongs to
+//! step 5: in step 2 it would take every name from the site's own realm.
+//!
+//! The upstream is never asked in order to decide: whether it knows the name is an input.
+//!
+//! Source: trust.md sections 4 and 11.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,21 +28,18 @@ use crate::realm::Claim;
 use crate::statement::{Body, Counter, Pattern, RouteSource};
 use crate::{Authority, PackageId, RealmId, Verified};
 
-/// A counter above this has no effect. Source: trust.md section 3.
-const COUNTER_MAX: u64 = 1 << 53;
-
 /// One rule: names of a format that match come from there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// The format's id.
+    /// A format's id, or `*`.
     pub format: String,
     /// The names.
     pub pattern: Pattern,
-    /// The source.
+    /// Their source; deny where it is contested.
     pub source: RouteSource,
-    /// Of a site's statement; zero for a node's own rule.
+    /// That of a site's statement; zero for own rules.
     pub counter: Counter,
-    /// Two statements with equal counters disagree: the rule denies.
+    /// Whether statements with equal counters name different sources.
     pub contested: bool,
 }
 
@@ -38,33 +47,43 @@ pub struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Source {
-    /// The packages of a realm.
+    /// A realm's packages.
     Realm {
-        /// The realm.
+        /// Which realm.
         realm: RealmId,
     },
     /// The upstream of the format.
     Upstream,
     /// Nobody, on purpose.
     Deny,
-    /// Nobody, until a person decides.
+    /// Nobody until a person decides.
     Unrouted {
-        /// Realms that publish it, sorted.
+        /// The realms that have it, sorted.
         realms: Vec<RealmId>,
         /// Whether a positive answer of the upstream is held.
         upstream: bool,
     },
 }
 
+impl From<&RouteSource> for Source {
+    fn from(source: &RouteSource) -> Self {
+        match source {
+            RouteSource::Realm(realm) => Self::Realm { realm: *realm },
+            RouteSource::Upstream { .. } => Self::Upstream,
+            RouteSource::Deny => Self::Deny,
+        }
+    }
+}
+
 /// Which of the rules decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ground {
-    /// Pinned by an earlier use.
+    /// Pinned by a first use.
     Pin,
     /// This node's own route.
     OwnRoute,
-    /// A route statement of the site.
+    /// The site's `route` statement.
     SiteRoute,
     /// A confirmed claim of a followed realm.
     Claim,
@@ -74,38 +93,87 @@ pub enum Ground {
     Default,
 }
 
-/// A decision with its ground.
+/// The decision, with its ground.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// The one source.
     pub source: Source,
-    /// What decided.
+    /// Why it is this one.
     pub ground: Ground,
-    /// What the rules say now, where that differs from the pin.
+    /// What the rules would say now, where that differs from the pin: it waits for `accept`.
     pub pending: Option<Source>,
 }
 
-/// Everything that routing depends on, apart from the name.
+/// Everything that routing depends on.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// This node's personal realm.
+    /// This node's own personal realm.
     pub own: RealmId,
-    /// The realm joined by an invite; the own realm if none.
+    /// The realm joined by invite; the own realm if none.
     pub site: RealmId,
     /// This node's own rules.
     pub own_rules: Vec<Rule>,
-    /// The site's rules: see [`site_rules`].
+    /// Rules of the site's standing `route` statements: see [`site_rules`].
     pub site_rules: Vec<Rule>,
-    /// Confirmed claims of followed realms, in the order of their confirmation.
+    /// Confirmed claims of followed realms, in order of confirmation.
     pub claims: Vec<(RealmId, Claim)>,
 }
 
+/// The standing route rules of a realm, sorted by pattern and format.
+///
+/// They are signed by k of its current roots; the newest counter counts for each format and
+/// pattern, and equal counters with different sources are contested. Statements of other realms
+/// and of other types are ignored.
+#[must_use]
+pub fn site_rules<'a>(
+    authority: &Authority,
+    routes: impl IntoIterator<Item = &'a Verified>,
+) -> Vec<Rule> {
+    let mut signers = BTreeMap::<_, (_, BTreeSet<_>)>::new();
+    for envelope in routes {
+        let statement = envelope.statement();
+        if statement.realm() == authority.realm {
+            let joined = signers.entry(statement.id()).or_insert((statement, BTreeSet::new()));
+            joined.1.extend(envelope.signatures().keys().copied());
+        }
+    }
+    let mut rules = BTreeMap::<_, (Counter, BTreeSet<&RouteSource>)>::new();
+    for (statement, signers) in signers.values() {
+        let Body::Route { format, pattern, source, counter } = statement.body() else { continue };
+        if !authority.admits(*counter) || !authority.signed_by_roots(signers) {
+            continue;
+        }
+        let (newest, sources) = rules.entry((pattern, format)).or_default();
+        if *counter > *newest {
+            sources.clear();
+            *newest = *counter;
+        }
+        if *counter == *newest {
+            sources.insert(source);
+        }
+    }
+    rules
+        .into_iter()
+        .map(|((pattern, format), (counter, sources))| {
+            let contested = sources.len() > 1;
+            let only = sources.first().filter(|_| !contested);
+            Rule {
+                format: format.clone(),
+                pattern: pattern.clone(),
+                source: only.map_or(RouteSource::Deny, |source| (*source).clone()),
+                counter,
+                contested,
+            }
+        })
+        .collect()
+}
+
 impl Table {
-    /// Decides the source of a name.
+    /// Decides where a name comes from.
     ///
-    /// `published_in`: those of the own and the site's realm where a release of the name stands.
-    /// `upstream_known`: a positive answer of the upstream for it is stored here. `pin`: the
-    /// source of its first use.
+    /// `published_in`: those of the own and the site's realm with a standing release of the name.
+    /// `upstream_known`: a positive answer of the upstream for the name is stored here. `pin`: the
+    /// pinned source.
     #[must_use]
     pub fn decide(
         &self,
@@ -114,131 +182,95 @@ impl Table {
         upstream_known: bool,
         pin: Option<&Source>,
     ) -> Decision {
-        let (source, ground) = self.by_rules(package, published_in, upstream_known);
+        let (source, ground) = self
+            .routed(package)
+            .or_else(|| self.published(published_in, upstream_known))
+            .unwrap_or((Source::Upstream, Ground::Default));
         match pin {
             None => Decision { source, ground, pending: None },
-            Some(pin) => {
-                let pending = (source != *pin && ground != Ground::Default).then_some(source);
-                Decision { source: pin.clone(), ground: Ground::Pin, pending }
-            }
+            Some(pin) => Decision {
+                pending: (source != *pin).then_some(source),
+                source: pin.clone(),
+                ground: Ground::Pin,
+            },
         }
     }
 
-    fn by_rules(
-        &self,
-        package: &PackageId,
-        published_in: &[RealmId],
-        upstream_known: bool,
-    ) -> (Source, Ground) {
-        if let Some((source, ground)) = self.by_routes(package) {
-            return (source, ground);
-        }
-        let mut realms = published_in.to_vec();
-        realms.sort_unstable();
-        realms.dedup();
-        match (realms.as_slice(), upstream_known) {
-            ([], _) => (Source::Upstream, Ground::Default),
-            ([realm], false) => (Source::Realm { realm: *realm }, Ground::Published),
-            (_, upstream) => (Source::Unrouted { realms, upstream }, Ground::Published),
-        }
+    /// What routes and claims alone say of the name: where a publish of it would go.
+    ///
+    /// `None` if it is unrouted; a publish then goes to the site's realm if that grants the key,
+    /// else to the own.
+    #[must_use]
+    pub fn routed_realm(&self, package: &PackageId) -> Option<Source> {
+        self.routed(package).map(|(source, _)| source)
     }
 
-    /// What routes and claims say; `None` for an unrouted name.
-    fn by_routes(&self, package: &PackageId) -> Option<(Source, Ground)> {
-        let own = best(&self.own_rules, package).map(|rule| (source_of(rule), Ground::OwnRoute));
-        let site = || best(&self.site_rules, package).map(|r| (source_of(r), Ground::SiteRoute));
+    fn routed(&self, package: &PackageId) -> Option<(Source, Ground)> {
+        let own = narrowest(&self.own_rules, package).map(|source| (source, Ground::OwnRoute));
+        let site = || {
+            let rules = self.site_rules.iter().filter(|rule| !rule.is_default_upstream());
+            narrowest(rules, package).map(|source| (source, Ground::SiteRoute))
+        };
         let claim = || {
-            let realm = self.claimant(package)?;
+            let realm = self.claimed(package)?;
             Some((Source::Realm { realm }, Ground::Claim))
         };
         own.or_else(site).or_else(claim)
     }
 
-    /// The realm whose claim was confirmed first among those that match. A claim that overlaps one
-    /// confirmed before, of another realm, takes nothing.
-    fn claimant(&self, package: &PackageId) -> Option<RealmId> {
-        let matches =
-            |claim: &Claim| claim.format == package.format && claim.pattern.matches(&package.name);
-        let (index, (realm, claim)) =
-            self.claims.iter().enumerate().find(|(_, (_, claim))| matches(claim))?;
-        let overlaps = |(other, earlier): &(RealmId, Claim)| {
-            other != realm
-                && earlier.format == claim.format
-                && earlier.pattern.overlaps(&claim.pattern)
+    /// The realm whose claim has the name; later claims over the same names do not count.
+    fn claimed(&self, package: &PackageId) -> Option<RealmId> {
+        let takes = |at: usize, realm: RealmId, claim: &Claim| {
+            !claim.pattern.is_everything()
+                && covers(&claim.format, &claim.pattern, package)
+                && !self.claims[..at]
+                    .iter()
+                    .any(|(earlier, other)| *earlier != realm && overlap(claim, other))
         };
-        if self.claims[..index].iter().any(overlaps) { None } else { Some(*realm) }
+        let mut claims = self.claims.iter().enumerate();
+        claims.find(|(at, (realm, claim))| takes(*at, *realm, claim)).map(|(_, (realm, _))| *realm)
     }
 
-    /// Where a publish of the name must go; `None` for an unrouted name.
-    #[must_use]
-    pub fn routed_realm(&self, package: &PackageId) -> Option<Source> {
-        self.by_routes(package).map(|(source, _)| source)
-    }
-}
-
-/// The most specific rule that matches.
-fn best<'r>(rules: &'r [Rule], package: &PackageId) -> Option<&'r Rule> {
-    rules
-        .iter()
-        .filter(|rule| rule.format == package.format && rule.pattern.matches(&package.name))
-        .max_by_key(|rule| rule.pattern.specificity())
-}
-
-fn source_of(rule: &Rule) -> Source {
-    match &rule.source {
-        _ if rule.contested => Source::Deny,
-        RouteSource::Realm(realm) => Source::Realm { realm: *realm },
-        RouteSource::Upstream { .. } => Source::Upstream,
-        RouteSource::Deny => Source::Deny,
-    }
-}
-
-/// The standing route rules of a realm: each signed by k of its current roots, the newest counter
-/// for each format and pattern, equal counters with different sources contested. Sorted.
-#[must_use]
-pub fn site_rules<'a>(
-    authority: &Authority,
-    routes: impl IntoIterator<Item = &'a Verified>,
-) -> Vec<Rule> {
-    let mut rules: BTreeMap<(String, Pattern), Rule> = BTreeMap::new();
-    let mut routes: Vec<&Verified> = routes.into_iter().collect();
-    // One order for one set, so that which of two equal counters is named first cannot matter.
-    routes.sort_by_key(|route| route.statement().id());
-    for verified in routes {
-        let Body::Route { format, pattern, source, counter } = verified.statement().body() else {
-            continue;
+    fn published(&self, published_in: &[RealmId], upstream: bool) -> Option<(Source, Ground)> {
+        let ours = |realm: &&RealmId| **realm == self.own || **realm == self.site;
+        let realms: BTreeSet<_> = published_in.iter().filter(ours).copied().collect();
+        let realms: Vec<_> = realms.into_iter().collect();
+        let source = match realms.as_slice() {
+            [] => return None,
+            [realm] if !upstream => Source::Realm { realm: *realm },
+            _ => Source::Unrouted { realms, upstream },
         };
-        if !stands(authority, verified, counter) {
-            continue;
+        Some((source, Ground::Published))
+    }
+}
+
+impl Rule {
+    fn is_default_upstream(&self) -> bool {
+        self.pattern.is_everything() && matches!(self.source, RouteSource::Upstream { .. })
+    }
+}
+
+fn covers(format: &str, pattern: &Pattern, package: &PackageId) -> bool {
+    (format == "*" || format == package.format) && pattern.matches(&package.name)
+}
+
+fn overlap(one: &Claim, two: &Claim) -> bool {
+    let formats = one.format == "*" || two.format == "*" || one.format == two.format;
+    formats && !two.pattern.is_everything() && one.pattern.overlaps(&two.pattern)
+}
+
+/// The source of the narrowest rule that covers the package; deny if equally narrow ones differ.
+fn narrowest<'a>(rules: impl IntoIterator<Item = &'a Rule>, package: &PackageId) -> Option<Source> {
+    let mut best = None;
+    let mut source = Source::Deny;
+    for rule in rules.into_iter().filter(|rule| covers(&rule.format, &rule.pattern, package)) {
+        let rank = (rule.pattern.specificity(), rule.format != "*");
+        let says = if rule.contested { Source::Deny } else { Source::from(&rule.source) };
+        if best < Some(rank) {
+            (best, source) = (Some(rank), says);
+        } else if best == Some(rank) && source != says {
+            source = Source::Deny;
         }
-        let rule = Rule {
-            format: format.clone(),
-            pattern: pattern.clone(),
-            source: source.clone(),
-            counter: *counter,
-            contested: false,
-        };
-        let slot = rules.entry((format.clone(), pattern.clone()));
-        slot.and_modify(|held| newer(held, &rule)).or_insert(rule);
     }
-    rules.into_values().collect()
-}
-
-/// k of the current roots signed it, and its counter is one that counts.
-fn stands(authority: &Authority, verified: &Verified, counter: &Counter) -> bool {
-    let Some(head) = &authority.head else { return false };
-    let signed = head.roots.iter().filter(|key| verified.signatures().contains_key(key)).count();
-    verified.statement().realm() == authority.realm
-        && u32::try_from(signed).is_ok_and(|signed| signed >= head.k)
-        && counter.epoch <= head.epoch
-        && counter.n <= COUNTER_MAX
-}
-
-/// Replaces `held` by a newer rule; marks it contested by an equal one with another source.
-fn newer(held: &mut Rule, rule: &Rule) {
-    if rule.counter > held.counter {
-        *held = rule.clone();
-    } else if rule.counter == held.counter && rule.source != held.source {
-        held.contested = true;
-    }
+    best.map(|_| source)
 }
