@@ -21,7 +21,7 @@ use libp2p::PeerId;
 use libp2p::gossipsub::MessageAcceptance;
 
 use super::behaviour::GOSSIP_BYTES_MAX;
-use super::swarm::Context;
+use super::command::Context;
 use crate::store::{Admission, Store};
 
 const WHOLE: u8 = 0;

@@ -71,6 +71,11 @@ impl Lobby {
         }
     }
 
+    /// Drops what a peer showed that is not to be listened to any more.
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        self.offers.retain(|(_, of), _| *of != peer);
+    }
+
     /// The realms that a peer showed.
     pub(super) fn realms_of(&self, peer: PeerId) -> Vec<RealmId> {
         self.offers.keys().filter(|(_, of)| *of == peer).map(|(realm, _)| *realm).collect()

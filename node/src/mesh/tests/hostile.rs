@@ -30,7 +30,9 @@ async fn garbage_on_the_sync_stream_ends_it_and_the_next_one_works() {
         .find(|puppet| puppet.id < node.mesh.local_peer())
         .expect("one of many is lower");
     puppet.meet(&node).await;
-    for bytes in [&[0xff; 64][..], &[1, 0, 0, 0, 0x7f], &[9, 0, 0, 0, 1, 0x9f, 0xff, 0, 0, 0, 0, 0, 0]] {
+    for bytes in
+        [&[0xff; 64][..], &[1, 0, 0, 0, 0x7f], &[9, 0, 0, 0, 1, 0x9f, 0xff, 0, 0, 0, 0, 0, 0]]
+    {
         puppet.say(&node, sync::PROTOCOL, bytes).await;
     }
     let guest = Node::start();

@@ -7,7 +7,8 @@ async fn two_followers_agree_whoever_of_them_dials() {
     for lower_dials in [true, false] {
         let (one, other) = (Node::start(), Node::start());
         let one_is_lower = one.mesh.local_peer() < other.mesh.local_peer();
-        let (dialler, dialled) = if one_is_lower == lower_dials { (one, other) } else { (other, one) };
+        let (dialler, dialled) =
+            if one_is_lower == lower_dials { (one, other) } else { (other, one) };
         let realm = Realm::new("village");
         dialler.own(&realm).await;
         dialled.follow(&realm, FollowKind::Followed).await;

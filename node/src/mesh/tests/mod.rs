@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crdt::statement::{File, Grant, Grantee, Pattern, Release, Root};
-use crdt::{Body, Checksums, Digest, PackageId, RealmId, SecretKey, Statement, StatementId, Verified};
+use crdt::{
+    Body, Checksums, Digest, PackageId, RealmId, SecretKey, Statement, StatementId, Verified,
+};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -152,7 +154,8 @@ impl Node {
     }
 
     async fn follow(&self, realm: &Realm, kind: FollowKind) {
-        let followed = Followed { realm: realm.id, kind, claims: Vec::new(), order: 0, mirrors: false };
+        let followed =
+            Followed { realm: realm.id, kind, claims: Vec::new(), order: 0, mirrors: false };
         self.store.follow(followed).await.expect("follows");
     }
 
@@ -193,10 +196,7 @@ impl Node {
 
 /// Asks again until the fact holds.
 #[track_caller]
-fn eventually(
-    what: &str,
-    holds: impl AsyncFn() -> bool,
-) -> impl Future<Output = ()> {
+fn eventually(what: &str, holds: impl AsyncFn() -> bool) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();
     async move {
         let deadline = Instant::now() + DEADLINE;
