@@ -44,6 +44,7 @@ impl PublicKey {
             return Err(Error::BadKey);
         };
         let point = CompressedEdwardsY(encoding).decompress().ok_or(Error::BadKey)?;
+        // The few points with a second encoding have torsion too; neither rule leans on the other.
         let canonical = point.compress().0 == encoding;
         if canonical && !point.is_small_order() && point.is_torsion_free() {
             Ok(Self(whole))
