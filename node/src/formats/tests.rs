@@ -134,8 +134,12 @@ fn hostile_paths_and_links_in_archives_are_refused() {
         ("backslash", file("package\\..\\x")),
         ("control", file("package/\u{1b}[2J")),
         ("folder as file", file("package/x/")),
-        ("deep", Maker::new().add(EntryType::GNULongName, "L", "", format!("{}x", "a/".repeat(64)).as_bytes())
-            .file("x", b"")),
+        (
+            "deep",
+            Maker::new()
+                .add(EntryType::GNULongName, "L", "", format!("{}x", "a/".repeat(64)).as_bytes())
+                .file("x", b""),
+        ),
         ("long", Maker::new().add(EntryType::GNULongName, "L", "", &[b'a'; 1100]).file("x", b"")),
         ("symlink out", link(soft, "package/x", "../../etc")),
         ("symlink absolute", link(soft, "package/x", "/etc")),
