@@ -33,7 +33,9 @@ mod announce;
 mod behaviour;
 mod choose;
 mod command;
+mod conversation;
 mod discovery;
+mod draw;
 mod frame;
 mod held;
 mod lobby;
@@ -48,7 +50,7 @@ mod transfer;
 
 pub use libp2p::{Multiaddr, PeerId};
 
-use swarm::Command;
+use command::Command;
 
 /// The kind of the store's rows that remember told addresses. Key: the address; no value.
 const PEER_ROW: &str = "peer";

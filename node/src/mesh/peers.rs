@@ -121,6 +121,11 @@ impl Peers {
     }
 
     /// One connected peer.
+    pub(super) fn get(&self, id: &PeerId) -> Option<&Peer> {
+        self.connected.get(id)
+    }
+
+    /// One connected peer, to change what is known of it.
     pub(super) fn get_mut(&mut self, id: &PeerId) -> Option<&mut Peer> {
         self.connected.get_mut(id)
     }

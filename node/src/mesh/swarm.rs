@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crdt::{Digest, RealmId, Verified};
+use crdt::Digest;
 use futures::StreamExt as _;
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{self, MessageId};
@@ -27,13 +27,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::announce::{self, Learned, Verdict};
 use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
+use super::command::{Command, Context, Done, Report};
 use super::discovery::{Contacts, Found};
 use super::held::Known;
 use super::lobby::Lobby;
 use super::peers::{Offence, Peers};
 use super::sync::{self, Prompt};
 use super::transfer::FLIGHTS_MAX;
-use super::{Config, Error, Offer, PEER_ROW, Pairing, PeerInfo};
+use super::{Config, Error, PEER_ROW, Pairing};
 use super::{pair, serve};
 use crate::store::{Admission, Store};
 
@@ -45,73 +46,6 @@ const JUDGED_MAX: usize = 64;
 const IDLE_WAKE: Duration = Duration::from_secs(60 * 60);
 /// A wildcard address becomes several, one after another: how long to wait for them at the start.
 const LISTENERS_SETTLE: Duration = Duration::from_millis(250);
-
-/// What the handle asks.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Where we listen.
-    Addresses(oneshot::Sender<Vec<Multiaddr>>),
-    /// Who is connected.
-    Peers(oneshot::Sender<Vec<PeerInfo>>),
-    /// What they show.
-    Offers(oneshot::Sender<Vec<Offer>>),
-    /// Keep this address connected.
-    Add(Multiaddr, oneshot::Sender<()>),
-    /// Do not.
-    Remove(Multiaddr, oneshot::Sender<bool>),
-    /// Fetch a blob.
-    Fetch { digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>> },
-    /// Who holds which.
-    Held { digests: Vec<Digest>, reply: oneshot::Sender<Vec<bool>> },
-    /// Be connected to this peer.
-    Reach { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), Error>> },
-    /// Compare with everybody now.
-    Compare,
-}
-
-/// What subtasks tell.
-#[derive(Debug)]
-pub(super) enum Report {
-    /// What a peer follows.
-    Follows(PeerId, Vec<RealmId>),
-    /// About how many pairs we lack from it.
-    Behind(PeerId, u64),
-    /// What it shows to strangers.
-    Lobby(PeerId, Vec<Verified>),
-    /// What it should not have done.
-    Offence(PeerId, Offence),
-}
-
-/// What a subtask ends with.
-#[derive(Debug)]
-pub(super) enum Done {
-    /// Nothing to tell.
-    Quietly,
-    /// A flight has landed.
-    Landed(Digest, Result<(), Error>),
-    /// Peers said what they hold.
-    Asked {
-        digests: Vec<Digest>,
-        asked: Vec<Digest>,
-        held: HashSet<Digest>,
-        reply: oneshot::Sender<Vec<bool>>,
-    },
-    /// A message was judged.
-    Judged { id: MessageId, source: PeerId, verdict: Verdict },
-}
-
-/// What subtasks need; clones are cheap.
-#[derive(Clone)]
-pub(super) struct Context {
-    /// What is held.
-    pub(super) store: Store,
-    /// Opens streams.
-    pub(super) control: Control,
-    /// To the task.
-    pub(super) reports: mpsc::Sender<Report>,
-    /// What is just being admitted on behalf of peers.
-    pub(super) learned: Arc<Learned>,
-}
 
 /// The task's state.
 pub(super) struct Driver {
@@ -409,6 +343,7 @@ impl Driver {
     pub(super) fn punish(&mut self, peer: PeerId, offence: Offence) {
         if self.peers.punish(peer, offence, Instant::now()) {
             tracing::warn!(%peer, ?offence, "a peer is cut off");
+            self.lobby.forget(peer);
             self.swarm.behaviour_mut().blocked.block_peer(peer);
         }
     }

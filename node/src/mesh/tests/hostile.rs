@@ -30,7 +30,9 @@ async fn garbage_on_the_sync_stream_ends_it_and_the_next_one_works() {
         .find(|puppet| puppet.id < node.mesh.local_peer())
         .expect("one of many is lower");
     puppet.meet(&node).await;
-    for bytes in [&[0xff; 64][..], &[1, 0, 0, 0, 0x7f], &[9, 0, 0, 0, 1, 0x9f, 0xff, 0, 0, 0, 0, 0, 0]] {
+    for bytes in
+        [&[0xff; 64][..], &[1, 0, 0, 0, 0x7f], &[9, 0, 0, 0, 1, 0x9f, 0xff, 0, 0, 0, 0, 0, 0]]
+    {
         puppet.say(&node, sync::PROTOCOL, bytes).await;
     }
     let guest = Node::start();
@@ -47,4 +49,28 @@ async fn garbage_again_and_again_is_a_ban() {
         puppet.say(&node, serve::PROTOCOL, &[0xff; 64]).await;
     }
     eventually("the puppet is cut off", async || !node.sees(puppet.id).await).await;
+}
+
+/// A release whose signature does not verify, as a store that trusts its own disk would keep it.
+fn forged(realm: &Realm, version: u8) -> Verified {
+    let release = realm.release("forged", &format!("1.0.{version}"), &[version]);
+    let mut envelope = release.envelope().clone();
+    envelope.signatures.values_mut().for_each(|signature| signature.0[7] ^= 1);
+    Verified::from_admitted(envelope)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_signatures_are_not_admitted_and_ten_of_them_are_a_ban() {
+    let (forger, node) = (Node::start(), Node::start());
+    let realm = Realm::new("village");
+    forger.own(&realm).await;
+    node.follow(&realm, FollowKind::Followed).await;
+    node.meet(&forger).await;
+    let sound = forger.publish(&realm, "drum", b"boom").await;
+    node.gets(&sound).await;
+    let forgeries: Vec<Verified> = (0..10).map(|version| forged(&realm, version)).collect();
+    forger.store.admit(forgeries.clone(), None).await.expect("a forger believes itself");
+    let id = forger.mesh.local_peer();
+    eventually("the forger is cut off", async || !node.sees(id).await).await;
+    assert!(forgeries.iter().all(|forgery| !node.has(forgery.statement().id())));
 }
