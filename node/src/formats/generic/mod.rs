@@ -15,6 +15,8 @@ use super::Format;
 
 mod name;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod version;
 
 /// Any file under a name and a version.
