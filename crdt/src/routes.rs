@@ -186,7 +186,9 @@ impl Table {
             .routed(package)
             .or_else(|| self.published(published_in, upstream_known))
             .unwrap_or((Source::Upstream, Ground::Default));
+        // A person typed this node's own route; only what others say waits for an accept.
         match pin {
+            _ if ground == Ground::OwnRoute => Decision { source, ground, pending: None },
             None => Decision { source, ground, pending: None },
             Some(pin) => Decision {
                 pending: (source != *pin).then_some(source),

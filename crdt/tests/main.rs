@@ -1,4 +1,5 @@
-//! The contract of the index, as facts. Attacks carry their number of `red-team.md`.
+//! The contract of the index, as facts: laws, attacks, conversations. Attacks carry their number
+//! in the red team's list.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
 
 mod attacks;
@@ -6,8 +7,10 @@ mod authority;
 mod codec;
 mod derive;
 mod document;
+mod forgery;
 mod frames;
 mod laws;
+mod limits;
 mod network;
 mod oracle;
 mod routes;
