@@ -27,6 +27,7 @@ use libp2p::{
 use zeroize::Zeroizing;
 
 use super::Error;
+use super::crowd::Crowd;
 
 /// The one topic of the mesh.
 pub(super) const TOPIC: &str = "griot/statements/1";
@@ -64,6 +65,7 @@ pub(super) type Gossip =
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
+    crowd: Crowd,
     memory: memory_connection_limits::Behaviour,
     pub(super) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     identify: identify::Behaviour,
@@ -113,6 +115,7 @@ impl Behaviour {
             .with_cache_size(0);
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
+            crowd: Crowd::default(),
             memory: memory_connection_limits::Behaviour::with_max_percentage(MEMORY_SHARE_MAX),
             blocked: allow_block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identity),

@@ -34,6 +34,7 @@ mod behaviour;
 mod choose;
 mod command;
 mod conversation;
+mod crowd;
 mod discovery;
 mod draw;
 mod frame;
