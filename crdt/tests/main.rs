@@ -1,6 +1,6 @@
-//! The contract of the index, as facts. Attacks carry their number of `red-team.md`.
-
-#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+//! The contract of the index, as facts: laws, attacks, conversations. Attacks carry their number
+//! in the red team's list.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
 
 mod attacks;
 mod authority;

@@ -39,10 +39,11 @@ pub(super) const UNFOUNDED_ITEMS_MAX: u64 = 4096;
 type Cursor = (Vec<u8>, u64, u64);
 
 impl Store {
-    /// Admits verified statements in one commit: new (id, signer) pairs get a sequence, collections'
-    /// fingerprints, the log, views and artifact rows follow in the same transaction. Statements of
-    /// realms that are not followed are ignored (counted). `cursor`: peer id bytes, their epoch,
-    /// their sequence; remembered in the same commit.
+    /// Admits verified statements in one commit.
+    ///
+    /// New (id, signer) pairs get a sequence; fingerprints, log, views and artifact rows follow in
+    /// the same transaction. Statements of realms that are not followed are ignored (counted).
+    /// `cursor`: a peer's id bytes, its epoch, its sequence; remembered in the same commit.
     ///
     /// # Errors
     /// When the disk or the database refuses: nothing was admitted then.
