@@ -198,7 +198,7 @@ pub(super) fn identity(file: &Path) -> Result<Keypair, Error> {
     Ok(Keypair::from(ed25519::Keypair::from(secret)))
 }
 
-/// Written beside, synced and renamed: a cut never leaves a short key that would refuse every start.
+/// Written beside, synced and renamed: a cut never leaves a short key that stops every start.
 fn create(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut seed = Zeroizing::new(vec![0_u8; 32]);
     getrandom::fill(&mut seed).map_err(io::Error::other)?;

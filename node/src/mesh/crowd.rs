@@ -1,9 +1,9 @@
 //! How many connections one address may have: libp2p counts peers, not addresses.
 //!
-//! Peer ids cost nothing to make, addresses do, so a single machine must not be able to take all the
-//! places. On a private network many nodes are honest neighbours, sometimes behind one NAT: there the
-//! limit is wider. Counts incoming connections alone, from the first byte until they are closed.
-//! A behaviour without protocol or events of its own.
+//! Peer ids cost nothing to make, addresses do, so a single machine must not be able to take all
+//! the places. On a private network many nodes are honest neighbours, sometimes behind one NAT:
+//! there the limit is wider. Counts incoming connections alone, from the first byte until they are
+//! closed. A behaviour without protocol or events of its own.
 //!
 //! Source: mesh.md section 8.
 

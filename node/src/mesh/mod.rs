@@ -251,7 +251,7 @@ impl Mesh {
         self.ask(Command::Offers).await.unwrap_or_default()
     }
 
-    /// Remembers a static address and dials it now, again and again with back-off while unconnected.
+    /// Remembers a static address and dials it now, and again with back-off while unconnected.
     ///
     /// # Errors
     /// [`Error::Refused`] for an address that cannot be dialled, [`Error::Store`] when it cannot be

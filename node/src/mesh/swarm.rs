@@ -1,10 +1,10 @@
 //! The one task that owns the swarm, the table of peers and what is under way.
 //!
-//! Commands come from the handle, events from libp2p, reports from the subtasks; each is one line in
-//! the loop. The loop never waits for a subtask: what takes time is a subtask in [`Driver::tasks`],
-//! and prompts to subtasks are dropped when their queue is full. Dropping the task's future drops
-//! the set and so ends everything. A panic in a subtask is a broken invariant of ours: it is passed
-//! on, and stops the daemon.
+//! Commands come from the handle, events from libp2p, reports from the subtasks; each is one line
+//! in the loop. The loop never waits for a subtask: what takes time is a subtask in
+//! [`Driver::tasks`], and prompts to subtasks are dropped when their queue is full. Dropping the
+//! task's future drops the set and so ends everything. A panic in a subtask is a broken invariant
+//! of ours: it is passed on, and stops the daemon.
 //!
 //! Source: mesh.md sections 3, 7 and 8.
 
