@@ -1,1 +1,38 @@
+//! End to end: the real command, real processes, real clients.
+//!
+//! Every test starts nodes of the binary that was just built, each with its own home and its own
+//! ports, and drives them as a person would: by the command, by `npm`, by `curl`. Nothing here
+//! reaches the internet, and nothing sleeps for luck: tests wait for a condition, with a limit.
+//!
+//! ```text
+//! tests/run                 everything that guards a change
+//! tests/run apart           the end-to-end tests whose name contains `apart`
+//! ```
+//!
+//! A test that fails keeps its folder, with the homes and the logs of its nodes, and prints where.
+//! A test whose tool is missing skips loudly; `tests/skips.txt` lists the skips that may happen.
 
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod clock;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod generic;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod lan;
+#[cfg(test)]
+mod npm;
+#[cfg(test)]
+mod publish;
+#[cfg(test)]
+mod reunion;
+#[cfg(test)]
+mod strangers;
+#[cfg(test)]
+mod tidy;

@@ -1,1 +1,43 @@
-fn main() {}
+//! `griot`, the command: it reads what was typed, runs one verb, and ends with its exit code.
+//!
+//! `up` runs a node; every other verb talks to the running one, or signs with a key file. The
+//! grammar is in `args`, one file a verb in `commands`, what people read in `output`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+mod args;
+mod client;
+mod commands;
+mod file;
+mod names;
+mod output;
+mod sign;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    log(matches!(args.verb, args::Verb::Up(_)));
+    let output = output::Output::new(args.json);
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| output::Failure::new(format!("the runtime cannot start: {error}")))
+        .and_then(|runtime| runtime.block_on(commands::run(args, output)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.failure(&failure),
+    }
+}
+
+/// Logs go to the standard error: a node tells what it does, other verbs only what is wrong.
+fn log(node: bool) {
+    let default = if node { "info,libp2p=warn,libp2p_mdns=error" } else { "error" };
+    let filter = EnvFilter::try_from_env("GRIOT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+}

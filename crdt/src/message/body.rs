@@ -6,7 +6,7 @@
 use minicbor::encode::Error as Wrong;
 use minicbor::{Decoder, Encoder};
 
-use super::{COLLS_MAX, FOLLOWS_MAX, Frame, IDS_MAX, REASON_MAX_BYTES, WANT_MAX, batch};
+use super::{COLLS_MAX, FOLLOWS_MAX, Frame, IDS_MAX, Listed, REASON_MAX_BYTES, WANT_MAX, batch};
 use crate::{Digest, Error, RealmId, StatementId};
 
 type Cbor<'a> = Encoder<&'a mut Vec<u8>>;
@@ -165,7 +165,7 @@ impl<'a> Fields<'a> {
         ascending(&realms).then_some(realms).ok_or(Error::NotCanonical { what: "list of realms" })
     }
 
-    fn entries(&mut self) -> Result<Vec<([u8; 32], u64, [u8; 16])>, Error> {
+    fn entries(&mut self) -> Result<Vec<Listed>, Error> {
         let count = self.count("collections", COLLS_MAX)?;
         (0..count).map(|_| Ok((self.array(3)?.fixed()?, self.u64()?, self.fixed()?))).collect()
     }

@@ -3,7 +3,7 @@
 //! Work is a description, not bytes: statements are read when their turn comes. At most about 1 MiB
 //! of frames is made at a time; the rest goes on at the next time-out.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Index, Millis, Output, Phase, Session};
 use crate::message::Frame;
@@ -18,6 +18,8 @@ const BATCH_MAX_BYTES: usize = 256 * 1024;
 const FRAME_OVERHEAD_BYTES: usize = 4 * 1024;
 /// Bytes that a batch adds to an envelope.
 const PART_OVERHEAD_BYTES: usize = 5;
+/// Bytes that a further signature adds to an envelope, with its key.
+const SIGNATURE_BYTES: usize = 104;
 /// Log entries read at once.
 const LOG_PAGE: usize = 512;
 
@@ -46,7 +48,7 @@ pub(super) enum Work {
 pub(super) fn grouped(
     items: impl Iterator<Item = Item>,
 ) -> VecDeque<(StatementId, Vec<PublicKey>)> {
-    let mut places = std::collections::BTreeMap::new();
+    let mut places = BTreeMap::new();
     let mut out: VecDeque<(StatementId, Vec<PublicKey>)> = VecDeque::new();
     for item in items {
         let place = *places.entry(item.id).or_insert_with(|| {
@@ -62,19 +64,34 @@ pub(super) fn grouped(
 #[derive(Default)]
 struct Batch {
     envelopes: Vec<Envelope>,
+    places: BTreeMap<StatementId, usize>,
     bytes: usize,
 }
 
 impl Batch {
     /// Adds the envelope unless the batch would pass `limit`; an empty batch takes anything.
-    fn add(&mut self, envelope: Envelope, limit: usize) -> Result<(), Envelope> {
+    fn add(&mut self, envelope: &Envelope, limit: usize) -> bool {
         let bytes = envelope.encode().len() + PART_OVERHEAD_BYTES;
-        if !self.envelopes.is_empty() && self.bytes + bytes > limit {
-            return Err(envelope);
+        let fits = self.envelopes.is_empty() || self.bytes + bytes <= limit;
+        if fits {
+            self.bytes += bytes;
+            self.places.insert(envelope.statement.id(), self.envelopes.len());
+            self.envelopes.push(envelope.clone());
         }
-        self.bytes += bytes;
-        self.envelopes.push(envelope);
-        Ok(())
+        fits
+    }
+
+    /// Adds the signatures to an envelope of the same statement, if there is one.
+    fn join(&mut self, envelope: &Envelope) -> bool {
+        let Some(place) = self.places.get(&envelope.statement.id()) else { return false };
+        let signatures = &mut self.envelopes[*place].signatures;
+        for (key, signature) in &envelope.signatures {
+            if signatures.len() < MAX_SIGNATURES {
+                signatures.insert(*key, *signature);
+                self.bytes += SIGNATURE_BYTES;
+            }
+        }
+        true
     }
 }
 
@@ -149,7 +166,7 @@ impl Session {
             if !open.contains(&held.statement().realm()) || held.signatures().is_empty() {
                 continue;
             }
-            if batch.add(held.envelope().clone(), self.batch_limit()).is_err() {
+            if !batch.add(held.envelope(), self.batch_limit()) {
                 items.push_front((id, keys));
                 self.work.push_front(Work::Items { items, lobby });
                 break;
@@ -195,9 +212,7 @@ impl Session {
             let lacks = shared.contains(&collection.realm()) && !self.exchanged.contains(&item);
             if let Some(held) = index.envelope(&item.id, &[item.key]).filter(|_| lacks) {
                 let limit = self.batch_limit();
-                if !joined(&mut batch, held.envelope())
-                    && batch.add(held.envelope().clone(), limit).is_err()
-                {
+                if !batch.join(held.envelope()) && !batch.add(held.envelope(), limit) {
                     ended = false;
                     break;
                 }
@@ -224,7 +239,7 @@ impl Session {
     fn send_lobby(&mut self, mut rest: VecDeque<Envelope>) -> usize {
         let mut batch = Batch::default();
         while let Some(envelope) = rest.pop_front() {
-            if let Err(envelope) = batch.add(envelope, self.batch_limit()) {
+            if !batch.join(&envelope) && !batch.add(&envelope, self.batch_limit()) {
                 rest.push_front(envelope);
                 self.work.push_front(Work::Lobby(rest));
                 break;
@@ -233,14 +248,4 @@ impl Session {
         self.out.push_back(Output::Send(Frame::Lobby { batch: batch.envelopes }));
         batch.bytes
     }
-}
-
-/// Adds the signatures to the batch's last envelope, if it is the same statement.
-fn joined(batch: &mut Batch, envelope: &Envelope) -> bool {
-    let Some(last) = batch.envelopes.last_mut() else { return false };
-    if last.statement.id() != envelope.statement.id() || last.signatures.len() >= MAX_SIGNATURES {
-        return false;
-    }
-    last.signatures.extend(envelope.signatures.iter().map(|(key, signature)| (*key, *signature)));
-    true
 }

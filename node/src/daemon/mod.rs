@@ -1,2 +1,405 @@
-//! Construction and supervision. (header to be written)
+//! Construction and supervision of a node.
+//!
+//! ```text
+//!  start(Config) ─▶ store ─▶ keys ─▶ own realm ─▶ mesh ─▶ registry ─▶ tokens ─▶ listener ─▶ tasks
+//!                                                                                   │
+//!  run(stop)     ◀── a task ended (its error) or the person stops (drain, clean) ◀──┘
+//! ```
+//!
+//! Only this layer constructs; everything below receives handles. It decides nothing about packages
+//! or trust. `node.json` appears when the node serves and goes at a clean stop; after a crash the
+//! next start replaces it, and everything else that survives is the store's.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use crdt::digest::to_hex;
+use crdt::{PublicKey, RealmId, SecretKey};
+use libp2p::multiaddr::Protocol;
+use tokio::net::TcpListener;
+use tower_service::Service as _;
+
+use crate::formats::{self, Front};
+use crate::http::auth::Tokens;
+use crate::http::server;
+use crate::mesh::{self, Mesh, Multiaddr, PeerId};
+use crate::registry::{self, Registry};
+use crate::store::{self, Store};
+
+pub mod admin;
+mod genesis;
+pub mod invite;
 pub mod keys;
+mod metrics;
+pub mod node_json;
+pub mod pairing;
+mod private_file;
+mod router;
+pub mod tasks;
+mod web;
+
+pub use genesis::personal;
+
+use keys::Role;
+use node_json::NodeJson;
+use tasks::Tasks;
+
+/// Kind of the small rows that belong to this layer.
+const ROWS: &str = "daemon";
+/// Source: DESIGN section 6.
+const MESH_PORT_DEFAULT: u16 = 7879;
+/// How long a start waits for the mesh's first address.
+const MESH_LISTEN_WAIT: Duration = Duration::from_secs(3);
+/// Tokens age by the hour of running time.
+const TOKEN_TICK: Duration = Duration::from_secs(60 * 60);
+
+/// What a node is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder of everything that the node keeps.
+    pub home: PathBuf,
+    /// Where clients connect; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where peers connect; empty for all addresses at the usual port.
+    pub mesh_listen: Vec<Multiaddr>,
+    /// Peers to dial.
+    pub peers: Vec<Multiaddr>,
+    /// Whether to look for peers on the local network.
+    pub mdns: bool,
+    /// Ask no upstream; the mesh still works.
+    pub offline: bool,
+}
+
+/// Why a node could not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The home folder or a file in it.
+    #[error("the home folder: {0}")]
+    Home(#[from] std::io::Error),
+    /// The store could not be opened, or failed.
+    #[error("the store: {0}")]
+    Store(#[from] store::Error),
+    /// The own realm's genesis is damaged.
+    #[error("the own realm's first statement: {0}")]
+    Genesis(#[from] crdt::Error),
+    /// The mesh could not start.
+    #[error("the mesh: {0}")]
+    Mesh(#[from] mesh::Error),
+    /// Tokens or registry could not be opened.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// The listener could not be bound.
+    #[error("cannot listen on {address}: {why}")]
+    Listen {
+        /// As it was asked for.
+        address: SocketAddr,
+        /// What the system says.
+        why: std::io::Error,
+    },
+    /// Listening beyond this machine.
+    #[error(
+        "cannot listen on {0}: beyond this machine, writing needs TLS, which this version does not have"
+    )]
+    NotLoopback(SocketAddr),
+    /// A task ended although nobody stopped the node.
+    #[error(transparent)]
+    Ended(#[from] tasks::Ended),
+}
+
+impl Error {
+    /// The next command to type, if there is one.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(store::Error::Locked) => Some("griot status"),
+            Self::Listen { .. } => Some("griot up --listen 127.0.0.1:0 takes a free port"),
+            Self::NotLoopback(_) => {
+                Some("griot up --listen 127.0.0.1:7878; other nodes get the packages over the mesh")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A node that serves.
+#[derive(Debug)]
+pub struct Daemon {
+    config: Config,
+    http: String,
+    realm: RealmId,
+    mesh: Mesh,
+    tasks: Tasks,
+}
+
+/// The handles that the tasks and the router are made from.
+struct Parts {
+    store: Store,
+    mesh: Mesh,
+    registry: Registry,
+    tokens: Tokens,
+    realm: RealmId,
+    node_key: PublicKey,
+}
+
+/// Starts a node. When this returns, it serves.
+///
+/// # Errors
+/// Another node runs on this home, a file or address is not to be had, or the listener would be
+/// reachable from other machines.
+pub async fn start(config: Config) -> Result<Daemon, Error> {
+    if !config.listen.ip().is_loopback() {
+        return Err(Error::NotLoopback(config.listen));
+    }
+    create_home(&config.home)?;
+    let store = Store::open(&config.home)?;
+    let listener = bind(config.listen).await?;
+    let address = listener.local_addr()?;
+    let mut tasks = Tasks::new();
+    let token = admin_token()?;
+    let parts = assemble(&config, store, &token, &mut tasks).await?;
+    let http = format!("http://{address}");
+    serve(&config, &parts, listener, &mut tasks)?;
+    tasks.start("artifacts", parts.registry.clone().keep_new_artifacts());
+    tasks.start("token clock", tick(parts.tokens.clone()));
+    let daemon = Daemon { http, realm: parts.realm, mesh: parts.mesh, tasks, config };
+    daemon.remember_mesh_port(&parts.store).await?;
+    let version = env!("CARGO_PKG_VERSION").into();
+    let found = NodeJson { pid: std::process::id(), http: daemon.http.clone(), token, version };
+    found.write(&daemon.config.home)?;
+    Ok(daemon)
+}
+
+impl Daemon {
+    /// Base address for clients, such as `http://127.0.0.1:7878`.
+    #[must_use]
+    pub fn http(&self) -> &str {
+        &self.http
+    }
+
+    /// This node's own realm.
+    #[must_use]
+    pub const fn realm(&self) -> RealmId {
+        self.realm
+    }
+
+    /// This node's id in the mesh.
+    #[must_use]
+    pub fn peer(&self) -> PeerId {
+        self.mesh.local_peer()
+    }
+
+    /// Where other nodes can dial this one.
+    pub async fn mesh_addresses(&self) -> Vec<Multiaddr> {
+        self.mesh.addresses().await
+    }
+
+    /// Serves until `stop` is done, then drains; or until a task ends by itself.
+    ///
+    /// # Errors
+    /// A task ended; or `node.json` could not be removed.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let ended = tokio::select! {
+            () = stop => None,
+            ended = self.tasks.first_end() => Some(ended),
+        };
+        NodeJson::remove(&self.config.home)?;
+        self.tasks.drain().await;
+        ended.map_or(Ok(()), |ended| Err(ended.into()))
+    }
+
+    /// Waits for the mesh to listen, and keeps the port if the usual one was taken.
+    async fn remember_mesh_port(&self, store: &Store) -> Result<(), Error> {
+        let listening = async {
+            loop {
+                let addresses = self.mesh.addresses().await;
+                if !addresses.is_empty() {
+                    return addresses;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let Ok(addresses) = tokio::time::timeout(MESH_LISTEN_WAIT, listening).await else {
+            tracing::warn!("the mesh listens on no address yet");
+            return Ok(());
+        };
+        let port = addresses.iter().find_map(tcp_port);
+        if let (true, Some(port)) = (self.config.mesh_listen.is_empty(), port) {
+            store.put_row(ROWS, "mesh-port", port.to_string().into_bytes()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Resolves when the system asks the program to stop: SIGINT or SIGTERM.
+pub async fn until_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            },
+            Err(error) => {
+                tracing::warn!("SIGTERM cannot be watched: {error}");
+                drop(tokio::signal::ctrl_c().await);
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    drop(tokio::signal::ctrl_c().await);
+}
+
+async fn assemble(
+    config: &Config,
+    store: Store,
+    token: &str,
+    tasks: &mut Tasks,
+) -> Result<Parts, Error> {
+    keys::create_folder(&config.home)?;
+    let publisher: SecretKey = keys::load_or_create(&config.home, Role::Publisher)?;
+    let node_key = keys::load_or_create(&config.home, Role::Node)?.public();
+    let realm = genesis::ensure(&store, &config.home, publisher.public(), node_key).await?;
+    let mesh = start_mesh(config, &store, tasks)?;
+    let rules = formats::ALL.iter().map(|format| format.rules).collect();
+    let registry = Registry::new(store.clone(), Some(mesh.clone()), rules, publisher, realm)?;
+    let tokens = Tokens::open(store.clone(), token.to_owned())?;
+    Ok(Parts { store, mesh, registry, tokens, realm, node_key })
+}
+
+fn start_mesh(config: &Config, store: &Store, tasks: &mut Tasks) -> Result<Mesh, Error> {
+    let desk = Arc::new(pairing::Desk::new(store.clone()));
+    let mesh_config = mesh::Config {
+        key_file: keys::folder(&config.home).join("peer"),
+        listen: mesh_listen(config, store)?,
+        mdns: config.mdns,
+        dial: config.peers.clone(),
+        agent: format!("griot/{}", env!("CARGO_PKG_VERSION")),
+    };
+    let pairing: mesh::Pairing = Arc::new(move |request, peer| {
+        let desk = Arc::clone(&desk);
+        Box::pin(async move { desk.answer(request, peer).await })
+    });
+    let (mesh, swarm) = Mesh::start(mesh_config, store.clone(), pairing)?;
+    tasks.start("mesh", swarm);
+    Ok(mesh)
+}
+
+/// What was asked for; else all addresses at the port of the last time, the usual one, or a free
+/// one where another program has it.
+fn mesh_listen(config: &Config, store: &Store) -> Result<Vec<Multiaddr>, Error> {
+    if !config.mesh_listen.is_empty() {
+        return Ok(config.mesh_listen.clone());
+    }
+    let last = store.row(ROWS, "mesh-port")?;
+    let last = last.and_then(|row| String::from_utf8(row).ok()?.parse::<u16>().ok());
+    let wanted = last.unwrap_or(MESH_PORT_DEFAULT);
+    let free = std::net::TcpListener::bind(("0.0.0.0", wanted)).is_ok();
+    let port = if free { wanted } else { 0 };
+    let all = Multiaddr::empty().with(Protocol::Ip4([0, 0, 0, 0].into())).with(Protocol::Tcp(port));
+    Ok(vec![all])
+}
+
+fn serve(
+    config: &Config,
+    parts: &Parts,
+    listener: TcpListener,
+    tasks: &mut Tasks,
+) -> Result<(), Error> {
+    let port = listener.local_addr()?.port();
+    let hosts = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}"));
+    let front = Front {
+        registry: parts.registry.clone(),
+        tokens: parts.tokens.clone(),
+        hosts: Arc::new(hosts.to_vec()),
+    };
+    let admin = admin::Admin {
+        store: parts.store.clone(),
+        registry: parts.registry.clone(),
+        mesh: parts.mesh.clone(),
+        tokens: parts.tokens.clone(),
+        own: parts.realm,
+        node_key: parts.node_key,
+        title: genesis::host_title(),
+        http: format!("http://{}", listener.local_addr()?),
+        offline: config.offline,
+    };
+    let router = router::router(front, admin);
+    let answer = move |request: Request<Body>| {
+        let mut router = router.clone();
+        async move { router.call(request).await.unwrap_or_else(|never| match never {}) }
+    };
+    let stop = tasks.stop_token();
+    tasks.start_draining("http", server::serve(listener, answer, stop.cancelled_owned()));
+    Ok(())
+}
+
+async fn tick(tokens: Tokens) -> Result<(), registry::Error> {
+    loop {
+        tokio::time::sleep(TOKEN_TICK).await;
+        tokens.tick_hour().await?;
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|why| Error::Listen { address, why })
+}
+
+/// The home holds keys and tokens: nobody else looks in.
+fn create_home(home: &std::path::Path) -> std::io::Result<()> {
+    let new = !home.exists();
+    fs_err::create_dir_all(home)?;
+    #[cfg(unix)]
+    if new {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs_err::set_permissions(home, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+fn admin_token() -> Result<String, Error> {
+    let mut secret = [0_u8; 32];
+    getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
+    Ok(format!("griot_local_{}", to_hex(&secret)))
+}
+
+fn tcp_port(address: &Multiaddr) -> Option<u16> {
+    address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) => Some(port),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_beyond_this_machine_is_refused_before_anything_is_made() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().join("new");
+        let config = Config {
+            home: home.clone(),
+            listen: "0.0.0.0:0".parse().unwrap(),
+            mesh_listen: Vec::new(),
+            peers: Vec::new(),
+            mdns: false,
+            offline: true,
+        };
+        let error = start(config).await.unwrap_err();
+        assert!(matches!(error, Error::NotLoopback(_)));
+        assert!(error.to_string().contains("TLS"), "{error}");
+        assert!(!home.exists());
+    }
+
+    #[test]
+    fn admin_tokens_differ() {
+        assert_ne!(admin_token().unwrap(), admin_token().unwrap());
+    }
+}

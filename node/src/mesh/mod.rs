@@ -1,70 +1,308 @@
-//! Peers, over libp2p. (header to be written)
+//! Peers, over libp2p: who is there, what they know, and the bytes they hold.
+//!
+//! One task owns the swarm (`swarm`); everybody else holds a [`Mesh`], which sends it commands
+//! over a bounded channel. The task starts subtasks in a set of its own, so that they end with it:
+//!
+//! ```text
+//!  Mesh ──Command──▶ swarm ──┬── sync      one conversation a peer, drives crdt::session
+//!                      ▲     ├── announce  gossip of what is new here, judging what arrives
+//!                      │     ├── serve     answers blob requests      (/griot/blob/1)
+//!                   Report   ├── transfer  fetches one blob a flight  (/griot/blob/1)
+//!                      │     └── pair      joins by invite            (/griot/pair/1)
+//!                      └───────── subtasks
+//! ```
+//!
+//! A peer that is merely met changes nothing about what is installed: its offers are kept in
+//! memory and shown. The mesh does not decide what to fetch, whom to follow, or what a name means.
+//! Surviving a crash: the key file, the told addresses (rows of kind `peer`) and half downloads.
+//!
+//! Source: mesh.md sections 3, 5, 7 and 8.
+
+use std::future::Future;
 use std::path::PathBuf;
-use crdt::{Digest, Envelope, PublicKey, RealmId};
+use std::sync::Arc;
+
+use crdt::{Digest, PublicKey, RealmId};
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
 use crate::store::Store;
+
+mod announce;
+mod behaviour;
+mod choose;
+mod command;
+mod conversation;
+mod discovery;
+mod draw;
+mod frame;
+mod held;
+mod lobby;
+mod pair;
+mod peers;
+mod serve;
+mod swarm;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
 pub use libp2p::{Multiaddr, PeerId};
+
+use command::Command;
+
+/// The kind of the store's rows that remember told addresses. Key: the address; no value.
+const PEER_ROW: &str = "peer";
+
+/// Commands that wait for the task; more make the callers wait.
+const COMMANDS_MAX: usize = 64;
 
 /// How the mesh is set up.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub struct Config { pub key_file: PathBuf, pub listen: Vec<Multiaddr>, pub mdns: bool, pub dial: Vec<Multiaddr>, pub agent: String }
+pub struct Config {
+    /// Where the ed25519 identity of this peer lies; created with mode 0600 when absent.
+    pub key_file: PathBuf,
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<Multiaddr>,
+    /// Whether to look for peers on the local network.
+    pub mdns: bool,
+    /// Addresses to keep connected, from the command line or the configuration.
+    pub dial: Vec<Multiaddr>,
+    /// What identify says that we are, such as `griot/0.1.0`.
+    pub agent: String,
+}
 
 /// Why the mesh could not.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs)]
 pub enum Error {
-    #[error("no connected peer has {0}")] Nowhere(Digest),
-    #[error("every peer that had {0} failed: {1}")] Failed(Digest, String),
-    #[error("cannot reach the peer: {0}")] Unreachable(String),
-    #[error("the mesh has stopped")] Stopped,
-    #[error(transparent)] Store(#[from] crate::store::Error),
-    #[error("{0}")] Refused(String),
+    /// Nobody whom we can ask now has the blob: it may become a want.
+    #[error("no connected peer has {0}")]
+    Nowhere(Digest),
+    /// Somebody had it, but no copy arrived whole; what did arrive is kept for the next try.
+    #[error("every peer that had {0} failed: {1}")]
+    Failed(Digest, String),
+    /// The address does not answer, or somebody else does.
+    #[error("cannot reach the peer: {0}")]
+    Unreachable(String),
+    /// The daemon is going down.
+    #[error("the mesh has stopped")]
+    Stopped,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// The request itself is wrong, or the peer refused it.
+    #[error("{0}")]
+    Refused(String),
+    /// The mesh cannot start: its key or an address to listen on.
+    #[error("cannot start the mesh: {0}")]
+    Listen(String),
 }
 
+impl Error {
+    /// The same outcome for another caller who waited for the same flight.
+    fn echo(&self) -> Self {
+        match self {
+            Self::Nowhere(digest) => Self::Nowhere(*digest),
+            Self::Failed(digest, why) => Self::Failed(*digest, why.clone()),
+            Self::Unreachable(why) => Self::Unreachable(why.clone()),
+            Self::Stopped => Self::Stopped,
+            Self::Store(crate::store::Error::Full { free, needed }) => {
+                Self::Store(crate::store::Error::Full { free: *free, needed: *needed })
+            }
+            Self::Store(error) => Self::Refused(error.to_string()),
+            Self::Refused(why) => Self::Refused(why.clone()),
+            Self::Listen(why) => Self::Listen(why.clone()),
+        }
+    }
+}
+
+/// One connected peer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct PeerInfo { pub id: String, pub address: String, pub behind: u64, pub follows: Vec<RealmId>, /// realms it showed us (lobby), followed or not
-    pub offers: Vec<RealmId>, /// connected over mDNS, configured, told
-    pub found: String }
+pub struct PeerInfo {
+    /// Its peer id.
+    pub id: String,
+    /// Where it is connected from or to.
+    pub address: String,
+    /// About how many statements we still lack from it.
+    pub behind: u64,
+    /// The realms that it says it follows.
+    pub follows: Vec<RealmId>,
+    /// The realms that it showed us, followed here or not.
+    pub offers: Vec<RealmId>,
+    /// How we know it: `mdns`, `configured`, `told`, or `inbound` when it called us.
+    pub found: String,
+}
 
 /// What strangers offer: shown by `search`, `follow` and `peer list`, never installed.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub struct Offer { pub realm: RealmId, pub peer: String, pub envelopes: Vec<crdt::Verified> }
+pub struct Offer {
+    /// The realm.
+    pub realm: RealmId,
+    /// The peer that showed it.
+    pub peer: String,
+    /// Its root statements and newest releases; every signature verified, nothing believed.
+    pub envelopes: Vec<crdt::Verified>,
+}
 
 /// A request to take part with a role, carried by `/griot/pair/1` to the inviting node.
+#[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct PairRequest {
+    /// The id of the invite.
+    pub invite: String,
+    /// The one-time secret of the invite.
+    pub secret: [u8; 32],
+    /// `reader`, `publisher` or `mirror`.
+    pub role: String,
+    /// The key that wants to publish.
+    pub publisher: PublicKey,
+    /// The key of the node, for receipts.
+    pub node_key: PublicKey,
+    /// What the person calls the node; shown to who grants.
+    pub name: String,
+}
+
+impl std::fmt::Debug for PairRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The secret is left out: it would let a reader of the log join.
+        f.debug_struct("PairRequest")
+            .field("invite", &self.invite)
+            .field("role", &self.role)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the inviting node says.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct PairRequest { pub invite: String, pub secret: [u8; 32], pub role: String, pub publisher: PublicKey, pub node_key: PublicKey, pub name: String }
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum PairAnswer { Welcome, Waiting, Refused(String) }
+pub enum PairAnswer {
+    /// The role is granted, or needs no grant.
+    Welcome,
+    /// A holder of the root key has to grant it first.
+    Waiting,
+    /// No, and why.
+    Refused(String),
+}
+
+/// Asked for each [`PairRequest`] that arrives, with the authenticated peer that sent it.
+pub type Pairing = Arc<dyn Fn(PairRequest, PeerId) -> BoxFuture<'static, PairAnswer> + Send + Sync>;
 
 /// A handle to the one task that owns the swarm; clones are cheap.
-#[derive(Clone, Debug)] pub struct Mesh { _p: () }
-
-#[allow(unused_variables, missing_docs, clippy::missing_errors_doc)]
-impl Mesh {
-    /// Builds the swarm and returns the handle with the future to be spawned by daemon/tasks.rs.
-    /// `pairing`: asked for each PairRequest that arrives.
-    pub fn start(config: Config, store: Store, pairing: std::sync::Arc<dyn Fn(PairRequest, PeerId) -> PairAnswer + Send + Sync>) -> Result<(Self, impl std::future::Future<Output = Result<(), Error>> + Send + 'static), Error> { Ok((Self { _p: () }, async { todo!() })) }
-    pub fn local_peer(&self) -> PeerId { todo!() }
-    /// Full multiaddresses with /p2p/ID that others can dial.
-    pub async fn addresses(&self) -> Vec<Multiaddr> { todo!() }
-    pub async fn peers(&self) -> Vec<PeerInfo> { todo!() }
-    pub async fn offers(&self) -> Vec<Offer> { todo!() }
-    /// Remembers a static address and dials it now, again and again with back-off while unconnected.
-    pub async fn add_peer(&self, address: Multiaddr) -> Result<(), Error> { todo!() }
-    pub async fn remove_peer(&self, address: &Multiaddr) -> Result<bool, Error> { todo!() }
-    /// Fetches a blob into the store, verified while it arrives, from any connected peers that have it; one flight a digest.
-    pub async fn fetch(&self, digest: Digest, size: u64) -> Result<(), Error> { todo!() }
-    /// Which of these some connected peer says it holds (answers kept ~10 s; asks at most 1 s).
-    pub async fn held_by_peers(&self, digests: &[Digest]) -> Vec<bool> { todo!() }
-    /// Dials the inviter and hands in a request.
-    pub async fn pair(&self, addresses: Vec<Multiaddr>, request: PairRequest) -> Result<PairAnswer, Error> { todo!() }
-    /// Compares with every connected peer now instead of at the timer.
-    pub async fn sync_now(&self) { todo!() }
+#[derive(Clone)]
+pub struct Mesh {
+    commands: mpsc::Sender<Command>,
+    local: PeerId,
+    control: libp2p_stream::Control,
+    store: Store,
 }
-fn _e(_: Envelope) {}
+
+impl std::fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mesh").field("local", &self.local).finish_non_exhaustive()
+    }
+}
+
+impl Mesh {
+    /// Builds the swarm inside the current tokio runtime, and returns the handle with the future
+    /// to be spawned by `daemon/tasks.rs`. Dropping that future ends everything the mesh started.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] when the key file cannot be used or an address cannot be listened on.
+    pub fn start(
+        config: Config,
+        store: Store,
+        pairing: Pairing,
+    ) -> Result<(Self, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let driver = swarm::Driver::build(config, store.clone(), pairing, receiver)?;
+        let mesh = Self { commands, local: driver.local(), control: driver.control(), store };
+        Ok((mesh, driver.run()))
+    }
+
+    /// The id of this node's own peer key.
+    #[must_use]
+    pub const fn local_peer(&self) -> PeerId {
+        self.local
+    }
+
+    /// Full multiaddresses with `/p2p/ID` that others can dial; loopback only if there is no other.
+    pub async fn addresses(&self) -> Vec<Multiaddr> {
+        self.ask(Command::Addresses).await.unwrap_or_default()
+    }
+
+    /// The connected peers.
+    pub async fn peers(&self) -> Vec<PeerInfo> {
+        self.ask(Command::Peers).await.unwrap_or_default()
+    }
+
+    /// What peers showed of their realms.
+    pub async fn offers(&self) -> Vec<Offer> {
+        self.ask(Command::Offers).await.unwrap_or_default()
+    }
+
+    /// Remembers a static address and dials it now, again and again with back-off while unconnected.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it cannot be remembered; [`Error::Stopped`].
+    pub async fn add_peer(&self, address: Multiaddr) -> Result<(), Error> {
+        self.store.put_row(PEER_ROW, &address.to_string(), Vec::new()).await?;
+        self.ask(|reply| Command::Add(address, reply)).await
+    }
+
+    /// Forgets a static address; a connection that is up stays. Returns whether it was known.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it cannot be forgotten; [`Error::Stopped`].
+    pub async fn remove_peer(&self, address: &Multiaddr) -> Result<bool, Error> {
+        let row = self.store.delete_row(PEER_ROW, &address.to_string()).await?;
+        let dialled = self.ask(|reply| Command::Remove(address.clone(), reply)).await?;
+        Ok(row || dialled)
+    }
+
+    /// Fetches a blob into the store from any connected peers that have it, verified while it
+    /// arrives. Callers who ask for the same digest meanwhile wait for the same flight.
+    ///
+    /// # Errors
+    /// [`Error::Nowhere`], [`Error::Failed`], [`Error::Store`]; what arrived is kept for a resume.
+    pub async fn fetch(&self, digest: Digest, size: u64) -> Result<(), Error> {
+        self.ask(|reply| Command::Fetch { digest, size, reply }).await?
+    }
+
+    /// Which of these some connected peer says it holds; answers are kept for ten seconds, and
+    /// asking takes at most one.
+    pub async fn held_by_peers(&self, digests: &[Digest]) -> Vec<bool> {
+        let asked = digests.to_vec();
+        let answer = self.ask(|reply| Command::Held { digests: asked, reply }).await;
+        answer.unwrap_or_else(|_| vec![false; digests.len()])
+    }
+
+    /// Dials the inviter and hands in a request. Each address must end in `/p2p/ID`, all in one.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for addresses that name no peer, [`Error::Unreachable`] otherwise.
+    pub async fn pair(
+        &self,
+        addresses: Vec<Multiaddr>,
+        request: PairRequest,
+    ) -> Result<PairAnswer, Error> {
+        let peer = pair::invited_peer(&addresses)?;
+        self.ask(|reply| Command::Reach { peer, addresses, reply }).await??;
+        pair::ask(self.control.clone(), peer, &request).await
+    }
+
+    /// Compares with every connected peer now instead of at the timer.
+    pub async fn sync_now(&self) {
+        // A stopped mesh has nobody to compare with.
+        let _ = self.commands.send(Command::Compare).await;
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Error::Stopped)?;
+        answer.await.map_err(|_| Error::Stopped)
+    }
+}

@@ -211,7 +211,27 @@ impl Registry {
         limit: usize,
         offset: usize,
     ) -> Result<(Vec<PackageSummary>, usize), Error> {
-        Ok(self.inner.store.search(query, format, limit, offset)?)
+        let (mut rows, total) = self.inner.store.search(query, format, limit, offset)?;
+        for row in rows.iter_mut().filter(|row| row.latest.is_none()) {
+            row.latest = self.highest(&row.realm, &row.package)?;
+        }
+        Ok((rows, total))
+    }
+
+    /// The version to show for a package without the tag `latest`, by the format's own order: the
+    /// highest stable one, else the highest.
+    fn highest(&self, realm: &RealmId, package: &PackageId) -> Result<Option<String>, Error> {
+        let Some(rules) = self.rules(&package.format) else { return Ok(None) };
+        let Some(view) = self.inner.store.package(realm, package)? else { return Ok(None) };
+        let live = view.versions.iter().filter(|(_, version)| {
+            matches!(version.state, SlotState::Ok | SlotState::DisputedPinned)
+                && version.yanked.is_none()
+        });
+        let best = live.max_by(|(a, _), (b, _)| {
+            let stable = |version: &str| !(rules.is_prerelease)(version);
+            stable(a).cmp(&stable(b)).then_with(|| (rules.compare_versions)(a, b))
+        });
+        Ok(best.map(|(_, version)| version.written.clone()))
     }
 
     /// What met peers offer in realms that are not followed.

@@ -29,20 +29,21 @@ use super::tables::{self, Tables};
 use super::{Admission, Error, Inner, NewItem, Store, blocking, collections, views};
 
 /// Pairs by strangers that are kept of a realm.
-pub const STRANGER_ITEMS_MAX: u64 = 32;
+pub(super) const STRANGER_ITEMS_MAX: u64 = 32;
 /// Bytes of statements by strangers that are kept of a realm.
-pub const STRANGER_BYTES_MAX: u64 = 64 << 10;
+pub(super) const STRANGER_BYTES_MAX: u64 = 64 << 10;
 /// Pairs that are kept of a realm whose genesis lacks.
-pub const UNFOUNDED_ITEMS_MAX: u64 = 4096;
+pub(super) const UNFOUNDED_ITEMS_MAX: u64 = 4096;
 
 /// Where a peer's log was read up to: peer id, its store epoch, its sequence.
 type Cursor = (Vec<u8>, u64, u64);
 
 impl Store {
-    /// Admits verified statements in one commit: new (id, signer) pairs get a sequence, collections'
-    /// fingerprints, the log, views and artifact rows follow in the same transaction. Statements of
-    /// realms that are not followed are ignored (counted). `cursor`: peer id bytes, their epoch,
-    /// their sequence; remembered in the same commit.
+    /// Admits verified statements in one commit.
+    ///
+    /// New (id, signer) pairs get a sequence; fingerprints, log, views and artifact rows follow in
+    /// the same transaction. Statements of realms that are not followed are ignored (counted).
+    /// `cursor`: a peer's id bytes, its epoch, its sequence; remembered in the same commit.
     ///
     /// # Errors
     /// When the disk or the database refuses: nothing was admitted then.
@@ -56,19 +57,17 @@ impl Store {
         if batch.is_empty() && cursor.is_none() {
             return Ok(Admission { new: Vec::new(), ignored });
         }
-        let (admission, _) = self
-            .write(
-                move |inner, txn| Batch::admit(inner, txn, batch, cursor, ignored),
-                |inner, (admission, touched): &(Admission, BTreeSet<RealmId>)| {
-                    inner.forget_standings(touched);
-                    if !admission.new.is_empty() {
-                        // Without subscribers there is nobody to tell.
-                        let _ = inner.admissions.send(Arc::new(admission.clone()));
-                    }
-                },
-            )
-            .await?;
-        Ok(admission)
+        let change = move |inner: &Inner, txn: &WriteTransaction| {
+            Batch::admit(inner, txn, batch, cursor, ignored)
+        };
+        let after = |inner: &Inner, done: &Done| {
+            inner.forget_standings(&done.rooted);
+            if !done.admission.new.is_empty() {
+                // Without subscribers there is nobody to tell.
+                let _ = inner.admissions.send(Arc::new(done.admission.clone()));
+            }
+        };
+        Ok(self.write_if(|done: &Done| done.changed, change, after).await?.admission)
     }
 }
 
@@ -104,8 +103,17 @@ fn has_news(txn: &impl Tables, verified: &Verified) -> Result<bool, Error> {
     Ok(false)
 }
 
+/// A batch that went through.
+pub(super) struct Done {
+    pub(super) admission: Admission,
+    /// Whether there is anything to commit.
+    changed: bool,
+    /// Realms that got a root.
+    rooted: BTreeSet<RealmId>,
+}
+
 /// One batch on its way through the writer.
-struct Batch<'t> {
+pub(super) struct Batch<'t> {
     inner: &'t Inner,
     txn: &'t WriteTransaction,
     sequence: u64,
@@ -116,17 +124,19 @@ struct Batch<'t> {
     strangers: BTreeMap<RealmId, (u64, u64)>,
     /// Realms that got a root, with their authority before.
     rooted: BTreeMap<RealmId, Arc<Standing>>,
+    changed: bool,
     admission: Admission,
 }
 
 impl<'t> Batch<'t> {
-    fn admit(
+    /// Everything but the commit.
+    pub(super) fn admit(
         inner: &'t Inner,
         txn: &'t WriteTransaction,
         batch: Vec<Verified>,
         cursor: Option<Cursor>,
         ignored: usize,
-    ) -> Result<(Admission, BTreeSet<RealmId>), Error> {
+    ) -> Result<Done, Error> {
         let mut this = Self {
             inner,
             txn,
@@ -136,6 +146,7 @@ impl<'t> Batch<'t> {
             packages: BTreeSet::new(),
             strangers: BTreeMap::new(),
             rooted: BTreeMap::new(),
+            changed: cursor.is_some(),
             admission: Admission { new: Vec::new(), ignored },
         };
         for verified in &batch {
@@ -145,7 +156,8 @@ impl<'t> Batch<'t> {
         if let Some((peer, epoch, sequence)) = cursor {
             txn.open_table(tables::PEER_SEEN)?.insert(peer.as_slice(), (epoch, sequence))?;
         }
-        Ok((this.admission, this.rooted.into_keys().collect()))
+        let Self { admission, changed, rooted, .. } = this;
+        Ok(Done { admission, changed, rooted: rooted.into_keys().collect() })
     }
 
     /// Admits what is new of one statement.
@@ -166,7 +178,8 @@ impl<'t> Batch<'t> {
             verified.signatures().iter().partition(|(key, _)| known(key));
         let before = self.admission.new.len();
         for (key, signature) in first.into_iter().chain(last) {
-            match held.get(key) {
+            // One that was held may have made room for a known key a moment ago.
+            match held.get(key).filter(|_| signers.contains(key)) {
                 Some(old) if *old <= *signature => {}
                 Some(_) => self.put_signature(statement, key, signature)?,
                 None => {
@@ -194,11 +207,8 @@ impl<'t> Batch<'t> {
         stranger: bool,
         known: &impl Fn(&PublicKey) -> bool,
     ) -> Result<bool, Error> {
-        if stranger && !self.has_room_for_stranger(statement)? {
-            return Ok(false);
-        }
         if signers.len() < MAX_SIGNATURES {
-            return Ok(true);
+            return Ok(!stranger || self.has_room_for_stranger(statement)?);
         }
         let weakest = signers.iter().rev().find(|key| !known(key)).copied();
         match weakest {
@@ -259,11 +269,12 @@ impl<'t> Batch<'t> {
     }
 
     fn put_signature(
-        &self,
+        &mut self,
         statement: &Statement,
         key: &PublicKey,
         signature: &Signature,
     ) -> Result<(), Error> {
+        self.changed = true;
         let row = (statement.id(), key.as_bytes());
         self.txn.open_table(tables::SIG)?.insert((row.0.0.as_bytes(), row.1), &signature.0)?;
         Ok(())

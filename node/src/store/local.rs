@@ -42,13 +42,11 @@ impl Store {
             forget_packages(txn, &realm)?;
             forget_statements(txn, &realm).map(|()| true)
         };
-        let after = move |inner: &Inner, changed: &bool| {
-            if *changed {
-                inner.forget_standings([&realm]);
-                inner.follows.send_modify(|n| *n += 1);
-            }
+        let after = move |inner: &Inner, _: &bool| {
+            inner.forget_standings([&realm]);
+            inner.follows.send_modify(|n| *n += 1);
         };
-        self.write(change, after).await
+        self.write_if(|changed| *changed, change, after).await
     }
 
     /// All realms whose statements are kept, sorted by realm.
@@ -96,7 +94,7 @@ impl Store {
             let removed = table.remove((key.0.as_str(), key.1.as_str()))?.is_some();
             Ok(removed)
         };
-        self.write(change, |_, _| {}).await
+        self.write_if(|changed| *changed, change, |_, _| {}).await
     }
 
     /// This node's own rules, sorted by format and pattern.
@@ -138,7 +136,7 @@ impl Store {
             let removed = table.remove((name.0.as_str(), name.1.as_str()))?.is_some();
             Ok(removed)
         };
-        self.write(change, |_, _| {}).await
+        self.write_if(|changed| *changed, change, |_, _| {}).await
     }
 
     /// One row.

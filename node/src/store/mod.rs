@@ -33,7 +33,7 @@ use tokio::sync::{broadcast, watch};
 use paths::Paths;
 use tables::Tables;
 
-pub mod admission;
+mod admission;
 mod authority;
 pub mod blob;
 mod collections;
@@ -165,14 +165,33 @@ impl Store {
         F: FnOnce(&Inner, &WriteTransaction) -> Result<T, Error> + Send + 'static,
         A: FnOnce(&Inner, &T) + Send + 'static,
     {
+        self.write_if(|_| true, change, after).await
+    }
+
+    /// The same, but what `is_change` denies is not committed: it costs no sync.
+    async fn write_if<T, F, A>(
+        &self,
+        is_change: fn(&T) -> bool,
+        change: F,
+        after: A,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Inner, &WriteTransaction) -> Result<T, Error> + Send + 'static,
+        A: FnOnce(&Inner, &T) + Send + 'static,
+    {
         let turn = Arc::clone(&self.inner.writer).lock_owned().await;
         let inner = Arc::clone(&self.inner);
         blocking(move || {
             let _turn = turn;
             let txn = inner.begin_write()?;
-            let value = change(&inner, &txn)?;
-            txn.commit().map_err(|why| inner.explain(why.into(), 0))?;
-            after(&inner, &value);
+            let value = change(&inner, &txn).map_err(|why| inner.explain(why, 0))?;
+            if is_change(&value) {
+                txn.commit().map_err(|why| inner.explain(why.into(), 0))?;
+                after(&inner, &value);
+            } else {
+                txn.abort()?;
+            }
             Ok(value)
         })
         .await
@@ -197,7 +216,7 @@ impl Inner {
     }
 
     fn free_space(&self) -> Result<u64, Error> {
-        let device = rustix::fs::statvfs(&self.paths.tmp()).map_err(std::io::Error::from)?;
+        let device = rustix::fs::statvfs(self.paths.tmp()).map_err(std::io::Error::from)?;
         Ok(device.f_bavail.saturating_mul(device.f_frsize))
     }
 

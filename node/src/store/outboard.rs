@@ -125,7 +125,7 @@ pub(super) fn chunks(range: &Range<u64>) -> ChunkRanges {
 
 /// Accepts only whole groups within the blob.
 pub(super) fn check_range(range: &Range<u64>, size: u64) -> Result<(), Error> {
-    let whole = |at: u64| at % GROUP_BYTES == 0;
+    let whole = |at: u64| at.is_multiple_of(GROUP_BYTES);
     if range.end > size || (range.start >= range.end && size > 0) {
         return Err(invalid("a range outside of the blob"));
     }

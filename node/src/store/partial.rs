@@ -187,7 +187,7 @@ impl Partial {
             let from = inner.paths.partial_data(&info.digest);
             place(inner, txn, &from, info).map(|(info, _)| info)
         };
-        let info = self.store.write(placed, |inner, info| settle(inner, info)).await?;
+        let info = self.store.write(placed, settle).await?;
         Ok(info)
     }
 }

@@ -45,6 +45,10 @@ impl Store {
         content: Content,
         replace: bool,
     ) -> Result<bool, Error> {
+        // Every completed download asks; nearly always the pin is there, and no writer is needed.
+        if !replace && self.read()?.table(tables::PIN_CONTENT)?.get(key(slot))?.is_some() {
+            return Ok(false);
+        }
         let slot = slot.clone();
         let change = move |inner: &Inner, txn: &WriteTransaction| {
             let bytes = tables::encode("pin", &content)?;
@@ -58,7 +62,7 @@ impl Store {
             }
             follow_up(inner, txn, &slot).map(|()| true)
         };
-        self.write(change, |_, _| {}).await
+        self.write_if(|changed| *changed, change, |_, _| {}).await
     }
 
     /// Forgets a pin (an owner's own withdraw). Says whether there was one. The view follows.
@@ -73,7 +77,7 @@ impl Store {
             }
             follow_up(inner, txn, &slot).map(|()| true)
         };
-        self.write(change, |_, _| {}).await
+        self.write_if(|changed| *changed, change, |_, _| {}).await
     }
 
     /// The source that a name was first taken from.
@@ -97,6 +101,9 @@ impl Store {
         source: Source,
         replace: bool,
     ) -> Result<bool, Error> {
+        if !replace && self.pinned_source(package)?.is_some() {
+            return Ok(false);
+        }
         let package = package.clone();
         let change = move |_: &Inner, txn: &WriteTransaction| {
             let bytes = tables::encode("pinned source", &source)?;
@@ -111,7 +118,7 @@ impl Store {
             }
             views::touch(txn, &package).map(|()| true)
         };
-        self.write(change, |_, _| {}).await
+        self.write_if(|changed| *changed, change, |_, _| {}).await
     }
 }
 

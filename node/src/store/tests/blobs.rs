@@ -69,12 +69,29 @@ async fn a_staged_file_is_readable_and_invisible() {
 async fn a_writer_that_is_dropped_leaves_nothing() {
     let home = tempdir().unwrap();
     let store = Store::open(home.path()).unwrap();
-    let mut writer = store.writer(Hashes::default(), u64::MAX).await.unwrap();
-    writer.write(Bytes::from(noise(700_000))).await.unwrap();
-    writer.write(Bytes::from(noise(10))).await.unwrap();
-    // Waits for the batch under way, then lets everything go.
-    drop(writer.finish().await.unwrap());
+    let mut idle = store.writer(Hashes::default(), u64::MAX).await.unwrap();
+    idle.write(Bytes::from_static(b"little")).await.unwrap();
+    assert_eq!(files(home.path(), "tmp").len(), 1);
+    drop(idle);
     assert!(files(home.path(), "tmp").is_empty());
+    let mut busy = store.writer(Hashes::default(), u64::MAX).await.unwrap();
+    busy.write(Bytes::from(noise(3_000_000))).await.unwrap();
+    drop(busy);
+    // The batch under way holds the file until it ends.
+    while !files(home.path(), "tmp").is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn no_space_left_is_told_apart_from_other_disk_errors() {
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let explain = |kind: std::io::ErrorKind| store.inner.explain(Error::Io(kind.into()), 7);
+    let full = explain(std::io::ErrorKind::StorageFull);
+    assert!(matches!(full, Error::Full { free: 1.., needed: 7 }), "{full:?}");
+    assert!(matches!(explain(std::io::ErrorKind::QuotaExceeded), Error::Full { .. }));
+    assert!(matches!(explain(std::io::ErrorKind::PermissionDenied), Error::Io(_)));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod admission;
 mod blobs;
+mod crash;
 mod local;
 mod partials;
 mod views;

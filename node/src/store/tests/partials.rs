@@ -63,7 +63,10 @@ async fn a_wrong_byte_is_refused_at_its_group_and_nothing_after_it_is_kept() {
         matches!(refused, Err(Error::WrongDigest { expected }) if expected == info.digest),
         "{refused:?}"
     );
-    assert_eq!(partial.missing(9, u64::MAX), [3 * GROUP..8 * GROUP]);
+    assert_eq!(
+        partial.missing(9, u64::MAX).as_slice(),
+        std::slice::from_ref(&(3 * GROUP..8 * GROUP))
+    );
     let mut data = fs_err::read(to.inner.paths.partial_data(&info.digest)).unwrap();
     assert!(data.split_off(3 * 16_384).iter().all(|byte| *byte == 0));
     // An honest peer ends it.
@@ -81,7 +84,10 @@ async fn a_cut_response_keeps_the_groups_before_the_cut() {
     let good = encode(&from, &info.digest, 0..info.size).await.unwrap().unwrap();
     let cut = partial.accept(0..info.size, good.slice(..good.len() - 20_000)).await;
     assert!(matches!(cut, Err(Error::Io(why)) if why.kind() == std::io::ErrorKind::UnexpectedEof));
-    assert_eq!(partial.missing(9, u64::MAX), [2 * GROUP..4 * GROUP]);
+    assert_eq!(
+        partial.missing(9, u64::MAX).as_slice(),
+        std::slice::from_ref(&(2 * GROUP..4 * GROUP))
+    );
     let mut long = good.to_vec();
     long.push(0);
     let long = partial.accept(0..info.size, long.into()).await;
@@ -106,7 +112,7 @@ async fn a_download_resumes_after_reopening_and_finishes_verified() {
     let to = Store::open(bob.path()).unwrap();
     assert_eq!(to.blob(&info.digest).unwrap(), None);
     let mut partial = to.partial(&info.digest, info.size).await.unwrap();
-    assert_eq!(partial.missing(1, GROUP), [GROUP..2 * GROUP]);
+    assert_eq!(partial.missing(1, GROUP).as_slice(), std::slice::from_ref(&(GROUP..2 * GROUP)));
     assert_eq!(partial.missing(2, 1 << 20)[1], 4 * GROUP..68 * GROUP);
     fetch(&from, &mut partial, RANGE_BYTES_MAX).await;
     let got = partial.finish(Hashes::default()).await.unwrap();
@@ -130,11 +136,11 @@ async fn what_was_not_checkpointed_is_fetched_again() {
     // A kill would have left the older map.
     fs_err::write(to.inner.paths.partial_map(&info.digest), &map).unwrap();
     let partial = to.partial(&info.digest, info.size).await.unwrap();
-    assert_eq!(partial.missing(9, u64::MAX), [GROUP..4 * GROUP]);
+    assert_eq!(partial.missing(9, u64::MAX).as_slice(), std::slice::from_ref(&(GROUP..4 * GROUP)));
     drop(partial);
     fs_err::write(to.inner.paths.partial_map(&info.digest), &map[1..]).unwrap();
     let partial = to.partial(&info.digest, info.size).await.unwrap();
-    assert_eq!(partial.missing(9, u64::MAX), [0..4 * GROUP]);
+    assert_eq!(partial.missing(9, u64::MAX).as_slice(), std::slice::from_ref(&(0..4 * GROUP)));
 }
 
 #[tokio::test]
@@ -212,8 +218,8 @@ async fn only_whole_groups_within_the_blob_are_encoded_or_accepted() {
     let store = Store::open(home.path()).unwrap();
     let info = stored(&store, &noise(40_000)).await;
     let mut partial = store.partial(&info.digest, info.size).await.unwrap();
-    let (backwards, inner) = (GROUP..0, 1..GROUP);
-    for range in [0..40_001, inner, 0..100, GROUP..GROUP, backwards, 0..u64::MAX] {
+    let backwards = std::ops::Range { start: GROUP, end: 0 };
+    for range in [0..40_001, 1..GROUP, 0..100, GROUP..GROUP, backwards, 0..u64::MAX] {
         assert!(encode(&store, &info.digest, range.clone()).await.is_err(), "{range:?}");
         assert!(partial.accept(range.clone(), Bytes::new()).await.is_err(), "{range:?}");
     }

@@ -1,0 +1,430 @@
+//! The grammar of the command: read it as its manual.
+//!
+//! Words and flags here are a contract of scripts (DESIGN section 8): they change only with a line
+//! in the changelog. What a verb does is in `commands`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use node::daemon::invite::InviteRole;
+use node::mesh::Multiaddr;
+use node::registry::Scope;
+
+/// A peer-to-peer package registry node: install with the cable out.
+#[derive(Debug, Parser)]
+#[command(name = "griot", version, propagate_version = false, arg_required_else_help = true)]
+pub(crate) struct Args {
+    /// Folder of the node [default: griot in the user's data folder]
+    #[arg(long, global = true, env = "GRIOT_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print one JSON value on the standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the node in the foreground
+    Up(Up),
+    /// Show what the running node is and holds
+    Status,
+    /// Sign and publish packages, or any file as a generic package
+    Publish(Publish),
+    /// Resolve a package and fetch its files into this folder
+    Add(Add),
+    /// Find packages that can be installed here
+    Search(Search),
+    /// Show the versions, files, signers and tags of a package
+    Info(Named),
+    /// Explain where a name comes from and why it is what it is
+    Why(Named),
+    /// Hide a version from new resolution; what is installed goes on
+    Yank(Yank),
+    /// Offer a yanked version again
+    Unyank(Yank),
+    /// Point a tag at a version, or remove it
+    Tag(Tag),
+    /// Take another source or content for a name that is pinned
+    Accept(Accept),
+    /// Write a package's automerge document and its signatures to files
+    Export(Export),
+    /// Addresses of other nodes that this one dials
+    #[command(subcommand)]
+    Peer(Peer),
+    /// Make one line of text that lets another node join this node's realm
+    Invite(Invite),
+    /// Make the realm of an invite this node's site
+    Join(Join),
+    /// Take packages, and the names that it claims, from a realm
+    Follow(Follow),
+    /// Stop following a realm
+    Unfollow(Unfollow),
+    /// This node's own word on where a name comes from
+    #[command(subcommand)]
+    Route(Route),
+    /// Public keys of this node
+    #[command(subcommand)]
+    Key(Key),
+    /// Realms, and who may do what in them
+    #[command(subcommand)]
+    Realm(Realm),
+    /// Credentials for clients that publish
+    #[command(subcommand)]
+    Token(Token),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Up {
+    /// Where clients connect, on this machine only; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7878", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Where peers connect; repeatable [default: all addresses, TCP 7879]
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) mesh_listen: Vec<Multiaddr>,
+    /// A peer to dial; repeatable. Meeting a peer changes nothing about what is installed
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) peer: Vec<Multiaddr>,
+    /// Do not look for peers on the local network
+    #[arg(long)]
+    pub(crate) no_mdns: bool,
+    /// Ask no upstream; the mesh still works
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Publish {
+    /// Folders or archives, recognised by their manifest; with --format generic, any files
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Format, where the manifest does not tell
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Name, for --format generic
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Version, for --format generic
+    #[arg(long)]
+    pub(crate) version: Option<String>,
+    /// Realm to publish in [default: where the name is routed, else site, else own]
+    #[arg(long)]
+    pub(crate) realm: Option<String>,
+    /// Tag to point at the version; repeatable
+    #[arg(long)]
+    pub(crate) tag: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Add {
+    /// NAME, NAME@VERSION or NAME@RANGE, by the format's own rules
+    #[arg(value_name = "NAME[@RANGE]")]
+    pub(crate) package: String,
+    /// Format, if the name is there in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Folder for the files [default: this one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Search {
+    /// Part of a name or description; empty for all
+    #[arg(default_value = "")]
+    pub(crate) query: String,
+    /// Only this format
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Packages at most
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+    /// Packages to pass over
+    #[arg(long, default_value_t = 0)]
+    pub(crate) offset: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Named {
+    /// NAME, or NAME@VERSION
+    #[arg(value_name = "NAME")]
+    pub(crate) package: String,
+    /// Format, if the name is there in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Yank {
+    /// NAME@VERSION
+    #[arg(value_name = "NAME@VERSION")]
+    pub(crate) package: String,
+    /// Format, if the name is there in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// For those who read it later
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Tag {
+    /// NAME@VERSION; with --remove, NAME
+    #[arg(value_name = "NAME@VERSION")]
+    pub(crate) package: String,
+    /// The tag, such as beta
+    pub(crate) tag: String,
+    /// Format, if the name is there in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Remove the tag
+    #[arg(long)]
+    pub(crate) remove: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Accept {
+    /// NAME, to take the source that waits; NAME@VERSION, to take a content
+    #[arg(value_name = "NAME[@VERSION]")]
+    pub(crate) package: String,
+    /// Format, if the name is there in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// A realm, own, site, upstream or deny
+    #[arg(long)]
+    pub(crate) source: Option<String>,
+    /// Which file of the version
+    #[arg(long)]
+    pub(crate) file: Option<String>,
+    /// Which content of the file
+    #[arg(long)]
+    pub(crate) digest: Option<crdt::Digest>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Export {
+    /// The package
+    #[arg(value_name = "NAME")]
+    pub(crate) package: String,
+    /// Format, if the name is there in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Folder for the files [default: this one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Peer {
+    /// Remember an address and dial it
+    Add {
+        /// Such as /ip4/192.168.4.1/tcp/7879
+        address: Multiaddr,
+    },
+    /// Peers that are connected now, and the realms that they show
+    List,
+    /// Forget an address
+    Remove {
+        /// As it was added
+        address: Multiaddr,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Invite {
+    /// reader, publisher or mirror; the last two wait here and grant the role when it is asked for
+    #[arg(long, default_value = "reader")]
+    pub(crate) role: InviteRole,
+    /// Names for which the role is granted, FORMAT:PATTERN
+    #[arg(long, default_value = "*:*", value_name = "FORMAT:PATTERN")]
+    pub(crate) names: String,
+    /// Print the line and end; the request waits for `griot realm requests --grant`
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Join {
+    /// The line that `griot invite` printed
+    pub(crate) invite: String,
+    /// Do not believe the site's mirrors
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) no_mirror: bool,
+    /// Believe the site's mirrors without asking
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Follow {
+    /// A realm id, or the start of one that a peer shows
+    pub(crate) realm: String,
+    /// Confirm the names that it claims without asking
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Unfollow {
+    /// A realm id, or the start of one that is followed
+    pub(crate) realm: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Route {
+    /// Say where names come from, before every other rule
+    Add {
+        /// FORMAT:NAME or FORMAT:PREFIX*
+        names: String,
+        /// A realm, own, site or deny
+        source: String,
+    },
+    /// Rules of this node, its site, and confirmed claims, in the order in which they apply
+    List,
+    /// Take an own rule back
+    Remove {
+        /// As it was added
+        names: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Show publisher, node, peer and root keys
+    Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Realm {
+    /// Show a realm: its roots, grants and claims
+    Show {
+        /// A realm id or its start, own or site
+        #[arg(default_value = "own")]
+        realm: String,
+    },
+    /// Realms that are followed or shown by a peer
+    List,
+    /// Grant a role to a key; signed with the root key file
+    Grant {
+        /// FORMAT:NAME or FORMAT:PREFIX*
+        names: String,
+        /// Public key, as `griot key show` prints it
+        key: crdt::PublicKey,
+        /// publish or mirror
+        #[arg(long, default_value = "publish", value_parser = ["publish", "mirror"])]
+        role: String,
+        /// Realm of which the root key is here
+        #[arg(long, default_value = "own")]
+        realm: String,
+    },
+    /// Nodes that ask for a role
+    Requests {
+        /// Grant this one; signed with the root key file
+        #[arg(long, value_name = "ID")]
+        grant: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token; it is shown once
+    Create {
+        /// A list of read, publish, yank, admin
+        #[arg(long, value_delimiter = ',', required = true, value_parser = scope)]
+        scope: Vec<Scope>,
+        /// The only realm that it publishes to
+        #[arg(long)]
+        realm: Option<String>,
+        /// The only names that it is for, FORMAT:PATTERN; repeatable
+        #[arg(long, value_name = "FORMAT:PATTERN")]
+        names: Vec<String>,
+        /// Hours of the node's running time that it lasts [default: no end]
+        #[arg(long, value_name = "HOURS")]
+        expires: Option<u64>,
+        /// What it is for
+        #[arg(long, default_value = "token")]
+        name: String,
+    },
+    /// Tokens, without their secrets
+    List,
+    /// End a token at once
+    Revoke {
+        /// As `token list` shows it
+        id: String,
+    },
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    let all = [Scope::Read, Scope::Publish, Scope::Yank, Scope::Admin];
+    let found = all.into_iter().find(|scope| scope.word() == text);
+    found.ok_or_else(|| "there are read, publish, yank and admin".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_grammar_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_verbs_of_the_contract_are_there() {
+        let command = Args::command();
+        let verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        for verb in [
+            "up", "status", "publish", "add", "search", "info", "why", "yank", "unyank", "tag",
+            "export", "peer", "invite", "join", "follow", "unfollow", "route", "key", "realm",
+            "token", "accept",
+        ] {
+            assert!(verbs.contains(&verb), "{verb}");
+        }
+    }
+
+    #[test]
+    fn up_listens_on_loopback_unless_told_otherwise() {
+        let args = Args::try_parse_from(["griot", "up"]).unwrap();
+        let Verb::Up(up) = args.verb else { panic!("not up") };
+        assert_eq!(up.listen.to_string(), "127.0.0.1:7878");
+        assert!(up.mesh_listen.is_empty() && !up.no_mdns && !up.offline);
+    }
+
+    #[test]
+    fn json_and_home_stand_before_or_behind_the_verb() {
+        for line in [
+            &["griot", "--json", "--home", "/h", "status"],
+            &["griot", "status", "--json", "--home", "/h"],
+        ] {
+            let args = Args::try_parse_from(*line).unwrap();
+            assert!(args.json);
+            assert_eq!(args.home, Some(PathBuf::from("/h")));
+        }
+    }
+
+    #[test]
+    fn scopes_are_a_list_and_unknown_ones_are_wrong_use() {
+        let line = ["griot", "token", "create", "--scope", "read,publish"];
+        let Verb::Token(Token::Create { scope, .. }) = Args::try_parse_from(line).unwrap().verb
+        else {
+            panic!("not token create")
+        };
+        assert_eq!(scope, [Scope::Read, Scope::Publish]);
+        let error = Args::try_parse_from(["griot", "token", "create", "--scope", "root"]);
+        assert_eq!(error.unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn publish_takes_a_version_of_its_own() {
+        let line =
+            ["griot", "publish", "--format", "generic", "--name", "n", "--version", "1", "f"];
+        let Verb::Publish(publish) = Args::try_parse_from(line).unwrap().verb else {
+            panic!("not publish")
+        };
+        assert_eq!(publish.version.as_deref(), Some("1"));
+        assert_eq!(publish.paths, [PathBuf::from("f")]);
+    }
+}

@@ -1,0 +1,73 @@
+//! `griot invite`: a line of text that lets another node join this node's realm.
+//!
+//! For a reader the line is all. For a publisher or a mirror the command waits until somebody has
+//! shown the line's secret, and then grants the role: it signs the next root epoch with the root key
+//! file. Ended early, the request waits for `griot realm requests --grant`.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use node::daemon::admin::pairs::{InviteLine, InviteOrder};
+use node::daemon::admin::realms::RealmInfo;
+use node::daemon::invite::InviteRole;
+use node::daemon::pairing::Request;
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+
+use super::Context;
+use crate::args::Invite;
+use crate::client::Node;
+use crate::names;
+use crate::output::{Failure, plain, short};
+use crate::sign;
+
+/// How often the node is asked whether somebody has answered.
+const POLL: Duration = Duration::from_millis(300);
+
+pub(super) async fn run(context: &Context, order: Invite) -> Result<(), Failure> {
+    let node = context.node()?;
+    names::pattern(&order.names)?;
+    let grants = order.role != InviteRole::Reader && !order.no_wait;
+    if grants {
+        // Better now than after somebody has come.
+        let own: RealmInfo = node.get("realms/own").await?;
+        sign::root_key(&context.home, &own)?;
+    }
+    let body = InviteOrder { role: order.role, names: order.names };
+    let line: InviteLine = node.post("invites", &body).await?;
+    context.output.data(&line, |line| vec![line.invite.clone()])?;
+    if context.output.is_human() {
+        show_code(context, &line.invite);
+        context.output.say("on the other node: griot join LINE");
+    }
+    match (grants, &line.id) {
+        (true, Some(id)) => wait(context, &node, id).await,
+        _ => Ok(()),
+    }
+}
+
+/// The line for a camera, where a terminal can show it.
+fn show_code(context: &Context, line: &str) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    if let Ok(code) = QrCode::new(line.to_uppercase()) {
+        context.output.say(code.render::<Dense1x2>().build());
+    }
+}
+
+async fn wait(context: &Context, node: &Node, invite: &str) -> Result<(), Failure> {
+    context.output.say("waiting for a node to answer; Ctrl-C ends the waiting, not the invite");
+    let request = loop {
+        let requests: Vec<Request> = node.get("requests").await?;
+        if let Some(request) = requests.into_iter().find(|request| request.invite == invite) {
+            break request;
+        }
+        tokio::time::sleep(POLL).await;
+    };
+    super::realm::grant_request(node, &request).await?;
+    let name = plain(&request.name);
+    let key = short(&super::realm::key_of(&request));
+    context.output.say(format!("{name} is a {} now: {} {key}", request.role, request.names));
+    Ok(())
+}

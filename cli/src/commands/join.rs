@@ -1,0 +1,126 @@
+//! `griot join`: makes the realm of an invite this node's site.
+
+use std::time::Duration;
+
+use crdt::statement::Grantee;
+use node::daemon::admin::Done;
+use node::daemon::admin::join::{InviteText, Joined, MirrorChoice, Paired};
+use node::daemon::admin::realms::RealmInfo;
+use node::daemon::admin::status::Keys;
+use node::daemon::invite::InviteRole;
+use serde::Serialize;
+
+use super::Context;
+use crate::args::Join;
+use crate::client::Node;
+use crate::output::{Code, Failure, plain, short};
+
+/// How long a join waits to see its role granted before it leaves the request waiting.
+const GRANT_WAIT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(300);
+
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    joined: Joined,
+    believed: bool,
+    request: Option<Paired>,
+}
+
+pub(super) async fn run(context: &Context, join: Join) -> Result<(), Failure> {
+    let node = context.node()?;
+    let text = InviteText { invite: join.invite.clone() };
+    let joined: Joined = node.post("join", &text).await?;
+    if !joined.arrived {
+        let title = plain(&joined.title);
+        return Err(Failure::new(format!("joined {title}, but none of its addresses answers yet"))
+            .hint(
+                "nothing is lost: the node keeps dialling; griot status shows when it is connected",
+            )
+            .code(Code::Offline));
+    }
+    let believed = choose_mirrors(context, &node, &joined, &join).await?;
+    let request = match joined.role {
+        InviteRole::Reader => None,
+        _ => Some(ask_role(&node, &text, &joined).await?),
+    };
+    let report = Report { joined, believed, request };
+    context.output.data(&report, lines)?;
+    match &report.request {
+        Some(Paired::Refused { why }) => {
+            Err(Failure::new(format!("joined as a reader; the role was refused: {}", plain(why)))
+                .hint("ask for a new invite: griot invite --role publisher")
+                .code(Code::Refused))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows whose word would be taken for upstream files, and takes it only when told to.
+async fn choose_mirrors(
+    context: &Context,
+    node: &Node,
+    joined: &Joined,
+    join: &Join,
+) -> Result<bool, Failure> {
+    if joined.mirrors.is_empty() || join.no_mirror {
+        return Ok(false);
+    }
+    let title = plain(&joined.title);
+    context.output.say(format!("mirrors of {title}, whose word counts for upstream files:"));
+    for mirror in &joined.mirrors {
+        let format = if mirror.format == "*" { "every format" } else { &mirror.format };
+        context.output.say(format!("  {}  for {format}", short(&mirror.key)));
+    }
+    let believe = match join.yes {
+        true => true,
+        false => context.output.ask("believe them?").unwrap_or_else(|| {
+            context.output.say("nobody is here to answer: they are not believed (--yes does)");
+            false
+        }),
+    };
+    let choice = MirrorChoice { realm: joined.realm, believe };
+    node.post::<_, Done>("join/mirrors", &choice).await?;
+    Ok(believe)
+}
+
+/// Hands in the request, and waits a while for the grant to arrive.
+async fn ask_role(node: &Node, text: &InviteText, joined: &Joined) -> Result<Paired, Failure> {
+    let paired: Paired = node.post("join/pair", text).await?;
+    if paired != Paired::Waiting {
+        return Ok(paired);
+    }
+    let keys: Keys = node.get("keys").await?;
+    let key = if joined.role == InviteRole::Mirror { keys.node } else { keys.publisher };
+    let path = format!("realms/{}", joined.realm);
+    let granted = async {
+        loop {
+            let info: RealmInfo = node.get(&path).await?;
+            if info.grants.iter().any(|grant| grant.to == Grantee::Key(key)) {
+                return Ok(Paired::Welcome);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(GRANT_WAIT, granted).await.unwrap_or(Ok(paired))
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    let joined = &report.joined;
+    let mut out = vec![format!("joined {} ({})", plain(&joined.title), short(&joined.realm))];
+    for claim in &joined.claims {
+        out.push(format!("names from there: {}:{}", claim.format, plain(&claim.pattern.0)));
+    }
+    if !joined.mirrors.is_empty() && !report.believed {
+        out.push("its mirrors are not believed".into());
+    }
+    match report.request {
+        Some(Paired::Welcome) => out.push(format!("this node is a {} there now", joined.role)),
+        Some(Paired::Waiting) => out.push(format!(
+            "the role of {} waits for a holder of the root key: griot realm requests, there",
+            joined.role
+        )),
+        Some(Paired::Refused { .. }) | None => {}
+    }
+    out
+}

@@ -1,0 +1,88 @@
+//! The verbs, one file each. Here: which file a verb is in, and where the node's folder is.
+
+use std::path::PathBuf;
+
+use crate::args::{Args, Verb};
+use crate::client::Node;
+use crate::output::{Code, Failure, Output};
+
+mod accept;
+mod add;
+mod export;
+mod follow;
+mod info;
+mod invite;
+mod join;
+mod key;
+mod peer;
+mod publish;
+mod realm;
+mod route;
+mod search;
+mod status;
+mod tag;
+mod token;
+mod up;
+mod why;
+mod yank;
+
+/// What every verb works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    home: PathBuf,
+    output: Output,
+}
+
+impl Context {
+    /// The running node.
+    fn node(&self) -> Result<Node, Failure> {
+        Node::find(&self.home)
+    }
+}
+
+/// Runs what was typed.
+pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
+    let home = match args.home {
+        Some(home) => home,
+        None => default_home()?,
+    };
+    let context = Context { home, output };
+    match args.verb {
+        Verb::Up(up) => up::run(context, up).await,
+        Verb::Status => status::run(&context).await,
+        Verb::Publish(publish) => publish::run(&context, publish).await,
+        Verb::Add(add) => add::run(&context, add).await,
+        Verb::Search(search) => search::run(&context, search).await,
+        Verb::Info(named) => info::run(&context, named).await,
+        Verb::Why(named) => why::run(&context, named).await,
+        Verb::Yank(yank) => yank::run(&context, yank, true).await,
+        Verb::Unyank(yank) => yank::run(&context, yank, false).await,
+        Verb::Tag(tag) => tag::run(&context, tag).await,
+        Verb::Accept(accept) => accept::run(&context, accept).await,
+        Verb::Export(export) => export::run(&context, export).await,
+        Verb::Peer(peer) => peer::run(&context, peer).await,
+        Verb::Invite(invite) => invite::run(&context, invite).await,
+        Verb::Join(join) => join::run(&context, join).await,
+        Verb::Follow(follow) => follow::follow(&context, follow).await,
+        Verb::Unfollow(unfollow) => follow::unfollow(&context, unfollow).await,
+        Verb::Route(route) => route::run(&context, route).await,
+        Verb::Key(key) => key::run(&context, key).await,
+        Verb::Realm(realm) => realm::run(&context, realm).await,
+        Verb::Token(token) => token::run(&context, token).await,
+    }
+}
+
+/// `$XDG_DATA_HOME/griot`, else `~/.local/share/griot`.
+fn default_home() -> Result<PathBuf, Failure> {
+    let folder = |name: &str| {
+        std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute())
+    };
+    folder("XDG_DATA_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("griot"))
+        .ok_or_else(|| {
+            Failure::new("there is no HOME to keep the node's folder in")
+                .hint("griot --home DIR …, or set GRIOT_HOME")
+                .code(Code::Usage)
+        })
+}

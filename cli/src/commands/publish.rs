@@ -1,0 +1,238 @@
+//! `griot publish`: signs and publishes what a path holds.
+//!
+//! A folder or archive is recognised by its manifest: each format is asked. The bytes are streamed
+//! to the node, which checks, signs with this node's publisher key, and admits. A new name in this
+//! node's own realm then gets its route, signed here with the root key if that is at hand, so that
+//! every node of the site takes the name from this realm alone.
+
+use std::io::{Seek as _, SeekFrom};
+use std::path::Path;
+
+use futures::stream::{self, StreamExt as _};
+use node::daemon::admin::realms::RealmInfo;
+use node::daemon::keys::{self, Role};
+use node::formats::{self, PackedBytes};
+use node::registry::Published;
+use serde::Serialize;
+use tokio_util::io::ReaderStream;
+
+use super::Context;
+use crate::args::Publish;
+use crate::client::Node;
+use crate::output::{Code, Failure, Output, plain, short};
+use crate::sign;
+
+/// Bytes read at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// What the node is told beside the file.
+#[derive(Debug, Serialize)]
+struct Metadata {
+    format: String,
+    name: String,
+    version: String,
+    filename: String,
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    realm: Option<String>,
+}
+
+/// One upload, ready to go.
+struct Upload {
+    metadata: Metadata,
+    file: std::fs::File,
+    /// A path of its own, absent for an archive that was made just now.
+    size: u64,
+}
+
+pub(super) async fn run(context: &Context, publish: Publish) -> Result<(), Failure> {
+    let node = context.node()?;
+    let realm = match &publish.realm {
+        Some(realm) => {
+            let info: RealmInfo = node.get(&format!("realms/{realm}")).await?;
+            Some(info.realm.to_string())
+        }
+        None => None,
+    };
+    let mut all = Vec::new();
+    for path in &publish.paths {
+        let mut upload = open(path, &publish)?;
+        upload.metadata.realm.clone_from(&realm);
+        let mut published = send(&node, context.output, upload).await?;
+        route(context, &node, &mut published).await?;
+        all.push(published);
+    }
+    let lines = |all: &[Published]| all.iter().map(line).collect();
+    match all.as_slice() {
+        [one] => context.output.data(one, |one| vec![line(one)]),
+        several => context.output.data(&several, |several| lines(several)),
+    }
+}
+
+fn line(published: &Published) -> String {
+    let Published { name, version, realm, .. } = published;
+    let (what, then) =
+        if published.new { ("published", "visible here now") } else { ("had", "the same bytes") };
+    format!("{what} {}@{} in {} · {then}", plain(name), plain(version), short(realm))
+}
+
+/// Recognises a path, or takes it as the generic file that was described.
+fn open(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
+    if !path.exists() {
+        return Err(Failure::new(format!(
+            "cannot publish {}: there is no such path",
+            path.display()
+        ))
+        .hint("griot publish PATH, where PATH is a package's folder or archive"));
+    }
+    if publish.format.as_deref() == Some("generic") {
+        return generic(path, publish);
+    }
+    let asked = formats::ALL
+        .iter()
+        .filter(|format| publish.format.as_deref().is_none_or(|wanted| wanted == format.id));
+    for format in asked {
+        let Some(packed) = (format.pack)(path) else { continue };
+        let packed = packed.map_err(|why| {
+            Failure::new(format!("{} is not a sound {} package: {why}", path.display(), format.id))
+                .hint("mend it, then type this again")
+        })?;
+        let file = match packed.archive {
+            PackedBytes::File(path) => fs_err::File::open(path)?.into_parts().0,
+            PackedBytes::Made(file) => file,
+        };
+        let metadata = Metadata {
+            format: format.id.into(),
+            name: publish.name.clone().unwrap_or(packed.name),
+            version: publish.version.clone().unwrap_or(packed.version),
+            filename: packed.filename,
+            tags: publish.tag.clone(),
+            realm: None,
+        };
+        return upload(metadata, file);
+    }
+    let known: Vec<&str> = formats::ALL.iter().map(|format| format.id).collect();
+    let path = path.display();
+    Err(Failure::new(format!(
+        "{path} has no manifest of a format known here: {}",
+        known.join(", ")
+    ))
+    .hint(format!("any file: griot publish {path} --format generic --name N --version V")))
+}
+
+fn generic(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
+    let (Some(name), Some(version)) = (&publish.name, &publish.version) else {
+        return Err(Failure::new("a generic package needs a name and a version")
+            .hint("griot publish FILE --format generic --name N --version V")
+            .code(Code::Usage));
+    };
+    let filename = path.file_name().and_then(|name| name.to_str());
+    let filename = filename.filter(|_| path.is_file()).ok_or_else(|| {
+        Failure::new(format!("{} is not a file with a readable name", path.display()))
+            .hint("a folder is published as an archive: tar czf NAME.tar.gz FOLDER")
+    })?;
+    let metadata = Metadata {
+        format: "generic".into(),
+        name: name.clone(),
+        version: version.clone(),
+        filename: filename.into(),
+        tags: publish.tag.clone(),
+        realm: None,
+    };
+    upload(metadata, fs_err::File::open(path)?.into_parts().0)
+}
+
+fn upload(metadata: Metadata, mut file: std::fs::File) -> Result<Upload, Failure> {
+    let size = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    Ok(Upload { metadata, file, size })
+}
+
+/// Streams the two parts of a multipart body.
+async fn send(node: &Node, output: Output, upload: Upload) -> Result<Published, Failure> {
+    let boundary = boundary();
+    let metadata = serde_json::to_string(&upload.metadata)
+        .map_err(|error| Failure::new(format!("the metadata is no JSON: {error}")))?;
+    let filename = quoted(&upload.metadata.filename);
+    let head = format!(
+        "--{boundary}\r\ncontent-disposition: form-data; name=\"metadata\"\r\n\
+         content-type: application/json\r\n\r\n{metadata}\r\n\
+         --{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{filename}\"\r\n\
+         content-type: application/octet-stream\r\n\r\n"
+    );
+    let tail = format!("\r\n--{boundary}--\r\n");
+    let length = head.len() as u64 + upload.size + tail.len() as u64;
+    let bar = output.progress(&upload.metadata.filename, upload.size);
+    let counted = bar.clone();
+    let file = tokio::fs::File::from_std(upload.file);
+    let file = ReaderStream::with_capacity(file, CHUNK_BYTES)
+        .inspect(move |chunk| counted.inc(chunk.as_ref().map_or(0, |bytes| bytes.len() as u64)));
+    let around = |text: String| stream::once(async move { Ok(text.into()) });
+    let body = around(head).chain(file).chain(around(tail));
+    let sent = node.upload(&boundary, length, reqwest::Body::wrap_stream(body)).await;
+    bar.finish_and_clear();
+    sent
+}
+
+/// A line that is in no file, except by a chance of one in 2^128.
+fn boundary() -> String {
+    let seed = std::hash::RandomState::new();
+    let half = |n: u8| std::hash::BuildHasher::hash_one(&seed, n);
+    format!("griot-{:016x}{:016x}", half(0), half(1))
+}
+
+/// A file name inside the quotes of a header.
+fn quoted(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('"', "%22").replace(['\r', '\n'], "")
+}
+
+/// Gives a new name of the own realm its route, where the root key is at hand.
+async fn route(context: &Context, node: &Node, published: &mut Published) -> Result<(), Failure> {
+    let own: RealmInfo = node.get("realms/own").await?;
+    if published.routed || published.realm != own.realm {
+        return Ok(());
+    }
+    if keys::load(&context.home, Role::Root)?.is_none() {
+        let Published { format, name, .. } = published;
+        context.output.say(format!("{name} has no route yet, as the root key is not here"));
+        context.output.say(format!("later: griot route add {format}:{name} own"));
+        return Ok(());
+    }
+    match sign::add_route(node, &own, (&published.format, &published.name)).await {
+        Ok(_) => published.routed = true,
+        // The package is published: that must not look undone because of its route.
+        Err(failure) => context.output.say(format!("no route was added: {}", failure.message)),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boundaries_differ_and_are_short_enough() {
+        assert_ne!(boundary(), boundary());
+        assert!(boundary().len() <= 70);
+    }
+
+    #[test]
+    fn a_file_name_cannot_break_its_header() {
+        assert_eq!(quoted("a\"b\r\nx: y"), "a%22bx: y");
+        assert_eq!(quoted("map.bin"), "map.bin");
+    }
+
+    #[test]
+    fn a_generic_file_needs_name_and_version() {
+        let publish = Publish {
+            paths: Vec::new(),
+            format: Some("generic".into()),
+            name: Some("map".into()),
+            version: None,
+            realm: None,
+            tag: Vec::new(),
+        };
+        let failure = open(Path::new("/dev/null"), &publish).err().unwrap();
+        assert_eq!(failure.code, Code::Usage);
+    }
+}

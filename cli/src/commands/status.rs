@@ -1,0 +1,51 @@
+//! `griot status`: what the running node is, whom it is connected to, and what it holds.
+
+use node::daemon::admin::status::Status;
+
+use super::Context;
+use crate::output::{Failure, plain, short, size};
+
+pub(super) async fn run(context: &Context) -> Result<(), Failure> {
+    let status: Status = context.node()?.get("status").await?;
+    context.output.data(&status, lines)
+}
+
+fn lines(status: &Status) -> Vec<String> {
+    let site = if status.site == status.realm {
+        String::new()
+    } else {
+        format!("   site {}", short(&status.site))
+    };
+    let index = &status.index;
+    let mut out = vec![
+        format!("node {}   {}   {}", short(&status.node), plain(&status.title), status.http),
+        format!("realm {}{site}", short(&status.realm)),
+        format!(
+            "{} packages   {} releases   {} statements   {} realms",
+            index.packages, index.releases, index.statements, index.realms
+        ),
+        format!("{} files   {}", status.blobs.count, size(status.blobs.bytes)),
+    ];
+    if !status.online {
+        out.push("offline: no upstream is asked".into());
+    }
+    if status.wants > 0 {
+        out.push(format!("{} wants", status.wants));
+    }
+    if status.requests > 0 {
+        let count = status.requests;
+        out.push(format!("{count} nodes wait for a role: griot realm requests"));
+    }
+    out.push(match status.peers.len() {
+        0 => "no peers are connected".into(),
+        count => format!("{count} peers"),
+    });
+    out.extend(status.peers.iter().map(|peer| {
+        let behind = match peer.behind {
+            0 => "in sync".into(),
+            behind => format!("{behind} statements to come"),
+        };
+        format!("  {}   {}   {behind}", short(&peer.id), peer.address)
+    }));
+    out
+}

@@ -1,0 +1,80 @@
+//! `griot up`: runs the node in the foreground until it is told to stop.
+
+use node::daemon::{self, Config, Daemon};
+use serde::Serialize;
+
+use super::Context;
+use crate::args::Up;
+use crate::output::{Failure, short};
+
+#[derive(Serialize)]
+struct Ready {
+    ready: String,
+    node: String,
+    realm: String,
+    mesh: Vec<String>,
+}
+
+pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
+    let config = Config {
+        home: context.home.clone(),
+        listen: up.listen,
+        mesh_listen: up.mesh_listen,
+        peers: up.peer,
+        mdns: !up.no_mdns,
+        offline: up.offline,
+    };
+    // Signals are watched from the first moment, so that one during the start is not lost.
+    let stop = daemon::until_signal();
+    tokio::pin!(stop);
+    let daemon = tokio::select! {
+        started = daemon::start(config) => started.map_err(|error| failure(&error))?,
+        () = &mut stop => return Ok(()),
+    };
+    announce(&context, &daemon).await?;
+    daemon.run(stop).await.map_err(|error| failure(&error))?;
+    context.output.say("stopped");
+    Ok(())
+}
+
+async fn announce(context: &Context, daemon: &Daemon) -> Result<(), Failure> {
+    let mesh = daemon.mesh_addresses().await;
+    let ready = Ready {
+        ready: daemon.http().to_owned(),
+        node: daemon.peer().to_string(),
+        realm: daemon.realm().to_string(),
+        mesh: mesh.iter().map(ToString::to_string).collect(),
+    };
+    let home = context.home.display();
+    context.output.data(&ready, |ready| {
+        let http = &ready.ready;
+        vec![
+            format!("ready {http}"),
+            String::new(),
+            format!(
+                "griot {}   node {}   realm {}",
+                version(),
+                short(&ready.node),
+                short(&ready.realm)
+            ),
+            format!("data {home}   page {http}/"),
+            String::new(),
+            "next, in another window:".into(),
+            "  griot publish               in a folder with a package.json".into(),
+            format!("  npm install NAME --registry {http}/npm/"),
+            "  griot invite                a line that lets another node join".into(),
+        ]
+    })
+}
+
+const fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+fn failure(error: &daemon::Error) -> Failure {
+    let failure = Failure::new(format!("the node cannot run: {error}"));
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure.hint("GRIOT_LOG=debug griot up tells more"),
+    }
+}

@@ -1,0 +1,187 @@
+//! `follows`: the realms whose packages this node keeps.
+//!
+//! Following takes the names that a realm's grants claim, exact or by prefix. The person has seen
+//! and confirmed a list of claims; what is stored is that list and nothing that has joined since.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use crdt::realm::Claim;
+use crdt::{Authority, ChainStatus, RealmId, Verified};
+use serde::{Deserialize, Serialize};
+
+use super::peers::{authority_of, title};
+use super::{Admin, Done, Failure, Json, Read};
+use crate::store::{FollowKind, Followed};
+
+/// What to follow, as it was shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowOrder {
+    /// Which realm.
+    pub realm: RealmId,
+    /// Claims that were confirmed.
+    pub claims: Vec<Claim>,
+}
+
+/// A followed realm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowRow {
+    /// Its id.
+    pub realm: RealmId,
+    /// Its title.
+    pub title: String,
+    /// Own, site or followed.
+    pub kind: FollowKind,
+    /// Names that come from it.
+    pub claims: Vec<Claim>,
+    /// Whether its mirrors are believed.
+    pub mirrors: bool,
+}
+
+/// What following has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follows {
+    /// The realm.
+    pub realm: RealmId,
+    /// Names that come from it now.
+    pub claims: Vec<Claim>,
+    /// Those of them that a realm confirmed before claims, too: they take nothing until chosen.
+    pub overlaps: Vec<Overlap>,
+}
+
+/// Two realms claim one name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlap {
+    /// The new claim.
+    pub claim: Claim,
+    /// Who has it.
+    pub earlier: RealmId,
+}
+
+pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<FollowRow>>, Failure> {
+    let mut rows = Vec::new();
+    for followed in admin.store.followed()? {
+        rows.push(FollowRow {
+            realm: followed.realm,
+            title: title(&admin.store.authority(&followed.realm)?),
+            kind: followed.kind,
+            claims: followed.claims,
+            mirrors: followed.mirrors,
+        });
+    }
+    Ok(Json(rows))
+}
+
+pub(super) async fn follow(
+    State(admin): State<Arc<Admin>>,
+    Read(order): Read<FollowOrder>,
+) -> Result<Json<Follows>, Failure> {
+    let (authority, roots) = authority(&admin, &order.realm).await?;
+    if authority.status == ChainStatus::Unknown {
+        return Err(Failure::not_found("no peer that is connected shows this realm")
+            .hint("griot peer list; a realm that is elsewhere is joined by its invite"));
+    }
+    let held = authority.claims();
+    if let Some(gone) = order.claims.iter().find(|claim| !held.contains(claim)) {
+        let pattern = &gone.pattern.0;
+        return Err(Failure::invalid(format!(
+            "the realm does not claim {}:{pattern}",
+            gone.format
+        ))
+        .hint(format!("griot follow {}", order.realm)));
+    }
+    let followed = admin.store.followed()?;
+    let known = followed.iter().find(|known| known.realm == order.realm);
+    if known.is_some_and(|known| known.kind != FollowKind::Followed) {
+        return Err(Failure::invalid("this realm is followed already, as the own one or the site"));
+    }
+    let overlaps = overlaps(&followed, &order);
+    let next = followed.iter().map(|known| known.order + 1).max().unwrap_or(1);
+    let row = Followed {
+        realm: order.realm,
+        kind: FollowKind::Followed,
+        claims: order.claims.clone(),
+        order: known.map_or(next, |known| known.order),
+        mirrors: false,
+    };
+    admin.store.follow(row).await?;
+    admin.store.admit(roots, None).await?;
+    admin.mesh.sync_now().await;
+    Ok(Json(Follows { realm: order.realm, claims: order.claims, overlaps }))
+}
+
+pub(super) async fn unfollow(
+    State(admin): State<Arc<Admin>>,
+    Path(realm): Path<String>,
+) -> Result<Json<Done>, Failure> {
+    let realm = find(&admin, &realm).await?;
+    if realm == admin.own {
+        return Err(Failure::invalid("a node always follows its own realm"));
+    }
+    Ok(Json(Done { changed: admin.store.unfollow(&realm).await? }))
+}
+
+fn overlaps(followed: &[Followed], order: &FollowOrder) -> Vec<Overlap> {
+    let earlier = followed.iter().filter(|known| known.realm != order.realm);
+    earlier
+        .flat_map(|known| {
+            let taken = |claim: &&Claim| {
+                known.claims.iter().any(|other| {
+                    other.format == claim.format && other.pattern.overlaps(&claim.pattern)
+                })
+            };
+            let found = order.claims.iter().filter(taken);
+            found.map(|claim| Overlap { claim: claim.clone(), earlier: known.realm })
+        })
+        .collect()
+}
+
+/// The authority of a realm, from what is held or else from what a met peer shows; and the shown
+/// root statements, to be admitted once it is followed.
+pub(super) async fn authority(
+    admin: &Admin,
+    realm: &RealmId,
+) -> Result<(Authority, Vec<Verified>), Failure> {
+    let held = admin.store.authority(realm)?;
+    if held.status != ChainStatus::Unknown {
+        return Ok((held, Vec::new()));
+    }
+    let offers = admin.mesh.offers().await;
+    let shown = offers
+        .into_iter()
+        .find(|offer| offer.realm == *realm && authority_of(offer).status != ChainStatus::Unknown);
+    let Some(offer) = shown else { return Ok((held, Vec::new())) };
+    let authority = authority_of(&offer);
+    let roots = offer.envelopes.into_iter();
+    let roots = roots.filter(|envelope| envelope.statement().kind() == "root").collect();
+    Ok((authority, roots))
+}
+
+/// A realm by its id, by the start of one that is followed or offered, or by `own` and `site`.
+pub(super) async fn find(admin: &Admin, text: &str) -> Result<RealmId, Failure> {
+    match text {
+        "own" => return Ok(admin.own),
+        "site" => return Ok(admin.registry.site_realm()?),
+        _ => {}
+    }
+    if let Ok(realm) = text.parse() {
+        return Ok(realm);
+    }
+    let mut known: Vec<RealmId> =
+        admin.store.followed()?.into_iter().map(|followed| followed.realm).collect();
+    known.extend(admin.mesh.offers().await.into_iter().map(|offer| offer.realm));
+    known.sort_unstable();
+    known.dedup();
+    known.retain(|realm| text.starts_with("r1") && realm.to_string().starts_with(text));
+    match known.as_slice() {
+        [one] => Ok(*one),
+        [] => {
+            Err(Failure::not_found(format!("no realm that is known here begins with {text:.80}"))
+                .hint("griot realm list; griot peer list"))
+        }
+        several => Err(Failure::invalid(format!(
+            "{} realms begin with {text:.80}: type more of it",
+            several.len()
+        ))),
+    }
+}

@@ -1,0 +1,202 @@
+//! `join`: becoming part of another realm's site, by its invite.
+//!
+//! Three calls, because a person decides in between:
+//!
+//! 1. `join` remembers and dials the addresses, follows the realm as the site, and waits a bounded
+//!    time until its authority has arrived over sync. The own realm stays; an earlier site becomes
+//!    a realm that is merely followed.
+//! 2. `join/mirrors` believes the site's mirrors, once their formats were shown and accepted.
+//! 3. `join/pair` hands in the request for a role.
+//!
+//! Everything is remembered before it is tried, so a join without a network completes later.
+//!
+//! Source: trust.md section 11.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use crdt::realm::Claim;
+use crdt::{Authority, ChainStatus, PublicKey, RealmId};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::peers::title;
+use super::{Admin, Done, Failure, Json, Read};
+use crate::daemon::invite::{Invite, InviteRole};
+use crate::mesh::{PairAnswer, PairRequest};
+use crate::store::{FollowKind, Followed};
+
+/// How long a join waits for the realm's authority.
+const AUTHORITY_WAIT: Duration = Duration::from_secs(15);
+
+/// An invite as it was pasted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteText {
+    /// `griot1…`
+    pub invite: String,
+}
+
+/// What a join has reached so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The realm that is now the site.
+    pub realm: RealmId,
+    /// Its title.
+    pub title: String,
+    /// What the invite offers.
+    pub role: InviteRole,
+    /// Whether the realm's authority is here; if not, it comes when a peer can be reached.
+    pub arrived: bool,
+    /// Mirrors that could be believed, with their formats.
+    pub mirrors: Vec<Mirror>,
+    /// Names that come from the realm now.
+    pub claims: Vec<Claim>,
+}
+
+/// A key that vouches for what upstreams said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirror {
+    /// Whose word.
+    pub key: PublicKey,
+    /// For which format; `*` for all.
+    pub format: String,
+}
+
+/// Whether to believe a site's mirrors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorChoice {
+    /// The site.
+    pub realm: RealmId,
+    /// The person's answer.
+    pub believe: bool,
+}
+
+/// How a request for a role stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum Paired {
+    /// The role is granted.
+    Welcome,
+    /// A holder of the root key must grant it.
+    Waiting,
+    /// It will not be granted.
+    Refused {
+        /// As the inviter says.
+        why: String,
+    },
+}
+
+pub(super) async fn join(
+    State(admin): State<Arc<Admin>>,
+    Read(text): Read<InviteText>,
+) -> Result<Json<Joined>, Failure> {
+    let invite = parse(&text)?;
+    if invite.realm == admin.own {
+        return Err(Failure::invalid("this invite is into this node's own realm")
+            .hint("type it on the node that is to join"));
+    }
+    let mut admissions = admin.store.subscribe();
+    for address in invite.dial() {
+        admin.mesh.add_peer(address).await?;
+    }
+    adopt(&admin, invite.realm, Vec::new()).await?;
+    admin.mesh.sync_now().await;
+    let deadline = Instant::now() + AUTHORITY_WAIT;
+    let mut authority = admin.store.authority(&invite.realm)?;
+    while authority.status == ChainStatus::Unknown {
+        // A lagging receiver has missed admissions, so looking again is right then, too.
+        let news = tokio::time::timeout_at(deadline, admissions.recv()).await;
+        authority = admin.store.authority(&invite.realm)?;
+        if news.is_err() {
+            break;
+        }
+    }
+    let claims = authority.claims();
+    if !claims.is_empty() {
+        adopt(&admin, invite.realm, claims).await?;
+    }
+    Ok(Json(joined(&invite, &authority)))
+}
+
+fn joined(invite: &Invite, authority: &Authority) -> Joined {
+    let arrived = authority.status != ChainStatus::Unknown;
+    let mirrors = authority.mirrors().into_iter().map(|(key, format)| Mirror { key, format });
+    Joined {
+        realm: invite.realm,
+        title: if arrived { title(authority) } else { invite.title.clone() },
+        role: invite.role,
+        arrived,
+        mirrors: mirrors.collect(),
+        claims: authority.claims(),
+    }
+}
+
+/// Makes the realm this node's site; an earlier one is merely followed from now on.
+async fn adopt(admin: &Admin, realm: RealmId, claims: Vec<Claim>) -> Result<(), Failure> {
+    let followed = admin.store.followed()?;
+    for earlier in &followed {
+        if earlier.kind == FollowKind::Site && earlier.realm != realm {
+            let merely = Followed { kind: FollowKind::Followed, mirrors: false, ..earlier.clone() };
+            admin.store.follow(merely).await?;
+        }
+    }
+    let known = followed.iter().find(|known| known.realm == realm);
+    let next = followed.iter().map(|known| known.order + 1).max().unwrap_or(1);
+    let site = Followed {
+        realm,
+        kind: FollowKind::Site,
+        claims: if claims.is_empty() {
+            known.map(|known| known.claims.clone()).unwrap_or_default()
+        } else {
+            claims
+        },
+        order: known.map_or(next, |known| known.order),
+        mirrors: known.is_some_and(|known| known.mirrors),
+    };
+    Ok(admin.store.follow(site).await?)
+}
+
+pub(super) async fn mirrors(
+    State(admin): State<Arc<Admin>>,
+    Read(choice): Read<MirrorChoice>,
+) -> Result<Json<Done>, Failure> {
+    let followed = admin.store.followed()?;
+    let site = followed
+        .into_iter()
+        .find(|known| known.realm == choice.realm && known.kind == FollowKind::Site)
+        .ok_or_else(|| Failure::not_found("that realm is not this node's site"))?;
+    let changed = site.mirrors != choice.believe;
+    admin.store.follow(Followed { mirrors: choice.believe, ..site }).await?;
+    Ok(Json(Done { changed }))
+}
+
+pub(super) async fn pair(
+    State(admin): State<Arc<Admin>>,
+    Read(text): Read<InviteText>,
+) -> Result<Json<Paired>, Failure> {
+    let invite = parse(&text)?;
+    let Some(secret) = invite.secret else {
+        return Err(Failure::invalid("an invite for a reader asks for no role"));
+    };
+    let request = PairRequest {
+        invite: Invite::id_of(&secret),
+        secret,
+        role: invite.role.to_string(),
+        publisher: admin.registry.publisher_key(),
+        node_key: admin.node_key,
+        name: admin.title.clone(),
+    };
+    Ok(Json(match admin.mesh.pair(invite.dial(), request).await? {
+        PairAnswer::Welcome => Paired::Welcome,
+        PairAnswer::Waiting => Paired::Waiting,
+        PairAnswer::Refused(why) => Paired::Refused { why },
+    }))
+}
+
+fn parse(text: &InviteText) -> Result<Invite, Failure> {
+    text.invite.parse().map_err(|error: crate::daemon::invite::Error| {
+        Failure::invalid(error.to_string())
+            .hint("copy the whole line that `griot invite` printed, from griot1 to its end")
+    })
+}

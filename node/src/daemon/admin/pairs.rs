@@ -1,0 +1,81 @@
+//! `invites` and `requests`: giving a place in this node's realm.
+//!
+//! An invite is into this node's own realm, whose root key lies beside it. Granting what a request
+//! asks for is done by the command: it signs a root epoch, posts it, and marks the request.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+
+use super::peers::title;
+use super::{Admin, Failure, Json, Read, pairing};
+use crate::daemon::invite::{Invite, InviteRole};
+use crate::daemon::pairing::{Given, Request};
+use crate::registry::Outcome;
+
+/// What to invite to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteOrder {
+    /// The role.
+    pub role: InviteRole,
+    /// `FORMAT:PATTERN` of the names for which it would be granted.
+    pub names: String,
+}
+
+/// The line of text, and the row to look for when somebody answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteLine {
+    /// `griot1…`
+    pub invite: String,
+    /// Which invite a request will quote; absent for readers.
+    pub id: Option<String>,
+}
+
+pub(super) async fn invites(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<Given>>, Failure> {
+    Ok(Json(pairing::invites(&admin.store)?))
+}
+
+pub(super) async fn requests(
+    State(admin): State<Arc<Admin>>,
+) -> Result<Json<Vec<Request>>, Failure> {
+    Ok(Json(pairing::requests(&admin.store)?))
+}
+
+pub(super) async fn granted(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+) -> Result<Json<Request>, Failure> {
+    let request = pairing::mark_granted(&admin.store, &id).await?;
+    request.map(Json).ok_or_else(|| {
+        Failure::not_found(format!("no request {id:.40}")).hint("griot realm requests")
+    })
+}
+
+pub(super) async fn invite(
+    State(admin): State<Arc<Admin>>,
+    Read(order): Read<InviteOrder>,
+) -> Result<Json<InviteLine>, Failure> {
+    let addresses = Invite::fitting(&admin.mesh.addresses().await);
+    if addresses.is_empty() {
+        return Err(Failure::new(Outcome::Unavailable, "this node listens on no mesh address")
+            .hint("griot up --mesh-listen /ip4/0.0.0.0/tcp/7879"));
+    }
+    let mut line = Invite {
+        realm: admin.own,
+        peer: admin.mesh.local_peer(),
+        addresses,
+        role: order.role,
+        title: title(&admin.store.authority(&admin.own)?),
+        secret: None,
+    };
+    let mut id = None;
+    if order.role != InviteRole::Reader {
+        let mut secret = [0_u8; 32];
+        getrandom::fill(&mut secret)
+            .map_err(|error| Failure::new(Outcome::Unavailable, error.to_string()))?;
+        id = Some(pairing::give(&admin.store, &secret, order.role, &order.names).await?.id);
+        line.secret = Some(secret);
+    }
+    Ok(Json(InviteLine { invite: line.to_string(), id }))
+}

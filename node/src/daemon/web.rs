@@ -1,0 +1,157 @@
+//! The page at `/`: what can be installed here, and the line to copy for it.
+//!
+//! Plain HTML without script, pictures or anything from elsewhere: it works in an old phone's
+//! browser with the cable out. Everything that came from a package is escaped; the content security
+//! policy allows the one style sheet inside the page by its hash, and nothing else.
+
+use std::fmt::Write as _;
+
+use axum::body::Body;
+use axum::http::{Response, header};
+use axum::response::IntoResponse as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use percent_encoding::percent_decode_str;
+use sha2::{Digest as _, Sha256};
+
+use crate::formats;
+use crate::registry::Registry;
+use crate::store::PackageSummary;
+
+/// Packages on one page.
+const ROWS_MAX: usize = 200;
+/// Letters of a search that are looked at.
+const QUERY_CHARS_MAX: usize = 200;
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;\
+padding:0 1rem;color:#222;background:#fdfbf7}h1{font-size:1.5rem}input{font:inherit;padding:.3rem;\
+width:60%}button{font:inherit;padding:.3rem .8rem}li{margin:.8rem 0}ul{list-style:none;padding:0}\
+code{background:#efe9dd;padding:.1rem .3rem;user-select:all}small{color:#666}";
+
+/// Answers `GET /`, with the query string as it came.
+pub(super) async fn page(registry: &Registry, query: &str) -> Response<Body> {
+    let search = parameter(query, "q");
+    let (rows, total, error) = match registry.search(&search, None, ROWS_MAX, 0).await {
+        Ok((rows, total)) => (rows, total, None),
+        Err(error) => (Vec::new(), 0, Some(error.message)),
+    };
+    let html = render(&search, &rows, total, error.as_deref());
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, policy()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+    ];
+    (headers, html).into_response()
+}
+
+fn policy() -> String {
+    let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'"
+    )
+}
+
+fn render(search: &str, rows: &[PackageSummary], total: usize, error: Option<&str>) -> String {
+    let mut out = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>griot</title>\
+         <style>{STYLE}</style></head><body><h1>What you can install here</h1>\
+         <form><input name=\"q\" value=\"{}\" aria-label=\"search\"> <button>search</button></form>",
+        escape(search)
+    );
+    if let Some(error) = error {
+        push(&mut out, &format!("<p>The index cannot be read now: {}</p>", escape(error)));
+    } else if rows.is_empty() && search.is_empty() {
+        out.push_str("<p>Nothing yet. In a folder with a package: <code>griot publish</code></p>");
+    } else {
+        let shown = rows.len();
+        push(&mut out, &format!("<p><small>{shown} of {total} packages</small></p><ul>"));
+        rows.iter().for_each(|row| push(&mut out, &item(row)));
+        out.push_str("</ul>");
+    }
+    let titles: Vec<&str> = formats::ALL.iter().map(|format| format.title).collect();
+    let footer = format!("<p><small>This node speaks: {}.</small></p>", escape(&titles.join(", ")));
+    push(&mut out, &footer);
+    out.push_str("</body></html>\n");
+    out
+}
+
+fn item(row: &PackageSummary) -> String {
+    let (name, format) = (escape(&row.package.name), escape(&row.package.format));
+    let Some(latest) = &row.latest else {
+        return format!("<li><b>{name}</b> <small>{format}: nothing offered now</small></li>");
+    };
+    let latest = escape(latest);
+    let about = escape(&row.description);
+    format!(
+        "<li><b>{name}</b> {latest} <small>{format}</small><br>{about}<br>\
+         <code>griot add {name}@{latest} --format {format}</code></li>"
+    )
+}
+
+fn push(out: &mut String, text: &str) {
+    writeln!(out, "{text}").expect("a string takes all that is written to it");
+}
+
+/// One value of a query string, decoded; empty if it is not there.
+fn parameter(query: &str, name: &str) -> String {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let value = pairs.into_iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
+    let spaced = value.replace('+', " ");
+    let text = percent_decode_str(&spaced).decode_utf8_lossy();
+    text.chars().filter(|c| !c.is_control()).take(QUERY_CHARS_MAX).collect()
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crdt::{Digest, PackageId, RealmId};
+
+    fn row(name: &str, description: &str) -> PackageSummary {
+        PackageSummary {
+            realm: RealmId(Digest::of(b"r")),
+            package: PackageId::new("npm", name),
+            latest: Some("1.0.0".into()),
+            versions: 1,
+            description: description.into(),
+        }
+    }
+
+    #[test]
+    fn what_packages_say_cannot_become_markup() {
+        let html = render("\"><script>", &[row("a", "<script>alert('x')</script>")], 1, None);
+        assert!(!html.contains("<script"), "{html}");
+        assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)"));
+        assert!(html.contains("griot add a@1.0.0 --format npm"));
+    }
+
+    #[test]
+    fn the_search_word_is_decoded_once_and_bounded() {
+        assert_eq!(parameter("q=left+pad%21&x=1", "q"), "left pad!");
+        assert_eq!(parameter("q=%2541", "q"), "%41");
+        assert_eq!(parameter("p=1", "q"), "");
+        assert_eq!(parameter(&format!("q={}", "a".repeat(900)), "q").len(), 200);
+    }
+
+    #[test]
+    fn the_policy_allows_the_one_style_and_no_script() {
+        assert!(policy().starts_with("default-src 'none'; style-src 'sha256-"));
+    }
+}

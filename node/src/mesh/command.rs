@@ -1,0 +1,262 @@
+//! What the handle and the subtasks say to the swarm's task, and what it does for them.
+//!
+//! All of it runs inside the swarm's task and returns at once; what takes time becomes a subtask,
+//! whose end comes back here. A caller that has gone away is not an error.
+//!
+//! Source: mesh.md sections 7 and 8.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crdt::{Digest, RealmId, Verified};
+use libp2p::gossipsub::MessageId;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId};
+use libp2p_stream::Control;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinError;
+use tokio::time::Instant;
+
+use super::announce::{Learned, Verdict};
+use super::discovery::Found;
+use super::held;
+use super::peers::Offence;
+use super::swarm::Driver;
+use super::sync::Prompt;
+use super::transfer::Flight;
+use super::{Error, Offer, PeerInfo};
+use crate::store::Store;
+
+/// What the handle asks.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Where we listen.
+    Addresses(oneshot::Sender<Vec<Multiaddr>>),
+    /// Who is connected.
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    /// What they show.
+    Offers(oneshot::Sender<Vec<Offer>>),
+    /// Keep this address connected.
+    Add(Multiaddr, oneshot::Sender<()>),
+    /// Do not.
+    Remove(Multiaddr, oneshot::Sender<bool>),
+    /// Fetch a blob.
+    Fetch { digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>> },
+    /// Who holds which.
+    Held { digests: Vec<Digest>, reply: oneshot::Sender<Vec<bool>> },
+    /// Be connected to this peer.
+    Reach { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), Error>> },
+    /// Compare with everybody now.
+    Compare,
+}
+
+/// What subtasks tell.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// What a peer follows.
+    Follows(PeerId, Vec<RealmId>),
+    /// About how many pairs we lack from it.
+    Behind(PeerId, u64),
+    /// What it shows to strangers.
+    Lobby(PeerId, Vec<Verified>),
+    /// What it should not have done.
+    Offence(PeerId, Offence),
+}
+
+/// What a subtask ends with.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// Nothing to tell.
+    Quietly,
+    /// A flight has landed.
+    Landed(Digest, Result<(), Error>),
+    /// Peers said what they hold.
+    Asked {
+        digests: Vec<Digest>,
+        asked: Vec<Digest>,
+        held: HashSet<Digest>,
+        reply: oneshot::Sender<Vec<bool>>,
+    },
+    /// A message was judged.
+    Judged { id: MessageId, source: PeerId, verdict: Verdict },
+}
+
+/// What subtasks need; clones are cheap.
+#[derive(Clone)]
+pub(super) struct Context {
+    /// What is held.
+    pub(super) store: Store,
+    /// Opens streams.
+    pub(super) control: Control,
+    /// To the task.
+    pub(super) reports: mpsc::Sender<Report>,
+    /// What is just being admitted on behalf of peers.
+    pub(super) learned: Arc<Learned>,
+}
+
+impl Driver {
+    /// Does what the handle asks.
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Addresses(reply) => self.asked_addresses.push(reply),
+            Command::Peers(reply) => answer(reply, self.list()),
+            Command::Offers(reply) => answer(reply, self.lobby.offers()),
+            Command::Add(address, reply) => {
+                self.contacts.add(address, Found::Told, Instant::now());
+                answer(reply, ());
+            }
+            Command::Remove(address, reply) => answer(reply, self.contacts.remove(&address)),
+            Command::Fetch { digest, size, reply } => self.fetch(digest, size, reply),
+            Command::Held { digests, reply } => self.ask_who_holds(digests, reply),
+            Command::Reach { peer, addresses, reply } => self.reach(peer, addresses, reply),
+            Command::Compare => {
+                self.peers.iter().for_each(|(_, peer)| peer.prompt(Prompt::Compare))
+            }
+        }
+    }
+
+    /// Notes what a subtask tells.
+    pub(super) fn report(&mut self, report: Report) {
+        match report {
+            Report::Lobby(peer, envelopes) => self.lobby.show(peer, envelopes),
+            Report::Offence(peer, offence) => self.punish(peer, offence),
+            Report::Follows(peer, realms) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.follows = realms;
+                }
+            }
+            Report::Behind(peer, pairs) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.behind = pairs;
+                }
+            }
+        }
+    }
+
+    /// Takes the result of a subtask.
+    pub(super) fn done(&mut self, done: Result<Done, JoinError>) {
+        match done {
+            Ok(Done::Quietly) => {}
+            Ok(Done::Judged { id, source, verdict }) => {
+                self.judging -= 1;
+                self.judged(id, source, verdict);
+            }
+            Ok(Done::Landed(digest, result)) => self.landed(digest, &result),
+            Ok(Done::Asked { digests, asked, held, reply }) => {
+                self.known.keep(&asked, &held, Instant::now());
+                answer(reply, self.known.answer(&digests));
+            }
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+    }
+
+    fn list(&self) -> Vec<PeerInfo> {
+        let info = |(id, peer): (&PeerId, &super::peers::Peer)| PeerInfo {
+            id: id.to_string(),
+            address: peer.address.to_string(),
+            behind: peer.behind,
+            follows: peer.follows.clone(),
+            offers: self.lobby.realms_of(*id),
+            found: peer.found.word().to_owned(),
+        };
+        let mut list: Vec<PeerInfo> = self.peers.iter().map(info).collect();
+        list.sort_by(|one, other| one.id.cmp(&other.id));
+        list
+    }
+
+    /// Joins the flight of this digest, or starts one.
+    fn fetch(&mut self, digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>>) {
+        let waiting = self.flights.entry(digest).or_default();
+        waiting.push(reply);
+        if waiting.len() > 1 {
+            return;
+        }
+        let flight = Flight {
+            digest,
+            size,
+            peers: self.likely_holders(&digest),
+            store: self.context.store.clone(),
+            places: self.places.clone(),
+            reports: self.context.reports.clone(),
+        };
+        let control = self.context.control.clone();
+        self.tasks.spawn(async move { Done::Landed(digest, flight.run(control).await) });
+    }
+
+    /// Everybody connected, and first those who follow a realm that names the blob.
+    fn likely_holders(&self, digest: &Digest) -> Vec<PeerId> {
+        let named = self.context.store.artifact(digest).unwrap_or_default();
+        let follows = |id: &PeerId| {
+            let peer = self.peers.get(id);
+            peer.is_some_and(|peer| named.iter().any(|one| peer.follows.contains(&one.realm)))
+        };
+        let mut peers = self.peers.ids();
+        peers.sort_by_cached_key(|id| !follows(id));
+        peers
+    }
+
+    fn landed(&mut self, digest: Digest, result: &Result<(), Error>) {
+        for reply in self.flights.remove(&digest).into_iter().flatten() {
+            answer(reply, result.as_ref().copied().map_err(Error::echo));
+        }
+    }
+
+    fn ask_who_holds(&mut self, digests: Vec<Digest>, reply: oneshot::Sender<Vec<bool>>) {
+        let asked = self.known.unknown(&digests, Instant::now());
+        let peers = self.peers.ids();
+        if asked.is_empty() || peers.is_empty() {
+            return answer(reply, self.known.answer(&digests));
+        }
+        let control = self.context.control.clone();
+        self.tasks.spawn(async move {
+            let held = held::ask(control, peers, asked.clone()).await;
+            Done::Asked { digests, asked, held, reply }
+        });
+    }
+
+    fn reach(
+        &mut self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<(), Error>>,
+    ) {
+        if self.swarm.is_connected(&peer) {
+            return answer(reply, Ok(()));
+        }
+        // Always: another dial to the peer may be on its way to an address that does not answer.
+        let options =
+            DialOpts::peer_id(peer).addresses(addresses).condition(PeerCondition::Always).build();
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => drop(self.reaching.insert(connection, (peer, reply))),
+            Err(error) => answer(reply, Err(Error::Unreachable(error.to_string()))),
+        }
+    }
+
+    /// Where others can reach us, each with our id; loopback only if there is nothing else.
+    pub(super) fn addresses(&self) -> Vec<Multiaddr> {
+        let (near, far): (Vec<_>, Vec<_>) = self.swarm.listeners().cloned().partition(is_loopback);
+        let mut addresses = if far.is_empty() { near } else { far };
+        addresses.sort();
+        let ours = self.local();
+        addresses.into_iter().map(|address| address.with(Protocol::P2p(ours))).collect()
+    }
+}
+
+fn is_loopback(address: &Multiaddr) -> bool {
+    address.iter().any(|part| match part {
+        Protocol::Ip4(ip) => ip.is_loopback(),
+        Protocol::Ip6(ip) => ip.is_loopback(),
+        _ => false,
+    })
+}
+
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    // Whoever asked may have gone.
+    let _ = reply.send(value);
+}

@@ -1,0 +1,202 @@
+//! The connected peers: what they said, how they behaved, and whom to refuse for a while.
+//!
+//! Owned by the swarm's task; the instants are arguments. A peer loses score for what no honest peer
+//! sends, an invalid signature ten points; at minus one hundred it is disconnected and refused for
+//! an hour, at once for wrong bytes of a blob, where the proof is its own. A point comes back every
+//! minute, so that rare accidents never add up. The score outlives a connection, not a restart.
+//!
+//! Source: trust.md section 12, mesh.md section 8.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crdt::RealmId;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::discovery::Found;
+use super::sync::Prompt;
+
+/// Score at which a peer is refused.
+const SCORE_MIN: i32 = -100;
+/// How long it takes to win one point back.
+const RECOVERY: Duration = Duration::from_secs(60);
+/// How long it is refused.
+const BAN: Duration = Duration::from_secs(60 * 60);
+/// Scores that are remembered of peers that left.
+const SCORES_MAX: usize = 4096;
+
+/// What no honest peer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offence {
+    /// A statement whose signature does not verify.
+    Signature,
+    /// Bytes that break a protocol.
+    Garbage,
+    /// Bytes of a blob that do not have its digest.
+    WrongBytes,
+}
+
+impl Offence {
+    const fn points(self) -> i32 {
+        match self {
+            Self::Signature | Self::Garbage => -10,
+            Self::WrongBytes => SCORE_MIN,
+        }
+    }
+}
+
+/// One connected peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Where from or to.
+    pub(super) address: Multiaddr,
+    /// How it came to be known.
+    pub(super) found: Found,
+    /// What it says it follows.
+    pub(super) follows: Vec<RealmId>,
+    /// About how many statements we lack from it.
+    pub(super) behind: u64,
+    session: Option<Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    prompts: mpsc::Sender<Prompt>,
+    task: AbortHandle,
+}
+
+impl Peer {
+    /// Replaces the conversation; the one before ends.
+    pub(super) fn converse(&mut self, prompts: mpsc::Sender<Prompt>, task: AbortHandle) {
+        self.hang_up();
+        self.session = Some(Session { prompts, task });
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.task.abort();
+        }
+    }
+
+    /// Says something to the conversation. A full queue means that it is busy: what is lost here,
+    /// the next comparison repairs.
+    pub(super) fn prompt(&self, prompt: Prompt) {
+        if let Some(session) = &self.session {
+            let _ = session.prompts.try_send(prompt);
+        }
+    }
+}
+
+/// All of them, and the scores.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    connected: HashMap<PeerId, Peer>,
+    /// The score, and when it was reckoned.
+    scores: HashMap<PeerId, (i32, Instant)>,
+    bans: Vec<(PeerId, Instant)>,
+}
+
+impl Peers {
+    /// A first or further connection. Returns whether it is the first.
+    pub(super) fn arrive(&mut self, id: PeerId, address: Multiaddr, found: Found) -> bool {
+        if let Some(peer) = self.connected.get_mut(&id) {
+            if peer.found == Found::Inbound {
+                peer.found = found;
+            }
+            return false;
+        }
+        let follows = Vec::new();
+        self.connected.insert(id, Peer { address, found, follows, behind: 0, session: None });
+        true
+    }
+
+    /// The last connection is gone.
+    pub(super) fn leave(&mut self, id: PeerId) {
+        if let Some(mut peer) = self.connected.remove(&id) {
+            peer.hang_up();
+        }
+    }
+
+    /// One connected peer.
+    pub(super) fn get(&self, id: &PeerId) -> Option<&Peer> {
+        self.connected.get(id)
+    }
+
+    /// One connected peer, to change what is known of it.
+    pub(super) fn get_mut(&mut self, id: &PeerId) -> Option<&mut Peer> {
+        self.connected.get_mut(id)
+    }
+
+    /// The connected peers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
+        self.connected.iter()
+    }
+
+    /// The ids of the connected peers.
+    pub(super) fn ids(&self) -> Vec<PeerId> {
+        self.connected.keys().copied().collect()
+    }
+
+    /// Lowers a score. Returns whether the peer is to be refused from now on.
+    pub(super) fn punish(&mut self, id: PeerId, offence: Offence, now: Instant) -> bool {
+        if self.scores.len() >= SCORES_MAX {
+            self.scores.retain(|peer, _| self.connected.contains_key(peer));
+        }
+        let (score, reckoned) = self.scores.entry(id).or_insert((0, now));
+        let recovered = now.duration_since(*reckoned).as_secs() / RECOVERY.as_secs();
+        let recovered = i32::try_from(recovered).unwrap_or(i32::MAX);
+        *score = score.saturating_add(recovered).min(0).saturating_add(offence.points());
+        *reckoned = now;
+        if *score > SCORE_MIN {
+            return false;
+        }
+        self.scores.remove(&id);
+        self.bans.push((id, now + BAN));
+        true
+    }
+
+    /// Whose time is served.
+    pub(super) fn pardon(&mut self, now: Instant) -> Vec<PeerId> {
+        let (over, rest) = self.bans.iter().copied().partition(|(_, until)| *until <= now);
+        self.bans = rest;
+        let over: Vec<(PeerId, Instant)> = over;
+        over.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// When the next one's time is served.
+    pub(super) fn next_pardon(&self) -> Option<Instant> {
+        self.bans.iter().map(|(_, until)| *until).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_bad_signatures_or_one_wrong_byte_ban_for_an_hour() {
+        let (now, liar, sender) = (Instant::now(), PeerId::random(), PeerId::random());
+        let mut peers = Peers::default();
+        for _ in 0..9 {
+            assert!(!peers.punish(liar, Offence::Signature, now));
+        }
+        assert!(peers.punish(liar, Offence::Signature, now));
+        assert!(peers.punish(sender, Offence::WrongBytes, now));
+        assert!(peers.pardon(now).is_empty());
+        assert_eq!(peers.pardon(now + BAN).len(), 2);
+        assert_eq!(peers.next_pardon(), None);
+    }
+
+    #[test]
+    fn rare_accidents_never_add_up() {
+        let (mut now, flaky) = (Instant::now(), PeerId::random());
+        let mut peers = Peers::default();
+        for _ in 0..100 {
+            now += 10 * RECOVERY;
+            assert!(!peers.punish(flaky, Offence::Garbage, now));
+        }
+    }
+}

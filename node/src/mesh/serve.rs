@@ -1,0 +1,331 @@
+//! Answers what other peers ask of our blobs, on `/griot/blob/1`.
+//!
+//! Only blobs that are held and that an admitted release of a followed realm names are given out;
+//! "not for you" reads like "not here". A peer gets four transfers at a time and all peers sixteen,
+//! in the order in which they asked; who asks for much that is not here is sent away for a while.
+//! A stream reads and writes at once, so that a CANCEL is heard and nobody waits for the other.
+//! Bytes are not hashed again on the way out: the receiver checks every group. Keeps nothing.
+//!
+//! Source: mesh.md sections 7 and 8.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crdt::Digest;
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, StreamExt as _};
+use libp2p::{PeerId, Stream, StreamProtocol};
+use libp2p_stream::IncomingStreams;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::command::Report;
+use super::frame::{self, Broken, DATA_BYTES_MAX, Failure, Frame, REQUEST_BYTES_MAX};
+use super::peers::Offence;
+use crate::store::{self, Store};
+
+/// The protocol.
+pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/griot/blob/1");
+
+/// Ranges begin at a group, and end at one or at the end of the blob.
+const GROUP_BYTES: u64 = 16 * 1024;
+/// Transfers of one peer at a time.
+const TRANSFERS_PER_PEER: usize = 4;
+/// Transfers at a time.
+const TRANSFERS: usize = 16;
+/// Streams of one peer: those of its flights, and short ones that only ask.
+const STREAMS_PER_PEER: usize = 32;
+/// Requests of one stream that wait; a further one is not read yet.
+const QUEUE: usize = 16;
+/// Bytes that one GET may ask for.
+const GET_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Answers "not here" to one peer in [`MISSES_WINDOW`].
+const MISSES_MAX: u32 = 100;
+/// See [`MISSES_MAX`].
+const MISSES_WINDOW: Duration = Duration::from_secs(60);
+/// Pause before each answer to a HAVE? but the first few: what was asked is not free.
+const HAVE_PAUSE: Duration = Duration::from_millis(50);
+/// HAVE? of one stream that are answered without a pause.
+const HAVE_FREE: u32 = 20;
+/// A stream on which nothing is asked ends.
+const IDLE: Duration = Duration::from_secs(120);
+/// A peer that takes or sends nothing in the middle of a frame is cut off.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Waiting for a turn longer than this is answered with "busy".
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
+/// When a peer that was told "busy" should ask again.
+const RETRY_MS: u32 = 2_000;
+/// Peers whose limits are remembered.
+const PEERS_MAX: usize = 1024;
+
+/// What all streams share.
+#[derive(Debug)]
+struct Limits {
+    transfers: Semaphore,
+}
+
+/// What the streams of one peer share.
+#[derive(Debug)]
+struct PeerLimits {
+    streams: Arc<Semaphore>,
+    transfers: Semaphore,
+    misses: Mutex<(Instant, u32)>,
+}
+
+impl PeerLimits {
+    fn new() -> Self {
+        Self {
+            streams: Arc::new(Semaphore::new(STREAMS_PER_PEER)),
+            transfers: Semaphore::new(TRANSFERS_PER_PEER),
+            misses: Mutex::new((Instant::now(), 0)),
+        }
+    }
+
+    /// Counts one more answer "not here"; false when there were too many of late.
+    fn may_miss(&self) -> bool {
+        let mut misses = self.misses.lock().unwrap_or_else(PoisonError::into_inner);
+        if misses.0.elapsed() > MISSES_WINDOW {
+            *misses = (Instant::now(), 0);
+        }
+        misses.1 += 1;
+        misses.1 <= MISSES_MAX
+    }
+}
+
+/// Takes streams until the mesh stops.
+pub(super) async fn run(
+    mut incoming: IncomingStreams,
+    store: Store,
+    reports: mpsc::Sender<Report>,
+) {
+    let limits = Arc::new(Limits { transfers: Semaphore::new(TRANSFERS) });
+    let mut peers: HashMap<PeerId, Arc<PeerLimits>> = HashMap::new();
+    let mut streams = JoinSet::new();
+    while let Some((peer, stream)) = incoming.next().await {
+        while streams.try_join_next().is_some() {}
+        if peers.len() >= PEERS_MAX {
+            peers.retain(|_, limits| Arc::strong_count(limits) > 1);
+        }
+        let of_peer = peers.entry(peer).or_insert_with(|| Arc::new(PeerLimits::new())).clone();
+        let Ok(slot) = of_peer.streams.clone().try_acquire_owned() else { continue };
+        let server = Server { store: store.clone(), limits: limits.clone(), of_peer };
+        let reports = reports.clone();
+        streams.spawn(async move {
+            if let Err(error) = server.serve(stream).await {
+                tracing::debug!(%peer, %error, "a blob stream ended early");
+                if matches!(error, Broken::Garbage(_)) {
+                    let _ = reports.send(Report::Offence(peer, Offence::Garbage)).await;
+                }
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// One stream.
+#[derive(Debug)]
+struct Server {
+    store: Store,
+    limits: Arc<Limits>,
+    of_peer: Arc<PeerLimits>,
+}
+
+/// Ids that the peer does not want any more; those of answered requests are harmless.
+type Cancelled = Mutex<HashSet<u32>>;
+
+/// One GET.
+#[derive(Debug)]
+struct Wanted {
+    id: u32,
+    digest: Digest,
+    size: u64,
+    ranges: Vec<Range<u64>>,
+}
+
+#[derive(Debug)]
+enum Request {
+    Get(Wanted),
+    Have(Vec<Digest>),
+}
+
+impl Server {
+    async fn serve(self, stream: Stream) -> Result<(), Broken> {
+        let (reader, writer) = stream.split();
+        let (queue, requests) = mpsc::channel(QUEUE);
+        let cancelled = Cancelled::default();
+        let both = tokio::try_join!(
+            read(reader, queue, &cancelled),
+            self.answer(writer, requests, &cancelled),
+        );
+        both.map(|_| ())
+    }
+
+    async fn answer(
+        &self,
+        mut writer: impl AsyncWrite + Unpin,
+        mut requests: mpsc::Receiver<Request>,
+        cancelled: &Cancelled,
+    ) -> Result<(), Broken> {
+        frame::send(&mut writer, &Frame::HELLO.encode(), PATIENCE).await?;
+        let mut asked: u32 = 0;
+        while let Some(request) = requests.recv().await {
+            match request {
+                Request::Get(wanted) => self.transfer(&mut writer, &wanted, cancelled).await?,
+                Request::Have(digests) => {
+                    asked = asked.saturating_add(1);
+                    if asked > HAVE_FREE {
+                        sleep(HAVE_PAUSE).await;
+                    }
+                    let bits = bitmap(digests.iter().map(|digest| self.gives(digest).is_some()));
+                    frame::send(&mut writer, &Frame::Held { bits }.encode(), PATIENCE).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The size of a blob that a peer may have; `None` otherwise, whatever the reason.
+    fn gives(&self, digest: &Digest) -> Option<u64> {
+        let held = self.store.blob(digest).ok().flatten()?;
+        self.store.is_referenced(digest).ok()?.then_some(held.size)
+    }
+
+    async fn transfer(
+        &self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        wanted: &Wanted,
+        cancelled: &Cancelled,
+    ) -> Result<(), Broken> {
+        let refused = match self.turn().await {
+            Err(busy) => Some(busy),
+            Ok(_turn) => match self.gives(&wanted.digest) {
+                None if self.of_peer.may_miss() => Some(Failure::NotFound),
+                None => return Err(Broken::Garbage("too many requests for what is not here")),
+                Some(size) if size != wanted.size => Some(Failure::OtherSize),
+                Some(_) => self.pieces(writer, wanted, cancelled).await?,
+            },
+        };
+        let Some(failure) = refused else { return Ok(()) };
+        let error = Frame::Error { id: wanted.id, failure };
+        frame::send(writer, &error.encode(), PATIENCE).await
+    }
+
+    /// Waits for this peer's turn, then for one among all, in the order of asking.
+    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Failure> {
+        let turn = async {
+            let of_peer = self.of_peer.transfers.acquire().await?;
+            Ok::<_, tokio::sync::AcquireError>((of_peer, self.limits.transfers.acquire().await?))
+        };
+        timeout(TURN_PATIENCE, turn).await.ok().and_then(Result::ok).ok_or(Failure::Busy(RETRY_MS))
+    }
+
+    /// Sends the ranges piece by piece; stops without a word when they are cancelled.
+    async fn pieces(
+        &self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        wanted: &Wanted,
+        cancelled: &Cancelled,
+    ) -> Result<Option<Failure>, Broken> {
+        check(wanted)?;
+        for piece in wanted.ranges.iter().flat_map(pieces_of) {
+            if cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(&wanted.id) {
+                return Ok(None);
+            }
+            let encoded = match store::partial::encode(&self.store, &wanted.digest, piece.clone())
+                .await
+            {
+                Ok(Some(encoded)) => encoded,
+                Ok(None) => return Ok(Some(Failure::Gone)),
+                Err(error) => {
+                    tracing::warn!(digest = %wanted.digest, %error, "a held blob cannot be read");
+                    return Ok(Some(Failure::Gone));
+                }
+            };
+            let data = Frame::Data { id: wanted.id, range: piece, encoded };
+            frame::send(writer, &data.encode(), PATIENCE).await?;
+        }
+        Ok(None)
+    }
+}
+
+/// Ranges lie in the blob, at groups, and are not too much at once.
+fn check(wanted: &Wanted) -> Result<(), Broken> {
+    let aligned = |range: &Range<u64>| {
+        range.start < range.end
+            && range.end <= wanted.size
+            && range.start.is_multiple_of(GROUP_BYTES)
+            && (range.end.is_multiple_of(GROUP_BYTES) || range.end == wanted.size)
+    };
+    let asked: u64 = wanted.ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+    if wanted.ranges.iter().all(aligned) && asked <= GET_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(Broken::Garbage("a request for impossible ranges"))
+    }
+}
+
+fn pieces_of(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
+    let (mut start, end) = (range.start, range.end);
+    std::iter::from_fn(move || {
+        let piece = start..end.min(start.saturating_add(DATA_BYTES_MAX));
+        start = piece.end;
+        (piece.start < piece.end).then_some(piece)
+    })
+}
+
+fn bitmap(held: impl Iterator<Item = bool>) -> Vec<u8> {
+    let mut bits = Vec::new();
+    for (at, held) in held.enumerate() {
+        if at % 8 == 0 {
+            bits.push(0);
+        }
+        if held && let Some(byte) = bits.last_mut() {
+            *byte |= 1 << (at % 8);
+        }
+    }
+    bits
+}
+
+/// Reads requests while answers are written. The queue is bounded: whoever asks faster than he
+/// takes the answers is not read any further.
+async fn read(
+    mut reader: impl AsyncRead + Unpin,
+    queue: mpsc::Sender<Request>,
+    cancelled: &Cancelled,
+) -> Result<(), Broken> {
+    let mut greeted = false;
+    loop {
+        let frame = match frame::receive(&mut reader, REQUEST_BYTES_MAX, IDLE, PATIENCE).await {
+            Ok(Some(bytes)) => Frame::decode(bytes)?,
+            // The end of the requests: the answers under way are still written.
+            Ok(None) | Err(Broken::Slow) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let request = match frame {
+            Frame::Hello { .. } if !greeted => {
+                greeted = true;
+                continue;
+            }
+            Frame::Unknown => continue,
+            _ if !greeted => return Err(Broken::Garbage("a request before its greeting")),
+            Frame::Cancel { id } => {
+                let mut ids = cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+                if ids.len() >= QUEUE * 4 {
+                    ids.clear();
+                }
+                ids.insert(id);
+                continue;
+            }
+            Frame::Get { id, digest, size, ranges } => {
+                Request::Get(Wanted { id, digest, size, ranges })
+            }
+            Frame::Have { digests } => Request::Have(digests),
+            _ => return Err(Broken::Garbage("an answer where a request belongs")),
+        };
+        if queue.send(request).await.is_err() {
+            return Ok(());
+        }
+    }
+}

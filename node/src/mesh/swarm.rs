@@ -1,0 +1,406 @@
+//! The one task that owns the swarm, the table of peers and what is under way.
+//!
+//! Commands come from the handle, events from libp2p, reports from the subtasks; each is one line in
+//! the loop. The loop never waits for a subtask: what takes time is a subtask in [`Driver::tasks`],
+//! and prompts to subtasks are dropped when their queue is full. Dropping the task's future drops
+//! the set and so ends everything. A panic in a subtask is a broken invariant of ours: it is passed
+//! on, and stops the daemon.
+//!
+//! Source: mesh.md sections 3, 7 and 8.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crdt::Digest;
+use futures::StreamExt as _;
+use libp2p::core::transport::ListenerId;
+use libp2p::gossipsub::{self, MessageId};
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Stream, Swarm, mdns, ping};
+use libp2p_stream::{Control, IncomingStreams};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::announce::{self, Learned, Verdict};
+use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
+use super::command::{Command, Context, Done, Report};
+use super::discovery::{Contacts, Found};
+use super::held::Known;
+use super::lobby::Lobby;
+use super::peers::{Offence, Peers};
+use super::sync::{self, Prompt};
+use super::transfer::FLIGHTS_MAX;
+use super::{Config, Error, PEER_ROW, Pairing};
+use super::{pair, serve};
+use crate::store::{Admission, Store};
+
+/// Reports that wait for the task; more make the subtasks wait.
+const REPORTS_MAX: usize = 64;
+/// Gossip messages that are being judged; more are dropped, and sync brings them.
+const JUDGED_MAX: usize = 64;
+/// Looks around at least this often.
+const IDLE_WAKE: Duration = Duration::from_secs(60 * 60);
+/// A wildcard address becomes several, one after another: how long to wait for them at the start.
+const LISTENERS_SETTLE: Duration = Duration::from_millis(250);
+
+/// The task's state.
+pub(super) struct Driver {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) context: Context,
+    commands: mpsc::Receiver<Command>,
+    reports: mpsc::Receiver<Report>,
+    admissions: broadcast::Receiver<Arc<Admission>>,
+    conversations: IncomingStreams,
+    pub(super) tasks: JoinSet<Done>,
+    pub(super) contacts: Contacts,
+    pub(super) peers: Peers,
+    pub(super) lobby: Lobby,
+    pub(super) known: Known,
+    pub(super) flights: HashMap<Digest, Vec<oneshot::Sender<Result<(), Error>>>>,
+    pub(super) places: Arc<Semaphore>,
+    pub(super) reaching: HashMap<ConnectionId, (PeerId, oneshot::Sender<Result<(), Error>>)>,
+    pub(super) asked_addresses: Vec<oneshot::Sender<Vec<Multiaddr>>>,
+    listening: HashSet<ListenerId>,
+    wildcard: bool,
+    settled: Instant,
+    pub(super) judging: usize,
+}
+
+/// Randomness for pauses; a machine without any takes the shortest.
+pub(super) fn entropy() -> u32 {
+    getrandom::u32().unwrap_or_default()
+}
+
+impl Driver {
+    /// Builds the swarm, listens, and starts what answers peers.
+    pub(super) fn build(
+        config: Config,
+        store: Store,
+        pairing: Pairing,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<Self, Error> {
+        let key = behaviour::identity(&config.key_file)?;
+        let mut swarm = behaviour::swarm(key, &config.agent, config.mdns)?;
+        let mut control = swarm.behaviour().streams.new_control();
+        let mut accept =
+            |protocol| control.accept(protocol).map_err(|error| Error::Listen(error.to_string()));
+        let conversations = accept(sync::PROTOCOL)?;
+        let (blobs, joins) = (accept(serve::PROTOCOL)?, accept(pair::PROTOCOL)?);
+        let wildcard = config.listen.iter().any(is_wildcard);
+        let listening = listen(&mut swarm, config.listen)?;
+        let (sender, reports) = mpsc::channel(REPORTS_MAX);
+        let learned = Arc::new(Learned::default());
+        let context = Context { store: store.clone(), control, reports: sender.clone(), learned };
+        let mut tasks = JoinSet::new();
+        let blob_server = serve::run(blobs, store.clone(), sender);
+        tasks.spawn(async {
+            blob_server.await;
+            Done::Quietly
+        });
+        let inviter = pair::serve(joins, pairing);
+        tasks.spawn(async {
+            inviter.await;
+            Done::Quietly
+        });
+        Ok(Self {
+            swarm,
+            commands,
+            reports,
+            admissions: store.subscribe(),
+            conversations,
+            tasks,
+            contacts: contacts(config.dial, &store)?,
+            peers: Peers::default(),
+            lobby: Lobby::default(),
+            known: Known::default(),
+            flights: HashMap::new(),
+            places: Arc::new(Semaphore::new(FLIGHTS_MAX)),
+            reaching: HashMap::new(),
+            asked_addresses: Vec::new(),
+            listening,
+            wildcard,
+            settled: Instant::now() + LISTENERS_SETTLE,
+            judging: 0,
+            context,
+        })
+    }
+
+    /// Our own peer id.
+    pub(super) fn local(&self) -> PeerId {
+        *self.swarm.local_peer_id()
+    }
+
+    /// Opens streams to connected peers.
+    pub(super) fn control(&self) -> Control {
+        self.context.control.clone()
+    }
+
+    /// Runs until every handle is gone, or the store.
+    pub(super) async fn run(mut self) -> Result<(), Error> {
+        loop {
+            self.dial();
+            self.answer_addresses();
+            let wake = self.wake_at();
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.happened(event),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return Ok(()),
+                },
+                Some(report) = self.reports.recv() => self.report(report),
+                Some((peer, stream)) = self.conversations.next() => self.respond(peer, stream),
+                Some(done) = self.tasks.join_next() => self.done(done),
+                admission = self.admissions.recv() => self.admitted(admission)?,
+                () = sleep_until(wake) => self.pardon(),
+            }
+        }
+    }
+
+    fn dial(&mut self) {
+        let swarm = &self.swarm;
+        for options in self.contacts.due(Instant::now(), |peer| swarm.is_connected(peer)) {
+            let connection = options.connection_id();
+            if let Err(error) = self.swarm.dial(options) {
+                self.not_reached(connection, &error);
+            }
+        }
+    }
+
+    fn wake_at(&self) -> Instant {
+        let now = Instant::now();
+        let dial = self.contacts.next_due(|peer| self.swarm.is_connected(peer));
+        let settle = (!self.asked_addresses.is_empty()).then_some(self.settled);
+        let next = [dial, settle, self.peers.next_pardon()].into_iter().flatten().min();
+        next.unwrap_or(now + IDLE_WAKE).max(now)
+    }
+
+    fn pardon(&mut self) {
+        for peer in self.peers.pardon(Instant::now()) {
+            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+        }
+    }
+
+    fn happened(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                let address = endpoint.get_remote_address().clone();
+                self.connected(peer_id, connection_id, address);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
+                self.disconnected(peer_id, cause.map(|cause| cause.to_string()));
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                self.not_reached(connection_id, &error);
+            }
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                tracing::info!(%address, "listening for peers");
+                self.listening.remove(&listener_id);
+            }
+            SwarmEvent::ListenerClosed { listener_id, .. } => {
+                tracing::warn!("an address to listen on is gone");
+                self.listening.remove(&listener_id);
+            }
+            SwarmEvent::Behaviour(event) => self.noticed(event),
+            _ => {}
+        }
+    }
+
+    fn noticed(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                let now = Instant::now();
+                found
+                    .into_iter()
+                    .for_each(|(peer, address)| self.contacts.hint(peer, address, now));
+            }
+            BehaviourEvent::Mdns(mdns::Event::Expired(gone)) => {
+                gone.iter().for_each(|(peer, address)| self.contacts.expire(*peer, address));
+            }
+            BehaviourEvent::Gossip(gossipsub::Event::Message {
+                propagation_source,
+                message_id,
+                message,
+            }) => self.gossiped(message_id, propagation_source, message.data),
+            BehaviourEvent::Ping(ping::Event {
+                connection,
+                result: Err(ping::Failure::Timeout),
+                ..
+            }) if self.flights.is_empty() => {
+                self.swarm.close_connection(connection);
+            }
+            _ => {}
+        }
+    }
+
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId, address: Multiaddr) {
+        let found = self.contacts.connected(peer, connection).unwrap_or(Found::Inbound);
+        let reached: Vec<_> =
+            self.reaching.iter().filter(|(_, (of, _))| *of == peer).map(|(id, _)| *id).collect();
+        for (_, reply) in reached.iter().filter_map(|id| self.reaching.remove(id)) {
+            // Whoever asked may have gone.
+            let _ = reply.send(Ok(()));
+        }
+        if self.peers.arrive(peer, address, found) {
+            tracing::info!(%peer, found = found.word(), "a peer is connected");
+            self.known.forget();
+            if self.local() < peer {
+                let (prompts, receiver) = mpsc::channel(sync::PROMPTS_MAX);
+                let conversation = sync::initiate(self.context.clone(), peer, receiver);
+                self.converse(peer, prompts, conversation);
+            }
+        }
+    }
+
+    /// The peer opened the conversation: that is for the one with the lower id to do.
+    fn respond(&mut self, peer: PeerId, stream: Stream) {
+        if peer < self.local() {
+            let (prompts, receiver) = mpsc::channel(sync::PROMPTS_MAX);
+            let conversation = sync::respond(self.context.clone(), peer, stream, receiver);
+            self.converse(peer, prompts, conversation);
+        }
+    }
+
+    fn converse(
+        &mut self,
+        peer: PeerId,
+        prompts: mpsc::Sender<Prompt>,
+        conversation: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let Some(connected) = self.peers.get_mut(&peer) else { return };
+        let task = self.tasks.spawn(async {
+            conversation.await;
+            Done::Quietly
+        });
+        connected.converse(prompts, task);
+    }
+
+    fn disconnected(&mut self, peer: PeerId, cause: Option<String>) {
+        tracing::info!(%peer, cause = cause.unwrap_or_default(), "a peer is gone");
+        self.peers.leave(peer);
+        self.known.forget();
+        self.contacts.lost(peer, Instant::now(), entropy());
+    }
+
+    fn not_reached(&mut self, connection: ConnectionId, error: &DialError) {
+        let ourselves = matches!(error, DialError::LocalPeerId { .. });
+        tracing::debug!(%error, "a dial failed");
+        self.contacts.failed(connection, ourselves, Instant::now(), entropy());
+        if let Some((peer, reply)) = self.reaching.remove(&connection) {
+            let connected = self.swarm.is_connected(&peer);
+            let answer =
+                if connected { Ok(()) } else { Err(Error::Unreachable(error.to_string())) };
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Tells the mesh what is new here, unless a peer told us.
+    fn admitted(&mut self, admission: Result<Arc<Admission>, RecvError>) -> Result<(), Error> {
+        let admission = match admission {
+            Ok(admission) => admission,
+            // The sync streams carry what was missed.
+            Err(RecvError::Lagged(_)) => return Ok(()),
+            Err(RecvError::Closed) => return Err(Error::Stopped),
+        };
+        for message in announce::messages(&admission, &self.context.learned, &self.context.store) {
+            let topic = gossipsub::IdentTopic::new(TOPIC);
+            if let Err(error) = self.swarm.behaviour_mut().gossip.publish(topic, message) {
+                // Nobody to tell is normal when alone.
+                tracing::debug!(%error, "not gossiped");
+            }
+        }
+        Ok(())
+    }
+
+    fn gossiped(&mut self, id: MessageId, source: PeerId, message: Vec<u8>) {
+        if self.judging >= JUDGED_MAX {
+            let verdict = gossipsub::MessageAcceptance::Ignore.into();
+            return self.judged(id, source, verdict);
+        }
+        self.judging += 1;
+        let context = self.context.clone();
+        self.tasks.spawn(async move {
+            let verdict = announce::judge(&context, source, message).await;
+            Done::Judged { id, source, verdict }
+        });
+    }
+
+    pub(super) fn judged(&mut self, id: MessageId, source: PeerId, verdict: Verdict) {
+        if matches!(verdict.acceptance, gossipsub::MessageAcceptance::Reject) {
+            self.punish(source, Offence::Signature);
+        }
+        if let (Some(want), Some(peer)) = (verdict.want, self.peers.get_mut(&source)) {
+            peer.prompt(Prompt::Want(vec![want]));
+        }
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        gossip.report_message_validation_result(&id, &source, verdict.acceptance);
+    }
+
+    /// Lowers the peer's score, and refuses it for a while when it is down.
+    pub(super) fn punish(&mut self, peer: PeerId, offence: Offence) {
+        if self.peers.punish(peer, offence, Instant::now()) {
+            tracing::warn!(%peer, ?offence, "a peer is cut off");
+            self.lobby.forget(peer);
+            self.swarm.behaviour_mut().blocked.block_peer(peer);
+        }
+    }
+
+    /// Answers once every listener has its address: a wildcard gets its addresses one by one.
+    fn answer_addresses(&mut self) {
+        let now = Instant::now();
+        if self.asked_addresses.is_empty() || (now < self.settled && !self.listening_is_plain()) {
+            return;
+        }
+        let addresses = self.addresses();
+        for reply in self.asked_addresses.drain(..) {
+            let _ = reply.send(addresses.clone());
+        }
+    }
+
+    /// All listeners have one address each, and it is known.
+    fn listening_is_plain(&self) -> bool {
+        self.listening.is_empty() && !self.wildcard
+    }
+}
+
+fn is_wildcard(address: &Multiaddr) -> bool {
+    address.iter().any(|part| match part {
+        Protocol::Ip4(ip) => ip.is_unspecified(),
+        Protocol::Ip6(ip) => ip.is_unspecified(),
+        _ => false,
+    })
+}
+
+fn listen(
+    swarm: &mut Swarm<Behaviour>,
+    addresses: Vec<Multiaddr>,
+) -> Result<HashSet<ListenerId>, Error> {
+    let mut listening = HashSet::new();
+    for address in addresses {
+        let listener = swarm.listen_on(address.clone());
+        listening.insert(
+            listener
+                .map_err(|error| Error::Listen(format!("cannot listen on {address}: {error}")))?,
+        );
+    }
+    Ok(listening)
+}
+
+/// What is configured, and what we were told before.
+fn contacts(configured: Vec<Multiaddr>, store: &Store) -> Result<Contacts, Error> {
+    let now = Instant::now();
+    let mut contacts = Contacts::default();
+    for address in configured {
+        contacts.add(address, Found::Configured, now);
+    }
+    for address in store.rows(PEER_ROW)?.keys() {
+        match address.parse() {
+            Ok(address) => contacts.add(address, Found::Told, now),
+            Err(error) => tracing::warn!(address, %error, "a remembered address is not one"),
+        }
+    }
+    Ok(contacts)
+}

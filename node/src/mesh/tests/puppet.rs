@@ -1,0 +1,162 @@
+//! A peer that is moved by hand: real libp2p, but what it says is up to the test.
+
+use std::ops::Range;
+
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Stream, StreamProtocol, gossipsub, identity};
+use libp2p_stream::{Control, IncomingStreams};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::behaviour::{self, TOPIC};
+use super::super::frame::{self, Frame};
+use super::super::serve;
+use super::*;
+use crate::store::partial::encode;
+
+/// A peer without a mind of its own.
+pub(super) struct Puppet {
+    pub(super) id: PeerId,
+    orders: mpsc::Sender<Order>,
+    control: Control,
+    blobs: IncomingStreams,
+    _tasks: JoinSet<()>,
+}
+
+enum Order {
+    Dial(Multiaddr),
+    Publish(Vec<u8>, oneshot::Sender<bool>),
+}
+
+/// How much of a blob a puppet serves.
+#[derive(Clone, Copy)]
+pub(super) enum Served {
+    /// Until the peer has enough.
+    All,
+    /// This much of it, and then nothing more.
+    Bytes(u64),
+}
+
+impl Puppet {
+    pub(super) fn start() -> Self {
+        let key = identity::Keypair::generate_ed25519();
+        let id = key.public().to_peer_id();
+        let mut swarm = behaviour::swarm(key, "puppet", false).expect("builds");
+        let mut control = swarm.behaviour().streams.new_control();
+        let blobs = control.accept(serve::PROTOCOL).expect("is the first to accept");
+        let (orders, mut received) = mpsc::channel(4);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    event = swarm.select_next_some() => match event {
+                        SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
+                        _ => {}
+                    },
+                    order = received.recv() => match order {
+                        Some(Order::Dial(address)) => swarm.dial(address).expect("dials"),
+                        Some(Order::Publish(message, reply)) => {
+                            let topic = gossipsub::IdentTopic::new(TOPIC);
+                            let published = swarm.behaviour_mut().gossip.publish(topic, message);
+                            let _ = reply.send(published.is_ok());
+                        }
+                        None => return,
+                    },
+                }
+            }
+        });
+        Self { id, orders, control, blobs, _tasks: tasks }
+    }
+
+    pub(super) async fn meet(&self, node: &Node) {
+        self.orders.send(Order::Dial(node.address().await)).await.expect("obeys");
+        eventually("the puppet is connected", async || node.sees(self.id).await).await;
+    }
+
+    /// Publishes as soon as somebody listens.
+    pub(super) async fn publish(&self, message: Vec<u8>) {
+        eventually("the puppet publishes", async || {
+            let (reply, published) = oneshot::channel();
+            self.orders.send(Order::Publish(message.clone(), reply)).await.expect("obeys");
+            published.await.expect("answers")
+        })
+        .await;
+    }
+
+    pub(super) async fn open(&self, node: &Node, protocol: StreamProtocol) -> Stream {
+        let mut control = self.control.clone();
+        control.open_stream(node.mesh.local_peer(), protocol).await.expect("opens")
+    }
+
+    /// Says these bytes and waits until the node ends the stream.
+    pub(super) async fn say(&self, node: &Node, protocol: StreamProtocol, bytes: &[u8]) {
+        let mut stream = self.open(node, protocol).await;
+        // The node may end it before it has read all.
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.flush().await;
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "the node still listens to garbage");
+    }
+
+    /// Says that it holds whatever is asked for, and answers the first GET with this.
+    pub(super) async fn answer_with(&mut self, piece: &Frame) {
+        let (_, mut stream) = self.blobs.next().await.expect("somebody asks");
+        send(&mut stream, &Frame::HELLO).await;
+        loop {
+            let read = frame::receive(&mut stream, 1 << 20, DEADLINE, DEADLINE).await;
+            let Ok(Some(request)) = read else { return };
+            match Frame::decode(request).expect("a node speaks well") {
+                Frame::Have { .. } => send(&mut stream, &Frame::Held { bits: vec![1] }).await,
+                Frame::Get { .. } => send(&mut stream, piece).await,
+                _ => {}
+            }
+        }
+    }
+
+    /// Answers one stream of blob requests out of another node's store; returns what was asked.
+    pub(super) async fn serve(
+        &mut self,
+        store: &Store,
+        digest: &Digest,
+        served: Served,
+    ) -> Vec<Range<u64>> {
+        let (_, mut stream) = self.blobs.next().await.expect("somebody asks");
+        let mut asked = Vec::new();
+        let mut left = match served {
+            Served::All => u64::MAX,
+            Served::Bytes(bytes) => bytes,
+        };
+        send(&mut stream, &Frame::HELLO).await;
+        while left > 0 {
+            let read = frame::receive(&mut stream, 1 << 20, DEADLINE, DEADLINE).await;
+            let Ok(Some(request)) = read else { break };
+            match Frame::decode(request).expect("a node speaks well") {
+                Frame::Have { digests } => {
+                    assert_eq!(digests, [*digest]);
+                    send(&mut stream, &Frame::Held { bits: vec![1] }).await;
+                }
+                Frame::Get { id, ranges, .. } => {
+                    let range = ranges[0].clone();
+                    asked.push(range.clone());
+                    let mut start = range.start;
+                    while start < range.end && left > 0 {
+                        let piece = start..range.end.min(start + frame::DATA_BYTES_MAX);
+                        let encoded = encode(store, digest, piece.clone()).await;
+                        let encoded = encoded.expect("reads").expect("is held");
+                        start = piece.end;
+                        left = left.saturating_sub(piece.end - piece.start);
+                        send(&mut stream, &Frame::Data { id, range: piece, encoded }).await;
+                    }
+                }
+                _ => {}
+            }
+        }
+        asked
+    }
+}
+
+async fn send(stream: &mut Stream, frame: &Frame) {
+    // The other side may have had enough.
+    let _ = frame::send(stream, &frame.encode(), DEADLINE).await;
+}

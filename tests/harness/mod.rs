@@ -1,0 +1,28 @@
+//! What the end-to-end tests stand on: folders, processes, clients, links, and waiting.
+
+pub(crate) mod client;
+pub(crate) mod clock;
+pub(crate) mod disk;
+pub(crate) mod forwarder;
+pub(crate) mod http;
+pub(crate) mod network;
+pub(crate) mod node;
+pub(crate) mod samples;
+pub(crate) mod wait;
+pub(crate) mod world;
+
+pub(crate) use client::{Curl, Npm};
+pub(crate) use clock::Clock;
+pub(crate) use forwarder::Forwarder;
+pub(crate) use http::{Reply, Request};
+pub(crate) use network::Lan;
+pub(crate) use node::{Node, NodeOptions};
+pub(crate) use wait::{wait_for, wait_until};
+pub(crate) use world::World;
+
+use std::time::Duration;
+
+/// How long a small release may take to reach a node that is connected.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// How long anything that moves many bytes, or that waits for a redial, may take.
+pub(crate) const EVENTUALLY: Duration = Duration::from_secs(90);

@@ -1,0 +1,80 @@
+//! Two hosts on one cable: they meet by mDNS, and agree again after the cable was out.
+//!
+//! These need network namespaces, thus root and `ip`; without them they skip.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::samples::{module_text, npm_package};
+use crate::harness::{EVENTUALLY, Lan, Node, NodeOptions, Npm, World, wait_until};
+
+fn on_lan(world: &World, lan: &Lan, side: usize, mdns: bool) -> Node {
+    let options = NodeOptions {
+        mdns,
+        mesh_listen: format!("/ip4/{}/tcp/0", lan.address(side)),
+        host: Some(lan.host(side)),
+        ..NodeOptions::default()
+    };
+    Node::start(world, ["a", "b"][side], options)
+}
+
+fn publish(npm: &Npm, sources: &Path, name: &str, version: &str) {
+    npm.ok(&npm_package(sources, name, version, version), &["publish"]);
+}
+
+fn check_module(project: &Path, name: &str, says: &str) {
+    let module = project.join("node_modules").join(name).join("index.js");
+    let module = fs_err::read_to_string(module).expect("npm installed the module");
+    assert_eq!(module, module_text(says));
+}
+
+#[test]
+fn neighbours_met_by_mdns_and_followed_keep_what_was_published() {
+    let Some(lan) = Lan::new() else { return };
+    let world = World::new();
+    let mut a = on_lan(&world, &lan, 0, true);
+    let b = on_lan(&world, &lan, 1, true);
+    let Some(npm) = Npm::new(&world, "publisher", &a, Some(&a.token("publish"))) else { return };
+    a.json(&["realm", "grant", "npm:left-*", &a.publisher()]);
+    let peer = a.peer();
+    wait_until("b to meet a by mDNS", EVENTUALLY, || b.peers().contains(&peer));
+    b.json(&["follow", &a.realm(), "--yes"]);
+    publish(&npm, &world.folder("sources"), "left-shift", "1.0.0");
+    b.wait_held("npm", ("left-shift", "1.0.0"), EVENTUALLY);
+    a.kill9();
+
+    let consumer = Npm::new(&world, "consumer", &b, None).expect("npm was there a moment ago");
+    let project = consumer.project();
+    consumer.ok(&project, &["install", "left-shift"]);
+    check_module(&project, "left-shift", "1.0.0");
+}
+
+#[test]
+fn what_was_published_on_both_sides_of_a_cut_cable_is_on_both_sides_after_it_heals() {
+    let Some(lan) = Lan::new() else { return };
+    let world = World::new();
+    let a = on_lan(&world, &lan, 0, false);
+    let b = on_lan(&world, &lan, 1, false);
+    let Some(npm_a) = Npm::new(&world, "a", &a, Some(&a.token("publish"))) else { return };
+    a.json(&["realm", "grant", "npm:*", &b.publisher()]);
+    b.join(&a);
+    let sources = world.folder("sources");
+    publish(&npm_a, &sources, "before", "1.0.0");
+    b.wait_held("npm", ("before", "1.0.0"), EVENTUALLY);
+
+    lan.set_cable(false);
+    publish(&npm_a, &sources, "from-a", "1.0.0");
+    let npm_b = Npm::new(&world, "b", &b, Some(&b.token_for("publish", Some(&a.realm()))))
+        .expect("npm was there a moment ago");
+    publish(&npm_b, &sources, "from-b", "1.0.0");
+    assert_eq!(b.info("npm", "from-a"), Value::Null);
+    assert_eq!(a.info("npm", "from-b"), Value::Null);
+
+    lan.set_cable(true);
+    a.wait_held("npm", ("from-b", "1.0.0"), EVENTUALLY);
+    b.wait_held("npm", ("from-a", "1.0.0"), EVENTUALLY);
+    let project = npm_a.project();
+    npm_a.ok(&project, &["install", "from-b"]);
+    check_module(&project, "from-b", "1.0.0");
+}
