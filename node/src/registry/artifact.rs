@@ -209,7 +209,9 @@ impl Registry {
     /// Runs the extractor over bytes that have just arrived; a release that they contradict is
     /// refused here.
     pub(super) async fn check_meta(&self, digest: &Digest) -> Result<(), Error> {
-        for found in self.inner.store.artifact(digest)? {
+        let all = self.inner.store.artifact(digest)?;
+        // Without checksums it is a meta or a readme beside the files, and no archive.
+        for found in all.into_iter().filter(|named| named.checksums.is_some()) {
             let Some(extract) = self.rules(&found.package.format).and_then(|rules| rules.extract)
             else {
                 continue;
