@@ -152,13 +152,21 @@ impl<'a> Conversation<'a> {
         let index = self.context.store.clone();
         let handled = tokio::task::spawn_blocking(move || {
             session.handle(now, input, &index);
-            let outputs: Vec<Output> = std::iter::from_fn(|| session.poll()).collect();
-            (session, outputs)
+            let (mut frames, mut orders) = (Vec::new(), Vec::new());
+            while let Some(output) = session.poll() {
+                match output {
+                    // Encoding compresses: that is for here too.
+                    Output::Send(frame) => frames.push(frame.encode()),
+                    order => orders.push(order),
+                }
+            }
+            (session, frames, orders)
         });
-        let (session, outputs) = handled.await.map_err(|_| Ended::Stopped)?;
+        let (session, frames, orders) = handled.await.map_err(|_| Ended::Stopped)?;
         self.session = Some(session);
-        for output in outputs {
-            self.obey(output).await?;
+        self.outgoing.extend(frames);
+        for order in orders {
+            self.obey(order).await?;
         }
         self.admit_next();
         Ok(())

@@ -120,6 +120,7 @@ async fn talk(
     }
 }
 
+/// Reads frames. Decoding inflates, and looks at every key: that is not for the async threads.
 async fn read(
     mut reader: impl AsyncRead + Unpin,
     frames: mpsc::Sender<Frame>,
@@ -132,7 +133,14 @@ async fn read(
             return Ok(());
         }
         decoder.feed(&buffer[..count]);
-        while let Some(frame) = decoder.next_frame()? {
+        let decoding = tokio::task::spawn_blocking(move || {
+            let decoded = std::iter::from_fn(|| decoder.next_frame().transpose());
+            let decoded = decoded.collect::<Result<Vec<Frame>, crdt::Error>>();
+            (decoder, decoded)
+        });
+        let (back, decoded) = decoding.await.map_err(|_| Ended::Stopped)?;
+        decoder = back;
+        for frame in decoded? {
             if frames.send(frame).await.is_err() {
                 return Ok(());
             }

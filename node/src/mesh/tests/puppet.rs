@@ -99,6 +99,21 @@ impl Puppet {
         assert!(ended.is_ok(), "the node still listens to garbage");
     }
 
+    /// Says that it holds whatever is asked for, and answers the first GET with this.
+    pub(super) async fn answer_with(&mut self, piece: &Frame) {
+        let (_, mut stream) = self.blobs.next().await.expect("somebody asks");
+        send(&mut stream, &Frame::HELLO).await;
+        loop {
+            let read = frame::receive(&mut stream, 1 << 20, DEADLINE, DEADLINE).await;
+            let Ok(Some(request)) = read else { return };
+            match Frame::decode(request).expect("a node speaks well") {
+                Frame::Have { .. } => send(&mut stream, &Frame::Held { bits: vec![1] }).await,
+                Frame::Get { .. } => send(&mut stream, piece).await,
+                _ => {}
+            }
+        }
+    }
+
     /// Answers one stream of blob requests out of another node's store; returns what was asked.
     pub(super) async fn serve(
         &mut self,
