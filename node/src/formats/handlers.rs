@@ -505,6 +505,18 @@ async fn generic_preconditions_and_digests_are_held() {
 }
 
 #[tokio::test]
+async fn of_two_writers_at_once_one_wins_and_the_other_is_told() {
+    let node = Node::start().await;
+    let path = "/generic/app/1.0.0/f";
+    let (one, two) = tokio::join!(node.put(path, "one"), node.put(path, "two"));
+    let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409]);
+    let winner = if one.status == 201 { "one" } else { "two" };
+    assert_eq!(node.get(path).await.text(), winner);
+}
+
+#[tokio::test]
 async fn generic_folders_list_what_is_there_until_it_is_withdrawn() {
     let node = Node::start().await;
     for (version, file) in [("10", "a"), ("9", "a"), ("10", "b")] {

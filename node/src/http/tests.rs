@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::auth::{TokenScope, Tokens};
 use super::error::Error;
+use super::idle::Watched;
 use super::path::{self, PathQuery};
 use super::range::{self, Part};
 use super::{origin, server, token, upload};
@@ -418,4 +419,12 @@ async fn a_stop_finishes_what_is_at_work_and_takes_nothing_new() {
     let (served, answer) = tokio::join!(serving, client);
     served.unwrap();
     assert!(answer.ends_with("done"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_moves_ends() {
+    let (here, _there) = tokio::io::duplex(64);
+    let mut watched = Watched::new(here, std::time::Duration::from_millis(20));
+    let ended = watched.read(&mut [0; 8]).await.unwrap_err();
+    assert_eq!(ended.kind(), std::io::ErrorKind::TimedOut);
 }

@@ -417,7 +417,7 @@ fn the_meta_is_the_manifest_in_one_canonical_form() {
     assert_eq!((found.name.as_str(), found.version.as_str()), ("@acme/x", "v1.0.0"));
     assert_eq!(found.readme.as_deref(), Some(&b"# x"[..]));
     let expected = concat!(
-        r#"{"bin":{"x":"./x.js"},"dependencies":{"a":"2","b":"1"},"gypfile":true,"#,
+        r#"{"bin":{"x":"x.js"},"dependencies":{"a":"2","b":"1"},"gypfile":true,"#,
         r#""hasInstallScript":true,"name":"@acme/x","#,
         r#""scripts":{"install":"node-gyp rebuild","test":"t"},"version":"1.0.0"}"#,
     );
