@@ -22,6 +22,7 @@ use super::announce::{Learned, Verdict};
 use super::discovery::{Dial, Found};
 use super::held;
 use super::peers::Offence;
+use super::serve::pass_on;
 use super::swarm::Driver;
 use super::sync::Prompt;
 use super::transfer::Flight;
@@ -150,11 +151,7 @@ impl Driver {
                 self.known.keep(&asked, &held, Instant::now());
                 answer(reply, self.known.answer(&digests));
             }
-            Err(error) => {
-                if let Ok(panic) = error.try_into_panic() {
-                    std::panic::resume_unwind(panic);
-                }
-            }
+            Err(error) => pass_on(error),
         }
     }
 
