@@ -18,9 +18,9 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::command::reap;
 use super::discovery::peer_of;
 use super::frame::{self, Broken};
-use super::serve::reap;
 use super::{Error, PairAnswer, PairRequest, Pairing};
 
 /// The protocol.

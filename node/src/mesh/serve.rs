@@ -19,19 +19,18 @@ use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, StreamExt as _};
 use libp2p::{PeerId, Stream, StreamProtocol};
 use libp2p_stream::IncomingStreams;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::command::Report;
-use super::frame::{self, Broken, DATA_BYTES_MAX, Failure, Frame, REQUEST_BYTES_MAX};
+use super::choose::{GROUP_BYTES, Pace};
+use super::command::{Report, reap};
+use super::frame::{self, Broken, Failure, Frame, REQUEST_BYTES_MAX};
 use super::peers::Offence;
 use crate::store::{self, Store};
 
 /// The protocol.
 pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/griot/blob/1");
 
-/// Ranges begin at a group, and end at one or at the end of the blob.
-const GROUP_BYTES: u64 = 16 * 1024;
 /// Transfers of one peer at a time.
 const TRANSFERS_PER_PEER: usize = 4;
 /// Transfers at a time.
@@ -42,12 +41,6 @@ const STREAMS_PER_PEER: usize = 32;
 const QUEUE: usize = 16;
 /// Bytes that one GET may ask for: its turn ends with it.
 const GET_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// The first piece of a stream; later ones follow the link's pace.
-const FIRST_PIECE_BYTES: u64 = 64 * 1024;
-/// A piece that took less is followed by a larger one.
-const PIECE_FAST: Duration = Duration::from_millis(500);
-/// A piece that took more is followed by a smaller one.
-const PIECE_SLOW: Duration = Duration::from_secs(4);
 /// A peer that takes longer for a piece gives up its turn.
 const PIECE_PATIENCE: Duration = Duration::from_secs(120);
 /// Answers "not here" to one peer in [`MISSES_WINDOW`].
@@ -133,22 +126,6 @@ pub(super) async fn run(
     }
 }
 
-/// Forgets the tasks that are done. A panic is a broken invariant of ours and is passed on.
-pub(super) fn reap(tasks: &mut JoinSet<()>) {
-    while let Some(done) = tasks.try_join_next() {
-        if let Err(error) = done {
-            pass_on(error);
-        }
-    }
-}
-
-/// Panics again with the panic of a task.
-pub(super) fn pass_on(error: JoinError) {
-    if let Ok(panic) = error.try_into_panic() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
 /// One stream.
 #[derive(Debug)]
 struct Server {
@@ -194,7 +171,7 @@ impl Server {
         cancelled: &Cancelled,
     ) -> Result<(), Broken> {
         frame::send(&mut writer, &Frame::HELLO.encode(), PATIENCE).await?;
-        let mut pace = Pace { piece_bytes: FIRST_PIECE_BYTES };
+        let mut pace = Pace::new();
         let mut asked: u32 = 0;
         while let Some(request) = requests.recv().await {
             match request {
@@ -265,13 +242,16 @@ impl Server {
                 if cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(&wanted.id) {
                     return Ok(None);
                 }
-                let piece = start..range.end.min(start.saturating_add(pace.piece_bytes));
+                let piece = start..range.end.min(start.saturating_add(pace.piece_bytes()));
                 start = piece.end;
                 let Some(encoded) = self.encoded(&wanted.digest, piece.clone()).await else {
                     return Ok(Some(Failure::Gone));
                 };
                 let data = Frame::Data { id: wanted.id, range: piece, encoded }.encode();
-                pace.send(writer, &data).await?;
+                let began = Instant::now();
+                let sending = frame::send(writer, &data, PATIENCE);
+                timeout(PIECE_PATIENCE, sending).await.map_err(|_| Broken::Slow)??;
+                pace.note(began.elapsed());
             }
         }
         Ok(None)
@@ -282,35 +262,6 @@ impl Server {
             tracing::warn!(%digest, %error, "a held blob cannot be read");
             None
         })
-    }
-}
-
-/// How large the pieces of one stream are: small on a slow link, where a cut would cost much and
-/// where everything else has to wait behind them.
-#[derive(Debug)]
-struct Pace {
-    piece_bytes: u64,
-}
-
-impl Pace {
-    async fn send(
-        &mut self,
-        writer: &mut (impl AsyncWrite + Unpin),
-        piece: &[u8],
-    ) -> Result<(), Broken> {
-        let began = Instant::now();
-        let sending = frame::send(writer, piece, PATIENCE);
-        timeout(PIECE_PATIENCE, sending).await.map_err(|_| Broken::Slow)??;
-        self.note(began.elapsed());
-        Ok(())
-    }
-
-    fn note(&mut self, took: Duration) {
-        if took < PIECE_FAST {
-            self.piece_bytes = (self.piece_bytes * 2).min(DATA_BYTES_MAX);
-        } else if took > PIECE_SLOW {
-            self.piece_bytes = (self.piece_bytes / 2).max(GROUP_BYTES);
-        }
     }
 }
 
@@ -388,15 +339,6 @@ async fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pieces_shrink_to_a_group_on_a_slow_link_and_grow_on_a_fast_one() {
-        let mut pace = Pace { piece_bytes: FIRST_PIECE_BYTES };
-        (0..9).for_each(|_| pace.note(Duration::from_secs(20)));
-        assert_eq!(pace.piece_bytes, GROUP_BYTES);
-        (0..9).for_each(|_| pace.note(Duration::from_millis(3)));
-        assert_eq!(pace.piece_bytes, DATA_BYTES_MAX);
-    }
 
     #[test]
     fn the_first_digest_is_in_the_lowest_bit() {
