@@ -1,7 +1,7 @@
 //! The body of a request: into a blob, or, when it is small, into memory.
 //!
-//! Every byte is counted before it is kept. A body that stops early, stalls or is longer than it may
-//! be stores nothing: the staged file vanishes with its writer. `Digest`, `Repr-Digest` and
+//! Every byte is counted before it is kept. A body that stops early, stalls or is longer than it
+//! may be stores nothing: the staged file vanishes with its writer. `Digest`, `Repr-Digest` and
 //! `Content-Digest` of the request are compared with what was hashed on the way. A small body may
 //! come compressed (npm sends gzip); what it unpacks to is bounded too.
 //!

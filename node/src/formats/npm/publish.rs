@@ -8,8 +8,8 @@
 //! | `users` or `maintainers` alone | stars and owners: refused, they do not exist here |
 //!
 //! Everything that the body claims about its tarball is compared with the bytes: integrity, shasum,
-//! length, name and version. The tarball's URL and the attachment's key are made anew, since clients
-//! write both wrongly for scopes.
+//! length, name and version. The tarball's URL and the attachment's key are made anew, since
+//! clients write both wrongly for scopes.
 //!
 //! Source: formats/npm.md section 4.
 
