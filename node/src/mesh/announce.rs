@@ -179,7 +179,7 @@ mod tests {
         let realm = Realm::new("village");
         let (ours, theirs) = (realm.release("a", "1.0.0", b"a"), realm.release("b", "1.0.0", b"b"));
         let learned = Learned::default();
-        learned.note(&[theirs.clone()]);
+        learned.note(std::slice::from_ref(&theirs));
         assert!(items(&theirs).all(|item| learned.is_from_a_peer(&item)));
         assert!(!items(&ours).any(|item| learned.is_from_a_peer(&item)));
     }

@@ -27,6 +27,7 @@ use libp2p::{
 use zeroize::Zeroizing;
 
 use super::Error;
+use super::crowd::Crowd;
 
 /// The one topic of the mesh.
 pub(super) const TOPIC: &str = "griot/statements/1";
@@ -64,6 +65,7 @@ pub(super) type Gossip =
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
+    crowd: Crowd,
     memory: memory_connection_limits::Behaviour,
     pub(super) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     identify: identify::Behaviour,
@@ -113,6 +115,7 @@ impl Behaviour {
             .with_cache_size(0);
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
+            crowd: Crowd::default(),
             memory: memory_connection_limits::Behaviour::with_max_percentage(MEMORY_SHARE_MAX),
             blocked: allow_block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identity),
@@ -195,7 +198,7 @@ pub(super) fn identity(file: &Path) -> Result<Keypair, Error> {
     Ok(Keypair::from(ed25519::Keypair::from(secret)))
 }
 
-/// Written beside, synced and renamed: a cut never leaves a short key that would refuse every start.
+/// Written beside, synced and renamed: a cut never leaves a short key that stops every start.
 fn create(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut seed = Zeroizing::new(vec![0_u8; 32]);
     getrandom::fill(&mut seed).map_err(io::Error::other)?;

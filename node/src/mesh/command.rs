@@ -19,7 +19,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::announce::{Learned, Verdict};
-use super::discovery::Found;
+use super::discovery::{Dial, Found};
 use super::held;
 use super::peers::Offence;
 use super::swarm::Driver;
@@ -78,6 +78,8 @@ pub(super) enum Done {
         held: HashSet<Digest>,
         reply: oneshot::Sender<Vec<bool>>,
     },
+    /// The names in a dial were looked up.
+    Resolved(Dial),
     /// A message was judged.
     Judged { id: MessageId, source: PeerId, verdict: Verdict },
 }
@@ -142,6 +144,7 @@ impl Driver {
                 self.judging -= 1;
                 self.judged(id, source, verdict);
             }
+            Ok(Done::Resolved(dial)) => self.call(&dial),
             Ok(Done::Landed(digest, result)) => self.landed(digest, &result),
             Ok(Done::Asked { digests, asked, held, reply }) => {
                 self.known.keep(&asked, &held, Instant::now());

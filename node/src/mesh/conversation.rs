@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Signatures are verified here, off the async threads, and only those that are not held already;
-//! the session itself is called there too, because it reads the store. Decides nothing: the order of
-//! the conversation is the session's, what is kept is the store's. The cursor is stored with what it
-//! stands for, so a crash repeats a little and loses nothing.
+//! the session itself is called there too, because it reads the store. Decides nothing: the order
+//! of the conversation is the session's, what is kept is the store's. The cursor is stored with
+//! what it stands for, so a crash repeats a little and loses nothing.
 //!
 //! Source: index.md section 7.7, trust.md section 12.
 

@@ -1,8 +1,9 @@
 //! One stream to one peer's blobs, and who holds what.
 //!
 //! [`Link`] is the asking side of `/griot/blob/1`: it greets, asks HAVE? and hands the stream on to
-//! `transfer`. [`Known`] keeps the answers to "does any connected peer hold this" for a few seconds,
-//! in bounded number, because clients ask for the same documents again and again. Lost at a restart.
+//! `transfer`. [`Known`] keeps the answers to "does any connected peer hold this" for a few
+//! seconds, in bounded number, because clients ask for the same documents again and again. Lost at
+//! a restart.
 //!
 //! Source: mesh.md section 7.
 

@@ -1,9 +1,9 @@
 //! What peers show of their realms, in memory: for people to look at, never for installing.
 //!
-//! An offer is kept by (realm, peer), so that a liar cannot fill the place of an honest peer's offer
-//! of the same realm. Each is bounded, all together too, and the one that was renewed longest ago
-//! goes first. The statements are verified and nothing more: no grant was asked, nothing is stored,
-//! and a restart begins empty.
+//! An offer is kept by (realm, peer), so that a liar cannot fill the place of an honest peer's
+//! offer of the same realm. Each is bounded, all together too, and the one that was renewed longest
+//! ago goes first. The statements are verified and nothing more: no grant was asked, nothing is
+//! stored, and a restart begins empty.
 //!
 //! Source: trust.md section 12.
 
@@ -109,7 +109,7 @@ mod tests {
         lobby.show(peer, many);
         assert_eq!(lobby.offers()[0].envelopes.len(), STATEMENTS_MAX);
         lobby.show(peer, vec![realm.genesis.clone()]);
-        assert_eq!(lobby.offers()[0].envelopes, [realm.genesis.clone()]);
+        assert_eq!(lobby.offers()[0].envelopes, std::slice::from_ref(&realm.genesis));
         assert_eq!(lobby.realms_of(peer), [realm.id]);
         lobby.forget(peer);
         assert!(lobby.offers().is_empty());
@@ -122,7 +122,8 @@ mod tests {
         lobby.show(honest, vec![realm.genesis.clone()]);
         lobby.show(liar, vec![release(&realm, 1)]);
         let by_honest = lobby.offers().into_iter().find(|one| one.peer == honest.to_string());
-        assert_eq!(by_honest.expect("is kept").envelopes, [realm.genesis.clone()]);
+        let kept = by_honest.expect("is kept").envelopes;
+        assert_eq!(kept, std::slice::from_ref(&realm.genesis));
     }
 
     #[test]

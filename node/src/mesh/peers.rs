@@ -1,9 +1,10 @@
 //! The connected peers: what they said, how they behaved, and whom to refuse for a while.
 //!
-//! Owned by the swarm's task; the instants are arguments. A peer loses score for what no honest peer
-//! sends, an invalid signature ten points; at minus one hundred it is disconnected and refused for
-//! an hour, at once for wrong bytes of a blob, where the proof is its own. A point comes back every
-//! minute, so that rare accidents never add up. The score outlives a connection, not a restart.
+//! Owned by the swarm's task; the instants are arguments. A peer loses score for what no honest
+//! peer sends, an invalid signature ten points; at minus one hundred it is disconnected and refused
+//! for an hour, at once for wrong bytes of a blob, where the proof is its own. A point comes back
+//! every minute, so that rare accidents never add up. The score outlives a connection, not a
+//! restart.
 //!
 //! Source: trust.md section 12, mesh.md section 8.
 

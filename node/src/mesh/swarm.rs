@@ -1,10 +1,10 @@
 //! The one task that owns the swarm, the table of peers and what is under way.
 //!
-//! Commands come from the handle, events from libp2p, reports from the subtasks; each is one line in
-//! the loop. The loop never waits for a subtask: what takes time is a subtask in [`Driver::tasks`],
-//! and prompts to subtasks are dropped when their queue is full. Dropping the task's future drops
-//! the set and so ends everything. A panic in a subtask is a broken invariant of ours: it is passed
-//! on, and stops the daemon.
+//! Commands come from the handle, events from libp2p, reports from the subtasks; each is one line
+//! in the loop. The loop never waits for a subtask: what takes time is a subtask in
+//! [`Driver::tasks`], and prompts to subtasks are dropped when their queue is full. Dropping the
+//! task's future drops the set and so ends everything. A panic in a subtask is a broken invariant
+//! of ours: it is passed on, and stops the daemon.
 //!
 //! Source: mesh.md sections 3, 7 and 8.
 
@@ -28,13 +28,13 @@ use tokio::time::{Instant, sleep_until};
 use super::announce::{self, Learned, Verdict};
 use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
 use super::command::{Command, Context, Done, Report};
-use super::discovery::{Contacts, Found};
+use super::discovery::{self, Contacts, Dial, Found};
 use super::held::Known;
 use super::lobby::Lobby;
 use super::peers::{Offence, Peers};
 use super::sync::{self, Prompt};
 use super::transfer::FLIGHTS_MAX;
-use super::{Config, Error, PEER_ROW, Pairing};
+use super::{Config, Error, PEER_ROW, Pairing, dialable};
 use super::{pair, serve};
 use crate::store::{Admission, Store};
 
@@ -57,6 +57,7 @@ pub(super) struct Driver {
     conversations: IncomingStreams,
     pub(super) tasks: JoinSet<Done>,
     pub(super) contacts: Contacts,
+    dials: HashMap<ConnectionId, u64>,
     pub(super) peers: Peers,
     pub(super) lobby: Lobby,
     pub(super) known: Known,
@@ -114,6 +115,7 @@ impl Driver {
             conversations,
             tasks,
             contacts: contacts(config.dial, &store)?,
+            dials: HashMap::new(),
             peers: Peers::default(),
             lobby: Lobby::default(),
             known: Known::default(),
@@ -162,11 +164,26 @@ impl Driver {
 
     fn dial(&mut self) {
         let swarm = &self.swarm;
-        for options in self.contacts.due(Instant::now(), |peer| swarm.is_connected(peer)) {
-            let connection = options.connection_id();
-            if let Err(error) = self.swarm.dial(options) {
-                self.not_reached(connection, &error);
+        for mut dial in self.contacts.due(Instant::now(), |peer| swarm.is_connected(peer)) {
+            if dial.has_names() {
+                self.tasks.spawn(async move {
+                    dial.addresses = discovery::resolve(dial.addresses).await;
+                    Done::Resolved(dial)
+                });
+            } else {
+                self.call(&dial);
             }
+        }
+    }
+
+    pub(super) fn call(&mut self, dial: &Dial) {
+        let Some(options) = dial.options() else {
+            return self.contacts.failed(dial.number, false, Instant::now(), entropy());
+        };
+        let connection = options.connection_id();
+        self.dials.insert(connection, dial.number);
+        if let Err(error) = self.swarm.dial(options) {
+            self.not_reached(connection, &error);
         }
     }
 
@@ -237,7 +254,8 @@ impl Driver {
     }
 
     fn connected(&mut self, peer: PeerId, connection: ConnectionId, address: Multiaddr) {
-        let found = self.contacts.connected(peer, connection).unwrap_or(Found::Inbound);
+        let found = self.contacts.connected(peer, self.dials.remove(&connection));
+        let found = found.unwrap_or(Found::Inbound);
         let reached: Vec<_> =
             self.reaching.iter().filter(|(_, (of, _))| *of == peer).map(|(id, _)| *id).collect();
         for (_, reply) in reached.iter().filter_map(|id| self.reaching.remove(id)) {
@@ -288,7 +306,9 @@ impl Driver {
     fn not_reached(&mut self, connection: ConnectionId, error: &DialError) {
         let ourselves = matches!(error, DialError::LocalPeerId { .. });
         tracing::debug!(%error, "a dial failed");
-        self.contacts.failed(connection, ourselves, Instant::now(), entropy());
+        if let Some(dial) = self.dials.remove(&connection) {
+            self.contacts.failed(dial, ourselves, Instant::now(), entropy());
+        }
         if let Some((peer, reply)) = self.reaching.remove(&connection) {
             let connected = self.swarm.is_connected(&peer);
             let answer =
@@ -394,6 +414,7 @@ fn contacts(configured: Vec<Multiaddr>, store: &Store) -> Result<Contacts, Error
     let now = Instant::now();
     let mut contacts = Contacts::default();
     for address in configured {
+        dialable(&address)?;
         contacts.add(address, Found::Configured, now);
     }
     for address in store.rows(PEER_ROW)?.keys() {

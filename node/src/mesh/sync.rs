@@ -1,8 +1,8 @@
 //! The sync stream of each connected peer: who opens it, who reads and who writes.
 //!
-//! `/griot/sync/1` is opened by the side with the lower peer id and lives as long as the connection;
-//! when it breaks, that side opens it again after a pause. Three futures run side by side in one
-//! task, so that a side that writes is always reading too:
+//! `/griot/sync/1` is opened by the side with the lower peer id and lives as long as the
+//! connection; when it breaks, that side opens it again after a pause. Three futures run side by
+//! side in one task, so that a side that writes is always reading too:
 //!
 //! ```text
 //!   stream ──▶ reader ──frames──▶ conversation ──bytes──▶ writer ──▶ stream

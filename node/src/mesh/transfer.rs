@@ -209,7 +209,8 @@ impl<'a> Download<'a> {
         match self.partial.accept(range.clone(), encoded).await {
             Ok(()) => {}
             Err(error) if is_the_senders_fault(&error) => {
-                tracing::warn!(%peer, digest = %self.flight.digest, %error, "a peer sent wrong bytes");
+                let digest = self.flight.digest;
+                tracing::warn!(%peer, %digest, %error, "a peer sent wrong bytes");
                 self.bad.push(peer);
                 self.lose(peer, Some(Stop::WrongBytes)).await;
                 return Ok(());

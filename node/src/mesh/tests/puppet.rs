@@ -49,10 +49,11 @@ impl Puppet {
         tasks.spawn(async move {
             loop {
                 tokio::select! {
-                    event = swarm.select_next_some() => match event {
-                        SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
-                        _ => {}
-                    },
+                    event = swarm.select_next_some() => {
+                        if let SwarmEvent::OutgoingConnectionError { error, .. } = event {
+                            panic!("{error}");
+                        }
+                    }
                     order = received.recv() => match order {
                         Some(Order::Dial(address)) => swarm.dial(address).expect("dials"),
                         Some(Order::Publish(message, reply)) => {
