@@ -1,4 +1,9 @@
 //! Names for bytes: our own digest, and the checksums that clients ask for.
+//!
+//! BLAKE3 names a blob everywhere in the index and on the wire. The other checksums only stand
+//! beside it, because clients compare them; together with the size they are the content that must
+//! not change. Nothing is computed here but for short inputs: bytes are hashed where they are
+//! written.
 
 use std::fmt;
 use std::str::FromStr;

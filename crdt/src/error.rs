@@ -1,4 +1,8 @@
 //! What can be wrong with bytes that claim to be part of the index.
+//!
+//! One enum for the whole crate, by what a caller can do: refuse the bytes, or close the stream.
+//! Refusing is always local and says nothing about who signed; a statement that merely has no
+//! effect is no error.
 
 /// Why a statement, an envelope or a frame was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,9 @@
 //! The names of things in the index: realms, statements, packages, collections, items.
 //!
-//! Each is parsed once, at the edge, and is a newtype from there on.
+//! Each is parsed once, at the edge, and is a newtype from there on. The ids of realms
+//! and statements are hashes of what they name, so nobody issues one.
+//!
+//! Source: trust.md section 3, index.md sections 5 and 7.1.
 
 use std::fmt;
 use std::str::FromStr;
@@ -114,7 +117,7 @@ impl fmt::Display for PackageId {
 /// What is followed and reconciled as one: the authority of a realm, or one format of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Collection {
-    /// `root` and `route` (and later `revoke`, `seal`): complete before any other of the realm.
+    /// `root`, `route`, `revoke` and `seal`: complete before any other of the realm.
     Authority(RealmId),
     /// `release`, `withdraw`, `yank`, `unyank`, `tag` of one format.
     Format(RealmId, String),

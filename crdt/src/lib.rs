@@ -15,6 +15,14 @@
 //! `session` and `reconcile` make two sets equal over a wire of `message`s; `document` turns the
 //! statements of one package into an automerge document; `routes` gives each short name exactly
 //! one source. Nothing here decides what to keep on disk or whom to talk to.
+//!
+//! What this version does not judge yet: `revoke` and `seal` are carried as unknown types, without
+//! effect; grants to other realms yield nobody; receipts and beats do not exist.
+//!
+//! Everything from outside is parsed into a type that cannot hold anything else: a [`PublicKey`]
+//! was admitted, a [`Statement`] is canonical and within its limits, a [`Verified`] was verified.
+//!
+//! Source: trust.md sections 1 to 6, 11 and 18.
 
 pub mod derive;
 pub mod digest;

@@ -148,3 +148,53 @@ fn first(hasher: &blake3::Hasher) -> [u8; 16] {
     out.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Digest, SecretKey, StatementId};
+
+    fn items(count: u8) -> Vec<Item> {
+        let key = SecretKey::from_seed(&[1; 32]).public();
+        (0..count).map(|n| Item { id: StatementId(Digest::of(&[n])), key }).collect()
+    }
+
+    fn of<'a>(items: impl IntoIterator<Item = &'a Item>) -> Fingerprint {
+        let mut state = Fingerprint::empty();
+        items.into_iter().for_each(|item| state.add(item));
+        state
+    }
+
+    #[test]
+    fn order_and_history_leave_no_trace() {
+        let items = items(20);
+        let whole = of(&items);
+        assert_eq!(of(items.iter().rev()), whole);
+        let mut shrunk = whole.clone();
+        items[5..].iter().for_each(|item| shrunk.remove(item));
+        assert_eq!(shrunk, of(&items[..5]));
+        assert_eq!(Fingerprint::from_bytes(&whole.to_bytes()), Some(whole.clone()));
+        assert_eq!(Fingerprint::from_bytes(&whole.to_bytes()[1..]), None);
+    }
+
+    #[test]
+    fn sets_differ_and_so_do_keys() {
+        let items = items(4);
+        let (one, two) = (of(&items[..2]), of(&items[2..]));
+        assert_ne!(one.keyed(&[1; 32]), two.keyed(&[1; 32]));
+        assert_ne!(one.keyed(&[1; 32]), one.keyed(&[2; 32]));
+        assert_ne!(short_id(&[1; 32], &items[0]), short_id(&[2; 32], &items[0]));
+        // Adding an item twice is another multiset: under XOR it would vanish.
+        assert_ne!(of([&items[0], &items[0]]).lanes, Fingerprint::empty().lanes);
+    }
+
+    #[test]
+    fn empty_collections_do_not_count_in_the_overall_line() {
+        let realm = crate::RealmId(Digest::of(b"realm"));
+        let held = (Collection::Authority(realm), of(&items(3)));
+        let empty = (Collection::Other(realm), Fingerprint::empty());
+        let key = [3; 32];
+        assert_eq!(overall(&key, [&held, &empty]), overall(&key, [&held]));
+        assert_ne!(overall(&key, [&held]), overall(&key, [&empty]));
+    }
+}

@@ -99,7 +99,7 @@ fn a_cache_that_does_not_load_is_an_error() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::network::cases(24))]
 
     #[test]
     fn equal_sets_give_equal_heads(

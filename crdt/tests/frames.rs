@@ -206,12 +206,33 @@ fn a_peer_that_breaks_the_protocol_is_left() {
         vec![colls, check.clone()],
         vec![twice],
         vec![Frame::Resume { from: 2, to: 1, batch: Vec::new() }],
+        vec![check.clone(), Frame::Resume { from: 1, to: 2, batch: Vec::new() }],
         vec![check; 200],
     ];
     for frames in broken {
         assert!(hear(&frames).is_some(), "{frames:?} was accepted");
     }
     assert_eq!(hear(&[Frame::GoAway { reason: "bye".to_owned() }]), Some("the peer said goodbye"));
+}
+
+#[test]
+fn a_statement_stands_once_in_a_batch() {
+    let envelope = batch(1).remove(0);
+    let twice = Frame::Statements { batch: vec![envelope; 2] }.encode();
+    assert!(Frame::decode(twice[4], &twice[5..]).is_err());
+}
+
+#[test]
+fn a_peer_that_compares_without_end_is_left() {
+    let realm = Realm::new(1);
+    let mut net = Net::default();
+    let (victim, peer) = (net.follower(&[&realm]), net.follower(&[&realm]));
+    let link = net.connect(peer, victim);
+    net.settle();
+    for _ in 0..45 {
+        net.send(link, 1, &Frame::Colls { last: true, entries: Vec::new() });
+    }
+    assert_eq!(net.links[link].closed[1], Some("too many comparisons"));
 }
 
 #[test]
@@ -238,7 +259,7 @@ fn nothing_but_hello_comes_first() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::network::cases(300))]
 
     #[test]
     fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0_u8..13) {

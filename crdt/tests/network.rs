@@ -48,6 +48,11 @@ impl Realm {
     }
 }
 
+/// So many random cases; a failing one is printed, no file is left behind.
+pub(crate) fn cases(count: u32) -> proptest::test_runner::Config {
+    proptest::test_runner::Config { cases: count, failure_persistence: None, ..Default::default() }
+}
+
 pub(crate) fn release_body(name: &str, version: &str) -> Body {
     let digest = Digest::of(format!("{name} {version}").as_bytes());
     Body::Release(Release {

@@ -1,6 +1,7 @@
 //! Two and three nodes talk: what must be equal afterwards, and what must not have travelled.
 
-use crdt::session::{Index, Input};
+use crdt::message::Frame;
+use crdt::session::{Index, Input, MemoryIndex, Output, Session};
 use crdt::{SecretKey, Verified};
 use proptest::prelude::*;
 
@@ -191,7 +192,7 @@ fn a_realm_that_only_one_follows_is_not_exchanged() {
     // Not even when asked for by name, or pushed by a peer that does not care.
     net.input(link, 1, Input::Want(vec![a.statement().id()]));
     net.settle();
-    let unasked = crdt::message::Frame::Statements { batch: vec![a.envelope().clone()] };
+    let unasked = Frame::Statements { batch: vec![a.envelope().clone()] };
     net.send(link, 1, &unasked);
     net.settle();
     assert!(!net.holds(bob, &a));
@@ -291,6 +292,83 @@ fn comparisons_become_rare_while_nothing_changes() {
     assert!((2 * 22..2 * 34).contains(&checks), "{checks} in six hours");
 }
 
+/// A session that has heard HELLO at the time 5, from a peer that follows the same.
+fn greeted(index: &MemoryIndex, initiator: bool, seen: Option<(u64, u64)>) -> Session {
+    let mut session = Session::new();
+    session.handle(0, Input::Start { key: [1; 32], initiator, seen: None }, index);
+    let hello = Frame::Hello {
+        version: 1,
+        features: 0,
+        max_frame: 1 << 20,
+        key: [2; 32],
+        epoch: 2,
+        seen,
+        follows: index.follows(),
+    };
+    session.handle(5, Input::Frame(hello), index);
+    session
+}
+
+#[test]
+fn a_peer_that_never_answers_is_left() {
+    let index = MemoryIndex::new(1);
+    let mut session = greeted(&index, true, None);
+    let mut closed = None;
+    while let Some(at) = session.next_timeout() {
+        session.handle(at, Input::Timeout, &index);
+        while let Some(output) = session.poll() {
+            if let Output::Close(reason) = output {
+                closed = Some((reason, at));
+            }
+        }
+    }
+    assert_eq!(closed, Some(("no answer for too long", 600_005)));
+}
+
+#[test]
+fn constant_change_does_not_put_the_comparison_off() {
+    let (mut net, realm, nodes) = village(2);
+    let link = net.connect(nodes[0], nodes[1]);
+    net.settle();
+    net.reset_counts(link);
+    for n in 0..20 {
+        net.pass(10_000);
+        net.publish(nodes[0], realm.release("a", &format!("1.0.{n}")));
+    }
+    net.settle();
+    assert!(net.frames(link, CHECK) >= 4, "{:?}", net.links[link].frames);
+}
+
+#[test]
+fn a_long_answer_is_given_out_a_megabyte_at_a_time() {
+    let realm = Realm::new(1);
+    let mut index = MemoryIndex::new(1);
+    index.follow(realm.id);
+    for n in 0..6000 {
+        index.admit(realm.release("a", &format!("1.0.{n}")));
+    }
+    let mut session = greeted(&index, false, Some((1, 0)));
+    let mut resumed = 0;
+    let mut turns = 0;
+    loop {
+        let mut bytes = 0;
+        while let Some(output) = session.poll() {
+            if let Output::Send(Frame::Resume { batch, .. }) = output {
+                resumed += batch.len();
+                bytes += batch.iter().map(|held| held.encode().len()).sum::<usize>();
+            }
+        }
+        assert!(bytes < 1_400_000, "{bytes} at once");
+        if session.next_timeout() != Some(5) {
+            break;
+        }
+        turns += 1;
+        session.handle(5, Input::Timeout, &index);
+    }
+    assert_eq!(resumed, 6000);
+    assert!(turns > 0);
+}
+
 #[test]
 fn either_end_can_have_the_sets_compared_at_once() {
     for side in [0, 1] {
@@ -322,7 +400,7 @@ fn many_publishes_at_once_are_pushed_at_a_bearable_pace() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::network::cases(48))]
 
     #[test]
     fn unequal_sets_end_equal(

@@ -3,6 +3,7 @@
 //! Single statements hardly compress, batches halve. What inflates is bounded while it inflates:
 //! neither the announced size nor the ratio is believed. Source: index.md sections 2.2 and 2.6.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 
 use minicbor::{Decoder, Encoder};
@@ -40,7 +41,13 @@ pub(super) fn inflate(compressed: &[u8]) -> Result<Vec<Envelope>, Error> {
     if join(&parts) != plain {
         return Err(Error::NotCanonical { what: "batch" });
     }
-    parts.into_iter().map(Envelope::decode).collect()
+    let batch = parts.into_iter().map(Envelope::decode).collect::<Result<Vec<_>, _>>()?;
+    // One statement a thousand times over would cost its sender next to nothing.
+    let mut seen = BTreeSet::new();
+    if !batch.iter().all(|envelope| seen.insert(envelope.statement.id())) {
+        return Err(malformed("a statement twice".to_owned()));
+    }
+    Ok(batch)
 }
 
 fn split(plain: &[u8]) -> Result<Vec<&[u8]>, minicbor::decode::Error> {

@@ -6,7 +6,7 @@
 //!
 //! | type | name | body |
 //! |---|---|---|
-//! | 0x01 | HELLO | `[version, features, max_frame, key b32, epoch, seen: [] or [epoch, sequence], [realm b32 …]]` |
+//! | 0x01 | HELLO | `[version, features, max_frame, key, epoch, seen, follows]` ¹ |
 //! | 0x02 | FOLLOWS | `[[realm b32 …]]`, ascending |
 //! | 0x03 | RESUME | `[from, to, batch]`: the sender's log after `from` up to `to` |
 //! | 0x04 | CHECK | `[count, fingerprint b16, sequence]` over all shared collections |
@@ -19,8 +19,11 @@
 //! | 0x0b | GOAWAY | `[reason]`, at most 256 bytes of text |
 //! | 0x80 … 0xff | – | unknown ones are skipped; unknown ones below 0x80 end the conversation |
 //!
+//! ¹ key: b32; seen: `[]` or `[epoch, sequence]`; follows: `[realm b32 …]`, ascending. b32 is a
+//! byte string of 32 bytes. Arrays and strings have definite lengths.
+//!
 //! A batch is a byte string: zstd (level 3) over a CBOR array of byte strings, an envelope each, at
-//! most 4 MiB inflated. The compressed form is not canonical, its content is.
+//! most 4 MiB inflated, no statement twice. The compressed form is not canonical, its content is.
 //!
 //! Source: mesh.md sections 7 and 8, index.md sections 2.6 and 7.7.
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::limits::Bucket;
 use super::outgoing::{Work, grouped};
 use super::{
-    FRESH_MAX, Handled, Index, Millis, Output, PROTOCOL_VERSION, Peer, Phase, Session, Timer,
-    Violation, shared,
+    ANSWERS_BURST, ANSWERS_PER_SECOND, Checked, FRESH_MAX, Handled, Index, Millis, Output,
+    PROTOCOL_VERSION, Peer, Phase, Session, Timer, Violation, shared,
 };
 use crate::message::{
     FOLLOWS_MAX, FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame, HELLO_FOLLOWS_MAX, WANT_MAX,
@@ -16,6 +17,8 @@ use crate::{Collection, Envelope, Item, RealmId, StatementId};
 const LOBBY_STATEMENTS_MAX: usize = 32;
 /// Payload bytes of one realm in a lobby.
 const LOBBY_BYTES_MAX: usize = 64 * 1024;
+/// A batch of so many statements that we have costs the peer more than us.
+const NOISE_MAX: usize = 64;
 /// Work that may wait: above it the peer asks faster than it reads.
 const WORK_MAX: usize = 65_536;
 
@@ -33,6 +36,9 @@ impl Session {
         self.phase = Phase::Greeting;
         (self.key, self.initiator, self.cursor) = (key, initiator, seen);
         self.timer = Timer::new(key);
+        if !initiator {
+            self.questions = Bucket::new(ANSWERS_PER_SECOND, ANSWERS_BURST);
+        }
         self.peer.frame_max_bytes = FRAME_LEAST_BYTES;
         let mut follows = index.follows();
         let more = (follows.len() > HELLO_FOLLOWS_MAX).then(|| self.follows_frame(index));
@@ -65,11 +71,9 @@ impl Session {
         if self.phase == Phase::Unstarted {
             return Err(Violation("a frame before the start"));
         }
-        if let Frame::GoAway { .. } = frame {
-            self.end("the peer said goodbye");
-            return Ok(());
-        }
-        if (self.phase == Phase::Greeting) != matches!(frame, Frame::Hello { .. }) {
+        if (self.phase == Phase::Greeting) != matches!(frame, Frame::Hello { .. })
+            && !matches!(frame, Frame::GoAway { .. })
+        {
             return Err(Violation("hello must come first, and once"));
         }
         if self.is_unasked(&frame) && !self.control.take(now) {
@@ -81,6 +85,10 @@ impl Session {
         if self.asking.is_open() {
             self.timer.waiting(now);
         }
+        self.dispatch(now, frame, index)
+    }
+
+    fn dispatch(&mut self, now: Millis, frame: Frame, index: &dyn Index) -> Handled {
         match frame {
             Frame::Hello { .. } => self.hello(now, frame, index),
             Frame::Follows { follows } => {
@@ -96,12 +104,15 @@ impl Session {
                 Ok(())
             }
             Frame::Check { count, fingerprint, sequence } => {
-                self.check(super::Checked { count, fingerprint, sequence })
+                self.check(Checked { count, fingerprint, sequence })
             }
-            Frame::Colls { last, entries } => self.colls(last, entries, index),
+            Frame::Colls { last, entries } => self.colls(now, (last, entries), index),
             Frame::AllIds { coll, ids, last } => self.all_ids(coll, &ids, last, index),
             Frame::Done { coll, want } => self.done(coll, &want, index),
-            Frame::GoAway { .. } => Ok(()),
+            Frame::GoAway { .. } => {
+                self.end("the peer said goodbye");
+                Ok(())
+            }
         }
     }
 
@@ -184,6 +195,9 @@ impl Session {
         if to < from {
             return Err(Violation("a log that runs backwards"));
         }
+        if self.heard_check {
+            return Err(Violation("a log after the comparison"));
+        }
         // Only what continues our cursor moves it: a hole would never be noticed.
         let cursor = self.cursor.filter(|(_, at)| *at == from).map(|(epoch, _)| (epoch, to));
         if cursor.is_some() {
@@ -199,8 +213,9 @@ impl Session {
         cursor: Option<(u64, u64)>,
         index: &dyn Index,
     ) -> Handled {
+        let count = batch.len();
         let asked = self.wanted > 0 || self.asking.in_round() || self.answering.is_some();
-        self.wanted = self.wanted.saturating_sub(batch.len() as u64);
+        self.wanted = self.wanted.saturating_sub(count as u64);
         let shared = self.shared(index);
         let mut brought = Vec::new();
         let mut envelopes = Vec::new();
@@ -226,9 +241,7 @@ impl Session {
         if !envelopes.is_empty() {
             self.admitting.push_back(brought);
             self.out.push_back(Output::Admit { envelopes, cursor });
-        } else if let Some((epoch, sequence)) = cursor {
-            self.out.push_back(Output::Cursor { epoch, sequence });
-        } else if !asked && !self.control.take(now) {
+        } else if count < NOISE_MAX && !asked && !self.control.take(now) {
             return Err(Violation("too many statements that we have"));
         }
         Ok(())
@@ -320,9 +333,9 @@ impl Session {
         }
         if !self.asking.is_open() {
             self.ask(now);
-        } else if self.checked.is_some() || !self.admitting.is_empty() {
+        } else if self.checked.is_some() || !self.admitting.is_empty() || !self.work.is_empty() {
             self.timer.waiting(now);
-        } else {
+        } else if self.timer.is_gone(now) {
             return Err(Violation("no answer for too long"));
         }
         Ok(())

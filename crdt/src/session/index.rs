@@ -10,13 +10,14 @@ pub trait Index {
     fn epoch(&self) -> u64;
     /// The admission sequence of the newest pair.
     fn last_sequence(&self) -> u64;
-    /// Realms that are followed, sorted: what may be shared.
+    /// Realms that are followed, ascending: what may be shared.
     fn follows(&self) -> Vec<RealmId>;
     /// Collections held of one realm, with their fingerprints.
     fn collections(&self, realm: &RealmId) -> Vec<(Collection, Fingerprint)>;
     /// All items of a collection.
     fn items(&self, collection: &Collection) -> Vec<Item>;
-    /// Admitted pairs after `sequence`, oldest first, at most `limit`; `None` if the log was cut there.
+    /// Admitted pairs after this sequence, oldest first, at most `limit`; `None` if entries after
+    /// it were cut off.
     fn log(&self, after: u64, limit: usize) -> Option<Vec<(u64, Collection, Item)>>;
     /// A statement with the signatures of the given keys (all, if `keys` is empty).
     fn envelope(&self, id: &StatementId, keys: &[PublicKey]) -> Option<Verified>;

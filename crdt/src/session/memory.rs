@@ -1,8 +1,8 @@
 //! The set of statements in memory: the twin of the node's store in tests and simulations.
 //!
-//! Follows the same rules as the store: only followed realms, an item once, of several signatures of
-//! one key the bytewise least, a log in the order of admission. Fingerprints are kept up to date
-//! with every admission. Nothing survives: [`MemoryIndex::restored`] plays a store that was rebuilt.
+//! Follows the store's rules: only followed realms, an item once, at most 16 signatures, of several
+//! by one key the bytewise least, a log in the order of admission. Fingerprints are kept up to date
+//! with every admission. Nothing survives; [`MemoryIndex::restored`] plays a store that was rebuilt.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,24 +1,24 @@
 //! One peer's sync conversation, sans-IO: frames and events in, frames and requests out.
 //!
 //! ```text
-//!  initiator                                          responder
-//!  HELLO, LOBBY ────────────────────▶   ◀──────────────── HELLO, LOBBY
-//!  RESUME* ─────────────────────────▶   ◀───────────────────── RESUME*   known peers: what came since
-//!  CHECK ───────────────────────────▶   ◀─────────────────────── CHECK   one line over all collections
-//!                       equal: in sync, the cursor moves; unequal:
-//!  COLLS* ──────────────────────────▶
-//!                                       ◀───────────────────── ALLIDS*   of each unequal collection
-//!  STATEMENTS*, DONE (one an ALLIDS) ▶  ◀─────────────── STATEMENTS*, CHECK
-//!  STATEMENTS ──────────────────────▶   ◀────────────────── STATEMENTS   pushed at once when new
+//!  initiator                                  responder
+//!  HELLO, LOBBY ──────────────────▶   ◀────────── HELLO, LOBBY
+//!  RESUME* ───────────────────────▶   ◀─────────────── RESUME*  known peers: what came since
+//!  CHECK ─────────────────────────▶   ◀───────────────── CHECK  one line over all collections
+//!                equal: in sync, the cursor moves; unequal:
+//!  COLLS* ────────────────────────▶
+//!                                     ◀─────────────── ALLIDS*  of each unequal collection
+//!  STATEMENTS*, DONE (one an ALLIDS) ▶ ◀── STATEMENTS*, CHECK
+//!  STATEMENTS ────────────────────▶   ◀──────────── STATEMENTS  pushed at once when new
 //! ```
 //!
 //! The caller's loop: [`Session::handle`] an input, then [`Session::poll`] until `None`, writing
-//! frames out as they come. When [`Session::next_timeout`] has passed, and everything given out has
-//! been written, feed `Input::Timeout`: a long answer goes out about 1 MiB at a time this way, and a
-//! slow link holds it back. While [`Session::is_full`], read no further frame from the peer.
+//! frames out as they come. When [`Session::next_timeout`] has passed, and everything given out
+//! has been written, feed `Input::Timeout`: a long answer goes out about 1 MiB at a time this way,
+//! and a slow link holds it back. While [`Session::is_full`], read no further frame of the peer.
 //!
-//! *Who asks.* Only the initiator asks (CHECK, COLLS), one question at a time; the responder answers
-//! each with a CHECK. So no two questions can cross.
+//! *Who asks.* Only the initiator asks (CHECK, COLLS), one question at a time; the responder
+//! answers each with a CHECK. So no two questions can cross.
 //!
 //! *What is keyed how.* Fingerprints and short ids are keyed with the HELLO key of the frame's
 //! sender; names of collections with a key made of both.
@@ -27,8 +27,8 @@
 //! a realm's authority is here before what depends on it.
 //!
 //! Only realms that both sides follow are exchanged; statements of others are neither sent nor
-//! looked at. Does not verify signatures, does not store: that is the caller's. Nothing survives the
-//! stream but the cursor, which the caller keeps.
+//! looked at. Does not verify signatures, does not store: that is the caller's. Nothing survives
+//! the stream but the cursor, which the caller keeps.
 //!
 //! Source: index.md sections 5 and 7.7, mesh.md sections 5.2, 7 and 8.
 
@@ -70,6 +70,10 @@ const PUSHES_BURST: u64 = 50;
 const QUESTIONS_PER_SECOND: u64 = 1;
 /// See [`QUESTIONS_PER_SECOND`].
 const QUESTIONS_BURST: u64 = 20;
+/// Rounds that a responder answers: a little more than an initiator asks for.
+const ANSWERS_PER_SECOND: u64 = 2;
+/// See [`ANSWERS_PER_SECOND`].
+const ANSWERS_BURST: u64 = 40;
 /// Freshly admitted items that wait for being pushed; what is over it waits for the next CHECK.
 const FRESH_MAX: usize = 16_384;
 /// Admissions under way above which no further frame should be read.
@@ -94,7 +98,8 @@ pub enum Input {
         /// As it was given there.
         cursor: Option<(u64, u64)>,
     },
-    /// Something new was admitted here (from whomever): push it if the peer shares it and may lack it.
+    /// Something new was admitted here (from whomever): push it if the peer shares it and may
+    /// lack it.
     New(Vec<(Collection, Item)>),
     /// What we follow has changed.
     FollowsChanged,
@@ -184,6 +189,8 @@ pub struct Session {
     admitting: VecDeque<Vec<(Collection, Item)>>,
     /// The peer's last CHECK, until it can be judged.
     checked: Option<Checked>,
+    /// A CHECK has come: the peer's log is over.
+    heard_check: bool,
     /// Our side of the questions, if we are the initiator.
     asking: Asking,
     /// Our side of the answers, if we are the responder.
@@ -191,7 +198,7 @@ pub struct Session {
     timer: Timer,
     control: Bucket,
     pushes: Bucket,
-    /// Comparisons that follow one another at once.
+    /// Rounds and comparisons that follow one another at once: asked, or answered.
     questions: Bucket,
     fresh: Vec<(Collection, Item)>,
     /// Statements that we asked for by id and that have not come.
@@ -224,6 +231,7 @@ impl Session {
             overflow_at: None,
             admitting: VecDeque::new(),
             checked: None,
+            heard_check: false,
             asking: Asking::default(),
             answering: None,
             timer: Timer::default(),

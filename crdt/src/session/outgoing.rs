@@ -3,7 +3,7 @@
 //! Work is a description, not bytes: statements are read when their turn comes. At most about 1 MiB
 //! of frames is made at a time; the rest goes on at the next time-out.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Index, Millis, Output, Phase, Session};
 use crate::message::Frame;
@@ -18,6 +18,8 @@ const BATCH_MAX_BYTES: usize = 256 * 1024;
 const FRAME_OVERHEAD_BYTES: usize = 4 * 1024;
 /// Bytes that a batch adds to an envelope.
 const PART_OVERHEAD_BYTES: usize = 5;
+/// Bytes that a further signature adds to an envelope, with its key.
+const SIGNATURE_BYTES: usize = 104;
 /// Log entries read at once.
 const LOG_PAGE: usize = 512;
 
@@ -46,7 +48,7 @@ pub(super) enum Work {
 pub(super) fn grouped(
     items: impl Iterator<Item = Item>,
 ) -> VecDeque<(StatementId, Vec<PublicKey>)> {
-    let mut places = std::collections::BTreeMap::new();
+    let mut places = BTreeMap::new();
     let mut out: VecDeque<(StatementId, Vec<PublicKey>)> = VecDeque::new();
     for item in items {
         let place = *places.entry(item.id).or_insert_with(|| {
@@ -62,6 +64,7 @@ pub(super) fn grouped(
 #[derive(Default)]
 struct Batch {
     envelopes: Vec<Envelope>,
+    places: BTreeMap<StatementId, usize>,
     bytes: usize,
 }
 
@@ -72,19 +75,22 @@ impl Batch {
         let fits = self.envelopes.is_empty() || self.bytes + bytes <= limit;
         if fits {
             self.bytes += bytes;
+            self.places.insert(envelope.statement.id(), self.envelopes.len());
             self.envelopes.push(envelope.clone());
         }
         fits
     }
 
-    /// Adds the signatures to the last envelope, if it is the same statement and has room.
+    /// Adds the signatures to an envelope of the same statement, if there is one.
     fn join(&mut self, envelope: &Envelope) -> bool {
-        let Some(last) = self.envelopes.last_mut() else { return false };
-        if last.statement.id() != envelope.statement.id() || last.signatures.len() >= MAX_SIGNATURES
-        {
-            return false;
+        let Some(place) = self.places.get(&envelope.statement.id()) else { return false };
+        let signatures = &mut self.envelopes[*place].signatures;
+        for (key, signature) in &envelope.signatures {
+            if signatures.len() < MAX_SIGNATURES {
+                signatures.insert(*key, *signature);
+                self.bytes += SIGNATURE_BYTES;
+            }
         }
-        last.signatures.extend(envelope.signatures.iter().map(|(key, made)| (*key, *made)));
         true
     }
 }
@@ -233,7 +239,7 @@ impl Session {
     fn send_lobby(&mut self, mut rest: VecDeque<Envelope>) -> usize {
         let mut batch = Batch::default();
         while let Some(envelope) = rest.pop_front() {
-            if !batch.add(&envelope, self.batch_limit()) {
+            if !batch.join(&envelope) && !batch.add(&envelope, self.batch_limit()) {
                 rest.push_front(envelope);
                 self.work.push_front(Work::Lobby(rest));
                 break;

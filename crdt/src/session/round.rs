@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::limits::Recent;
 use super::outgoing::{Work, grouped};
 use super::{Checked, Handled, Index, Millis, Output, Phase, Session, Violation};
 use crate::message::{COLLS_MAX, Frame, IDS_MAX, Listed};
@@ -124,6 +125,7 @@ impl Session {
             }
             self.work.push_back(Work::Check);
         }
+        self.heard_check = true;
         self.checked = Some(checked);
         Ok(())
     }
@@ -195,9 +197,17 @@ impl Session {
     }
 
     /// The responder takes the list and answers with the ids of what is unequal.
-    pub(super) fn colls(&mut self, last: bool, entries: Vec<Listed>, index: &dyn Index) -> Handled {
+    pub(super) fn colls(
+        &mut self,
+        now: Millis,
+        (last, entries): (bool, Vec<Listed>),
+        index: &dyn Index,
+    ) -> Handled {
         if self.initiator {
             return Err(Violation("collections nobody asked for"));
+        }
+        if self.answering.is_none() && !self.questions.take(now) {
+            return Err(Violation("too many comparisons"));
         }
         let answering = self.answering.get_or_insert_default();
         if answering.listing_over {
@@ -317,19 +327,7 @@ impl Session {
         let Question::Round(round) = &mut self.asking.question else {
             return Err(Violation("ids nobody asked for"));
         };
-        let mut progress = match round.current.take() {
-            Some(progress) if progress.name == name => progress,
-            Some(_) => return Err(Violation("ids of two collections at once")),
-            None => {
-                if !round.finished.insert(name) || round.finished.len() > COLLECTIONS_MAX {
-                    return Err(Violation("ids of a collection twice"));
-                }
-                let own = round.names.get(&name).map(|held| short_ids(&self.peer.key, held, index));
-                let refused =
-                    self.refused.iter().map(|item| short_id(&self.peer.key, item)).collect();
-                Progress { name, own: own.unwrap_or_default().into(), refused, last_id: None }
-            }
-        };
+        let mut progress = round.progress(name, &self.peer.key, &self.refused, index)?;
         if ids.first().is_some_and(|first| progress.last_id.is_some_and(|last| *first <= last)) {
             return Err(Violation("ids out of order"));
         }
@@ -349,6 +347,29 @@ impl Session {
         }
         self.work.push_back(Work::Frame(Frame::Done { coll: name, want }));
         Ok(())
+    }
+}
+
+impl Round {
+    /// Where the collection's ids are to go on, or a beginning if it is its turn.
+    fn progress(
+        &mut self,
+        name: Name,
+        key: &[u8; 32],
+        refused: &Recent,
+        index: &dyn Index,
+    ) -> Result<Progress, Violation> {
+        match self.current.take() {
+            Some(progress) if progress.name == name => return Ok(progress),
+            Some(_) => return Err(Violation("ids of two collections at once")),
+            None => {}
+        }
+        if !self.finished.insert(name) || self.finished.len() > COLLECTIONS_MAX {
+            return Err(Violation("ids of a collection twice"));
+        }
+        let own = self.names.get(&name).map(|held| short_ids(key, held, index));
+        let refused = refused.iter().map(|item| short_id(key, item)).collect();
+        Ok(Progress { name, own: own.unwrap_or_default().into(), refused, last_id: None })
     }
 }
 

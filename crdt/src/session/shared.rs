@@ -36,11 +36,13 @@ impl Session {
 
     /// What a CHECK would say now, under `key`.
     pub(super) fn state(&self, key: &[u8; 32], index: &dyn Index) -> Checked {
+        // Read first: what is admitted meanwhile may be counted, but not promised.
+        let sequence = index.last_sequence();
         let all = self.collections(index);
         Checked {
             count: all.iter().map(|(_, state)| state.count).sum(),
             fingerprint: overall(key, &all),
-            sequence: index.last_sequence(),
+            sequence,
         }
     }
 }

@@ -18,11 +18,13 @@ pub(super) struct Timer {
     pause_ms: Millis,
     round: u64,
     due: Option<Millis>,
+    /// One silence has passed already.
+    silent: bool,
 }
 
 impl Timer {
     pub(super) fn new(key: [u8; 32]) -> Self {
-        Self { key, pause_ms: FIRST_MS, round: 0, due: None }
+        Self { key, pause_ms: FIRST_MS, round: 0, due: None, silent: false }
     }
 
     pub(super) const fn due(&self) -> Option<Millis> {
@@ -32,12 +34,25 @@ impl Timer {
     /// A question was asked or something came in answer: only silence counts from now on.
     pub(super) fn waiting(&mut self, now: Millis) {
         self.due = Some(now + SILENCE_MAX_MS);
+        self.silent = false;
+    }
+
+    /// The silence was too long; the first is forgiven, as our own frames may have been on a slow
+    /// way for most of it.
+    pub(super) fn is_gone(&mut self, now: Millis) -> bool {
+        let gone = self.silent;
+        self.waiting(now);
+        self.silent = true;
+        gone
     }
 
     /// Something changed: compare soon again.
     pub(super) fn changed(&mut self, now: Millis) {
         self.pause_ms = FIRST_MS;
+        // Never later than planned: who changes all the time must still be compared.
+        let planned = self.due;
         self.schedule(now);
+        self.due = self.due.min(planned.or(self.due));
     }
 
     /// Nothing changed since the last comparison.

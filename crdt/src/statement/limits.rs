@@ -29,7 +29,8 @@ pub const MAX_ROOTS: usize = 15;
 pub const MAX_COUNTER: u64 = 1 << 53;
 /// Bytes of one envelope: a payload, sixteen keys and signatures, and what frames them.
 pub const MAX_ENVELOPE_BYTES: usize = MAX_PAYLOAD_BYTES + 2048;
-/// Bytes of a package name, a version, a tag, a pattern or a file name, so that a document's key stays below 256.
+/// Bytes of a package name, a version, a tag, a pattern or a file name. With the type in front, a
+/// document's key stays within 256.
 pub const MAX_NAME_BYTES: usize = 240;
 /// Bytes of the id of a format, a role, a type or an extractor.
 pub const MAX_ID_BYTES: usize = 32;

@@ -22,6 +22,8 @@ use crate::registry::{Door, Principal, Registry, Rules};
 pub mod archive;
 mod dispatch;
 pub mod generic;
+#[cfg(test)]
+mod handlers;
 pub mod native;
 pub mod npm;
 #[cfg(test)]

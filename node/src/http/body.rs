@@ -95,6 +95,8 @@ fn describe(headers: &mut HeaderMap, artifact: &VerifiedBytes, label: &Label) ->
     if let Some(name) = &label.attachment {
         headers.insert(header::CONTENT_DISPOSITION, ascii(&attachment(name))?);
     }
+    // Whatever a package holds, a browser must never run it as a page of this origin.
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     let cache = if label.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     Ok(())

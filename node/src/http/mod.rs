@@ -17,3 +17,6 @@ pub mod range;
 pub mod server;
 pub mod token;
 pub mod upload;
+
+#[cfg(test)]
+mod tests;

@@ -92,12 +92,9 @@ pub async fn small(headers: &HeaderMap, body: Body, limit_bytes: u64) -> Result<
     while let Some(bytes) = chunks.next().await? {
         for piece in inflate.pieces(&bytes) {
             out.extend_from_slice(&inflate.push(piece)?);
-            if out.len() as u64 > limit_bytes {
-                return Err(Error::too_large(limit_bytes));
-            }
         }
     }
-    inflate.finish()?;
+    out.extend_from_slice(&inflate.finish()?);
     Ok(out)
 }
 
@@ -196,23 +193,25 @@ impl Inflate {
                 Bytes::from(std::mem::take(decoder.get_mut()))
             }
         };
-        self.left_bytes = self
-            .left_bytes
-            .checked_sub(out.len() as u64)
-            .ok_or_else(|| Error::too_large(self.limit_bytes))?;
+        self.count(&out)?;
         Ok(out)
     }
 
-    /// Whether the compressed stream was whole. What the decoder held back comes out with the last
-    /// piece, never here.
+    /// What the decoder held back, if the compressed stream was whole.
     ///
     /// # Errors
-    /// 400 when it was cut.
-    pub fn finish(self) -> Result<Bytes, Error> {
-        match self.decoder {
-            None => Ok(Bytes::new()),
-            Some(decoder) => decoder.finish().map(Bytes::from).map_err(|_| not_gzip()),
-        }
+    /// 400 when it was cut, 413 beyond the limit.
+    pub fn finish(mut self) -> Result<Bytes, Error> {
+        let Some(decoder) = self.decoder.take() else { return Ok(Bytes::new()) };
+        let out = decoder.finish().map(Bytes::from).map_err(|_| not_gzip())?;
+        self.count(&out)?;
+        Ok(out)
+    }
+
+    fn count(&mut self, out: &Bytes) -> Result<(), Error> {
+        let left = self.left_bytes.checked_sub(out.len() as u64);
+        self.left_bytes = left.ok_or_else(|| Error::too_large(self.limit_bytes))?;
+        Ok(())
     }
 }
 

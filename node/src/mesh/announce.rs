@@ -21,7 +21,7 @@ use libp2p::PeerId;
 use libp2p::gossipsub::MessageAcceptance;
 
 use super::behaviour::GOSSIP_BYTES_MAX;
-use super::swarm::Context;
+use super::command::Context;
 use crate::store::{Admission, Store};
 
 const WHOLE: u8 = 0;
@@ -156,4 +156,31 @@ pub(super) fn unknown_part(store: &Store, mut envelope: Envelope) -> Option<Enve
     }
     envelope.signatures.retain(|key, _| !store.holds(&Item { id, key: *key }));
     (!envelope.signatures.is_empty()).then_some(envelope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Realm;
+    use super::*;
+
+    #[test]
+    fn a_small_statement_travels_whole_and_a_large_one_by_name() {
+        let realm = Realm::new("village");
+        let small = realm.release("drum", "1.0.0", b"boom");
+        let large = realm.large_release("drum");
+        assert_eq!(message(&small)[0], WHOLE);
+        assert_eq!(message(&small)[1..], small.envelope().encode());
+        let named = [&[NAMED][..], large.statement().id().0.as_bytes()].concat();
+        assert_eq!(message(&large), named);
+    }
+
+    #[test]
+    fn what_a_peer_gave_us_is_not_announced_again() {
+        let realm = Realm::new("village");
+        let (ours, theirs) = (realm.release("a", "1.0.0", b"a"), realm.release("b", "1.0.0", b"b"));
+        let learned = Learned::default();
+        learned.note(std::slice::from_ref(&theirs));
+        assert!(items(&theirs).all(|item| learned.is_from_a_peer(&item)));
+        assert!(!items(&ours).any(|item| learned.is_from_a_peer(&item)));
+    }
 }

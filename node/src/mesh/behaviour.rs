@@ -11,10 +11,12 @@
 //! Source: mesh.md sections 3.1, 5.1 and 8.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use libp2p::identity::{Keypair, ed25519};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
@@ -25,6 +27,7 @@ use libp2p::{
 use zeroize::Zeroizing;
 
 use super::Error;
+use super::crowd::Crowd;
 
 /// The one topic of the mesh.
 pub(super) const TOPIC: &str = "griot/statements/1";
@@ -62,6 +65,7 @@ pub(super) type Gossip =
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
+    crowd: Crowd,
     memory: memory_connection_limits::Behaviour,
     pub(super) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     identify: identify::Behaviour,
@@ -111,6 +115,7 @@ impl Behaviour {
             .with_cache_size(0);
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
+            crowd: Crowd::default(),
             memory: memory_connection_limits::Behaviour::with_max_percentage(MEMORY_SHARE_MAX),
             blocked: allow_block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identity),
@@ -193,26 +198,18 @@ pub(super) fn identity(file: &Path) -> Result<Keypair, Error> {
     Ok(Keypair::from(ed25519::Keypair::from(secret)))
 }
 
+/// Written beside, synced and renamed: a cut never leaves a short key that stops every start.
 fn create(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    use std::io::Write as _;
-
-    use fs_err::os::unix::fs::OpenOptionsExt as _;
-
     let mut seed = Zeroizing::new(vec![0_u8; 32]);
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
-    if let Some(folder) = file.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
-    // Written beside and renamed: a cut never leaves a short key that would refuse every start.
+    let folder = file.parent().unwrap_or(Path::new("."));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let fresh = file.with_extension("new");
-    let mut out = fs_err::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
+    let mut options = fs_err::OpenOptions::new();
+    let mut out = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     out.write_all(&seed)?;
     out.sync_all()?;
     fs_err::rename(&fresh, file)?;
+    fs_err::File::open(folder)?.sync_all()?;
     Ok(seed)
 }

@@ -1,24 +1,101 @@
-//! What the task does for the handle and for its subtasks: one function a command or report.
+//! What the handle and the subtasks say to the swarm's task, and what it does for them.
 //!
 //! All of it runs inside the swarm's task and returns at once; what takes time becomes a subtask,
 //! whose end comes back here. A caller that has gone away is not an error.
 //!
 //! Source: mesh.md sections 7 and 8.
 
-use crdt::Digest;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crdt::{Digest, RealmId, Verified};
+use libp2p::gossipsub::MessageId;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::oneshot;
+use libp2p_stream::Control;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::discovery::Found;
+use super::announce::{Learned, Verdict};
+use super::discovery::{Dial, Found};
 use super::held;
-use super::swarm::{Command, Done, Driver, Report};
+use super::peers::Offence;
+use super::swarm::Driver;
 use super::sync::Prompt;
 use super::transfer::Flight;
-use super::{Error, PeerInfo};
+use super::{Error, Offer, PeerInfo};
+use crate::store::Store;
+
+/// What the handle asks.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Where we listen.
+    Addresses(oneshot::Sender<Vec<Multiaddr>>),
+    /// Who is connected.
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    /// What they show.
+    Offers(oneshot::Sender<Vec<Offer>>),
+    /// Keep this address connected.
+    Add(Multiaddr, oneshot::Sender<()>),
+    /// Do not.
+    Remove(Multiaddr, oneshot::Sender<bool>),
+    /// Fetch a blob.
+    Fetch { digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>> },
+    /// Who holds which.
+    Held { digests: Vec<Digest>, reply: oneshot::Sender<Vec<bool>> },
+    /// Be connected to this peer.
+    Reach { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), Error>> },
+    /// Compare with everybody now.
+    Compare,
+}
+
+/// What subtasks tell.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// What a peer follows.
+    Follows(PeerId, Vec<RealmId>),
+    /// About how many pairs we lack from it.
+    Behind(PeerId, u64),
+    /// What it shows to strangers.
+    Lobby(PeerId, Vec<Verified>),
+    /// What it should not have done.
+    Offence(PeerId, Offence),
+}
+
+/// What a subtask ends with.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// Nothing to tell.
+    Quietly,
+    /// A flight has landed.
+    Landed(Digest, Result<(), Error>),
+    /// Peers said what they hold.
+    Asked {
+        digests: Vec<Digest>,
+        asked: Vec<Digest>,
+        held: HashSet<Digest>,
+        reply: oneshot::Sender<Vec<bool>>,
+    },
+    /// The names in a dial were looked up.
+    Resolved(Dial),
+    /// A message was judged.
+    Judged { id: MessageId, source: PeerId, verdict: Verdict },
+}
+
+/// What subtasks need; clones are cheap.
+#[derive(Clone)]
+pub(super) struct Context {
+    /// What is held.
+    pub(super) store: Store,
+    /// Opens streams.
+    pub(super) control: Control,
+    /// To the task.
+    pub(super) reports: mpsc::Sender<Report>,
+    /// What is just being admitted on behalf of peers.
+    pub(super) learned: Arc<Learned>,
+}
 
 impl Driver {
     /// Does what the handle asks.
@@ -67,6 +144,7 @@ impl Driver {
                 self.judging -= 1;
                 self.judged(id, source, verdict);
             }
+            Ok(Done::Resolved(dial)) => self.call(&dial),
             Ok(Done::Landed(digest, result)) => self.landed(digest, &result),
             Ok(Done::Asked { digests, asked, held, reply }) => {
                 self.known.keep(&asked, &held, Instant::now());
@@ -104,13 +182,25 @@ impl Driver {
         let flight = Flight {
             digest,
             size,
-            peers: self.peers.ids(),
+            peers: self.likely_holders(&digest),
             store: self.context.store.clone(),
             places: self.places.clone(),
             reports: self.context.reports.clone(),
         };
         let control = self.context.control.clone();
         self.tasks.spawn(async move { Done::Landed(digest, flight.run(control).await) });
+    }
+
+    /// Everybody connected, and first those who follow a realm that names the blob.
+    fn likely_holders(&self, digest: &Digest) -> Vec<PeerId> {
+        let named = self.context.store.artifact(digest).unwrap_or_default();
+        let follows = |id: &PeerId| {
+            let peer = self.peers.get(id);
+            peer.is_some_and(|peer| named.iter().any(|one| peer.follows.contains(&one.realm)))
+        };
+        let mut peers = self.peers.ids();
+        peers.sort_by_cached_key(|id| !follows(id));
+        peers
     }
 
     fn landed(&mut self, digest: Digest, result: &Result<(), Error>) {

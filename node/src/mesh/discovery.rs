@@ -11,10 +11,10 @@
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
-use tokio::time::Instant;
+use tokio::net::lookup_host;
+use tokio::time::{Instant, timeout};
 
 use super::choose::back_off;
 
@@ -24,6 +24,10 @@ const MDNS_PEERS_MAX: usize = 64;
 const MDNS_ADDRESSES_MAX: usize = 4;
 /// Static and told addresses.
 const STATIC_MAX: usize = 256;
+/// Addresses that one name may stand for.
+const RESOLVED_MAX: usize = 4;
+/// Looking up a name.
+const RESOLVING: Duration = Duration::from_secs(10);
 /// A dial that leads to ourselves is not tried again before.
 const SELF_RETRY: Duration = Duration::from_secs(60 * 60);
 
@@ -62,7 +66,7 @@ struct Contact {
     answered: Option<PeerId>,
     failures: u32,
     due: Instant,
-    dialling: Option<ConnectionId>,
+    dialling: Option<u64>,
 }
 
 impl Contact {
@@ -71,10 +75,40 @@ impl Contact {
     }
 }
 
+/// One dial to make; its number comes back with how it went.
+#[derive(Debug)]
+pub(super) struct Dial {
+    /// Which dial.
+    pub(super) number: u64,
+    /// Where to.
+    pub(super) addresses: Vec<Multiaddr>,
+    expected: Option<PeerId>,
+}
+
+impl Dial {
+    /// Whether an address has to be looked up first.
+    pub(super) fn has_names(&self) -> bool {
+        self.addresses.iter().any(|address| name_of(address).is_some())
+    }
+
+    /// What libp2p needs to know; `None` if no address is left.
+    pub(super) fn options(&self) -> Option<DialOpts> {
+        let first = self.addresses.first()?.clone();
+        Some(match self.expected {
+            Some(peer) => DialOpts::peer_id(peer)
+                .addresses(self.addresses.clone())
+                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .build(),
+            None => DialOpts::unknown_peer_id().address(first).build(),
+        })
+    }
+}
+
 /// All contacts.
 #[derive(Debug, Default)]
 pub(super) struct Contacts {
     list: Vec<Contact>,
+    dials: u64,
 }
 
 /// The peer that the end of an address names.
@@ -83,6 +117,51 @@ pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
         Some(Protocol::P2p(peer)) => Some(peer),
         _ => None,
     }
+}
+
+/// An address that we can dial: an IP address or a name, a TCP port, and perhaps who answers.
+pub(super) fn is_dialable(address: &Multiaddr) -> bool {
+    let parts: Vec<_> = address.iter().collect();
+    let host = |part: &Protocol<'_>| {
+        use Protocol::{Dns, Dns4, Dns6, Ip4, Ip6};
+        matches!(part, Ip4(_) | Ip6(_) | Dns(_) | Dns4(_) | Dns6(_))
+    };
+    match parts.as_slice() {
+        [first, Protocol::Tcp(_)] | [first, Protocol::Tcp(_), Protocol::P2p(_)] => host(first),
+        _ => false,
+    }
+}
+
+fn name_of(address: &Multiaddr) -> Option<String> {
+    match address.iter().next()? {
+        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => {
+            Some(name.into_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Replaces names by what the system's resolver says; a name that it does not know is dropped.
+pub(super) async fn resolve(addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+    let mut resolved = Vec::new();
+    for address in addresses {
+        let Some(name) = name_of(&address) else {
+            resolved.push(address);
+            continue;
+        };
+        let Ok(Ok(hosts)) = timeout(RESOLVING, lookup_host((name.as_str(), 0))).await else {
+            tracing::debug!(%name, "a name of a peer is not known");
+            continue;
+        };
+        let fits = |host: &std::net::SocketAddr| match address.iter().next() {
+            Some(Protocol::Dns4(_)) => host.is_ipv4(),
+            Some(Protocol::Dns6(_)) => host.is_ipv6(),
+            _ => true,
+        };
+        let found = hosts.filter(fits).take(RESOLVED_MAX).map(|host| Multiaddr::from(host.ip()));
+        resolved.extend(found.map(|host| host.into_iter().chain(address.iter().skip(1)).collect()));
+    }
+    resolved
 }
 
 impl Contacts {
@@ -154,16 +233,19 @@ impl Contacts {
     }
 
     /// The dials to make now: those that are due and have nobody connected behind them.
-    pub(super) fn due(
-        &mut self,
-        now: Instant,
-        connected: impl Fn(&PeerId) -> bool,
-    ) -> Vec<DialOpts> {
-        let idle = |one: &&mut Contact| {
-            let peer = one.expected.or(one.answered);
-            one.dialling.is_none() && one.due <= now && !peer.as_ref().is_some_and(&connected)
-        };
-        self.list.iter_mut().filter(idle).map(dial).collect()
+    pub(super) fn due(&mut self, now: Instant, connected: impl Fn(&PeerId) -> bool) -> Vec<Dial> {
+        let mut dials = Vec::new();
+        for contact in &mut self.list {
+            let peer = contact.expected.or(contact.answered);
+            let idle = contact.dialling.is_none() && contact.due <= now;
+            if idle && !peer.as_ref().is_some_and(&connected) {
+                self.dials += 1;
+                contact.dialling = Some(self.dials);
+                let (addresses, expected) = (contact.addresses.clone(), contact.expected);
+                dials.push(Dial { number: self.dials, addresses, expected });
+            }
+        }
+        dials
     }
 
     /// When the next dial is due, as far as is known now.
@@ -176,9 +258,9 @@ impl Contacts {
     }
 
     /// A connection is up: by whichever dial, or by the peer's own.
-    pub(super) fn connected(&mut self, peer: PeerId, connection: ConnectionId) -> Option<Found> {
+    pub(super) fn connected(&mut self, peer: PeerId, dial: Option<u64>) -> Option<Found> {
         for contact in &mut self.list {
-            if contact.dialling == Some(connection) {
+            if dial.is_some() && contact.dialling == dial {
                 (contact.dialling, contact.answered) = (None, Some(peer));
             }
             if contact.is_of(peer) {
@@ -190,14 +272,8 @@ impl Contacts {
     }
 
     /// A dial failed: the next one waits. `ourselves`: our own key answered.
-    pub(super) fn failed(
-        &mut self,
-        connection: ConnectionId,
-        ourselves: bool,
-        now: Instant,
-        random: u32,
-    ) {
-        for contact in self.list.iter_mut().filter(|one| one.dialling == Some(connection)) {
+    pub(super) fn failed(&mut self, dial: u64, ourselves: bool, now: Instant, random: u32) {
+        for contact in self.list.iter_mut().filter(|one| one.dialling == Some(dial)) {
             contact.dialling = None;
             let wait = if ourselves { SELF_RETRY } else { back_off(contact.failures, random) };
             contact.due = now + wait;
@@ -221,18 +297,6 @@ const fn is_chosen(found: Found) -> bool {
     matches!(found, Found::Configured | Found::Told)
 }
 
-fn dial(contact: &mut Contact) -> DialOpts {
-    let options = match contact.expected {
-        Some(peer) => DialOpts::peer_id(peer)
-            .addresses(contact.addresses.clone())
-            .condition(PeerCondition::DisconnectedAndNotDialing)
-            .build(),
-        None => DialOpts::unknown_peer_id().address(contact.addresses[0].clone()).build(),
-    };
-    contact.dialling = Some(options.connection_id());
-    options
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,7 +312,7 @@ mod tests {
         contacts.add(address("/ip4/127.0.0.1/tcp/1"), Found::Told, now);
         let dial = contacts.due(now, |_| false).remove(0);
         assert!(contacts.due(now, |_| false).is_empty(), "it is being dialled");
-        contacts.failed(dial.connection_id(), false, now, u32::MAX);
+        contacts.failed(dial.number, false, now, u32::MAX);
         assert_eq!(contacts.next_due(|_| false), Some(now + Duration::from_secs(1)));
         contacts.add(address("/ip4/127.0.0.1/tcp/1"), Found::Told, now);
         assert_eq!(contacts.due(now, |_| false).len(), 1);
@@ -262,6 +326,28 @@ mod tests {
         assert!(contacts.due(now, |other| *other == peer).is_empty());
         contacts.lost(peer, now, u32::MAX);
         assert!(contacts.next_due(|_| false).expect("due") <= now + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn only_what_we_speak_is_dialled() {
+        let id = PeerId::random();
+        for good in ["/ip4/10.0.0.1/tcp/7879", "/ip6/::1/tcp/1", "/dns/hub.test/tcp/7879"] {
+            assert!(is_dialable(&address(good)), "{good}");
+            assert!(is_dialable(&address(&format!("{good}/p2p/{id}"))), "{good}");
+        }
+        for bad in ["/ip4/10.0.0.1", "/tcp/1", "/ip4/10.0.0.1/udp/7879/quic-v1", "/memory/1"] {
+            assert!(!is_dialable(&address(bad)), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_becomes_its_addresses_and_the_rest_stays() {
+        let id = PeerId::random();
+        let named = address(&format!("/dns4/localhost/tcp/7879/p2p/{id}"));
+        let plain = address("/ip4/10.0.0.1/tcp/1");
+        let resolved = resolve(vec![named, plain.clone()]).await;
+        assert!(resolved.contains(&address(&format!("/ip4/127.0.0.1/tcp/7879/p2p/{id}"))));
+        assert!(resolved.contains(&plain));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! One stream to one peer's blobs, and who holds what.
 //!
 //! [`Link`] is the asking side of `/griot/blob/1`: it greets, asks HAVE? and hands the stream on to
-//! `transfer`. [`Known`] keeps the answers to "does any connected peer hold this" for a few seconds,
-//! in bounded number, because clients ask for the same documents again and again. Lost at a restart.
+//! `transfer`. [`Known`] keeps the answers to "does any connected peer hold this" for a few
+//! seconds, in bounded number, because clients ask for the same documents again and again. Lost at
+//! a restart.
 //!
 //! Source: mesh.md section 7.
 
@@ -11,11 +12,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crdt::Digest;
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
+use futures::{StreamExt as _, stream};
 use libp2p::{PeerId, Stream};
 use libp2p_stream::{Control, OpenStreamError};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::frame::{self, Broken, DIGESTS_MAX, FRAME_BYTES_MAX, Frame};
 use super::serve::PROTOCOL;
@@ -24,6 +24,8 @@ use super::serve::PROTOCOL;
 pub(super) const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// Every later byte.
 pub(super) const PROGRESS: Duration = Duration::from_secs(60);
+/// Peers that are asked at a time.
+pub(super) const ASKED_AT_ONCE: usize = 16;
 /// Answers are good for this long.
 const FRESH: Duration = Duration::from_secs(10);
 /// Answers that are kept.
@@ -42,11 +44,15 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Opens a stream to a connected peer and greets.
-    pub(super) async fn open(control: &Control, peer: PeerId) -> Result<Self, Broken> {
+    /// Opens a stream to a connected peer, greets and asks HAVE? in one round trip.
+    pub(super) async fn open(
+        control: &Control,
+        peer: PeerId,
+        asked: &[Digest],
+    ) -> Result<(Self, Vec<bool>), Broken> {
         let mut tries = 1;
         loop {
-            match Self::try_open(control.clone(), peer).await {
+            match Self::try_open(control.clone(), peer, asked).await {
                 Err(Broken::Cut(_)) if tries < OPENINGS => tries += 1,
                 result => return result,
             }
@@ -54,7 +60,11 @@ impl Link {
         }
     }
 
-    async fn try_open(mut control: Control, peer: PeerId) -> Result<Self, Broken> {
+    async fn try_open(
+        mut control: Control,
+        peer: PeerId,
+        asked: &[Digest],
+    ) -> Result<(Self, Vec<bool>), Broken> {
         let opening = timeout(FIRST_BYTE, control.open_stream(peer, PROTOCOL));
         let stream = match opening.await.map_err(|_| Broken::Slow)? {
             Ok(stream) => stream,
@@ -62,11 +72,15 @@ impl Link {
             Err(_) => return Err(Broken::Garbage("no blob protocol")),
         };
         let mut link = Self { stream };
-        link.send(&Frame::HELLO).await?;
+        let have = Frame::Have { digests: asked.to_vec() };
+        let greeting = [Frame::HELLO.encode(), have.encode()].concat();
+        frame::send(&mut link.stream, &greeting, PROGRESS).await?;
         match link.receive(FIRST_BYTE).await? {
-            Frame::Hello { .. } => Ok(link),
-            _ => Err(Broken::Garbage("something before its greeting")),
+            Frame::Hello { .. } => {}
+            _ => return Err(Broken::Garbage("something before its greeting")),
         }
+        let held = link.held(asked.len()).await?;
+        Ok((link, held))
     }
 
     /// Writes one request; requests are small, so this never waits for the peer to read answers.
@@ -88,11 +102,15 @@ impl Link {
     }
 
     /// Which of these the peer says it holds, at most [`DIGESTS_MAX`].
-    pub(super) async fn have(&mut self, digests: &[Digest]) -> Result<Vec<bool>, Broken> {
-        self.send(&Frame::Have { digests: digests.to_vec() }).await?;
+    async fn have(&mut self, asked: &[Digest]) -> Result<Vec<bool>, Broken> {
+        self.send(&Frame::Have { digests: asked.to_vec() }).await?;
+        self.held(asked.len()).await
+    }
+
+    async fn held(&mut self, asked: usize) -> Result<Vec<bool>, Broken> {
         match self.receive(FIRST_BYTE).await? {
-            Frame::Held { bits } if bits.len() == digests.len().div_ceil(8) => {
-                Ok((0..digests.len()).map(|at| bits[at / 8] >> (at % 8) & 1 == 1).collect())
+            Frame::Held { bits } if bits.len() == asked.div_ceil(8) => {
+                Ok((0..asked).map(|at| bits[at / 8] >> (at % 8) & 1 == 1).collect())
             }
             _ => Err(Broken::Garbage("something else than the answer to HAVE?")),
         }
@@ -105,11 +123,11 @@ pub(super) async fn ask(
     peers: Vec<PeerId>,
     asked: Vec<Digest>,
 ) -> HashSet<Digest> {
-    let mut answers: FuturesUnordered<_> =
-        peers.into_iter().map(|peer| ask_one(control.clone(), peer, &asked)).collect();
+    let questions = peers.into_iter().map(|peer| ask_one(control.clone(), peer, &asked));
+    let mut answers = stream::iter(questions).buffer_unordered(ASKED_AT_ONCE);
     let deadline = Instant::now() + ASKING;
     let mut held = HashSet::new();
-    while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
+    while let Ok(Some(answer)) = timeout_at(deadline, answers.next()).await {
         held.extend(answer);
         if held.len() == asked.len() {
             break;
@@ -120,12 +138,18 @@ pub(super) async fn ask(
 
 async fn ask_one(control: Control, peer: PeerId, asked: &[Digest]) -> Vec<Digest> {
     let mut held = Vec::new();
-    let Ok(mut link) = Link::open(&control, peer).await else { return held };
-    for some in asked.chunks(DIGESTS_MAX) {
+    let (first, rest) = asked.split_at(asked.len().min(DIGESTS_MAX));
+    let Ok((mut link, answer)) = Link::open(&control, peer, first).await else { return held };
+    held.extend(chosen(first, &answer));
+    for some in rest.chunks(DIGESTS_MAX) {
         let Ok(answer) = link.have(some).await else { break };
-        held.extend(some.iter().zip(answer).filter(|(_, held)| *held).map(|(digest, _)| *digest));
+        held.extend(chosen(some, &answer));
     }
     held
+}
+
+fn chosen<'a>(asked: &'a [Digest], held: &'a [bool]) -> impl Iterator<Item = Digest> + 'a {
+    asked.iter().zip(held).filter(|(_, held)| **held).map(|(digest, _)| *digest)
 }
 
 /// Answers of the last seconds.

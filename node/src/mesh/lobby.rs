@@ -1,9 +1,9 @@
 //! What peers show of their realms, in memory: for people to look at, never for installing.
 //!
-//! An offer is kept by (realm, peer), so that a liar cannot fill the place of an honest peer's offer
-//! of the same realm. Each is bounded, all together too, and the one that was renewed longest ago
-//! goes first. The statements are verified and nothing more: no grant was asked, nothing is stored,
-//! and a restart begins empty.
+//! An offer is kept by (realm, peer), so that a liar cannot fill the place of an honest peer's
+//! offer of the same realm. Each is bounded, all together too, and the one that was renewed longest
+//! ago goes first. The statements are verified and nothing more: no grant was asked, nothing is
+//! stored, and a restart begins empty.
 //!
 //! Source: trust.md section 12.
 
@@ -15,7 +15,7 @@ use libp2p::PeerId;
 use super::Offer;
 
 /// Statements of one offer.
-pub(super) const STATEMENTS_MAX: usize = 32;
+const STATEMENTS_MAX: usize = 32;
 /// Bytes of one offer.
 const OFFER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of all offers of one peer.
@@ -71,6 +71,11 @@ impl Lobby {
         }
     }
 
+    /// Drops what a peer showed that is not to be listened to any more.
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        self.offers.retain(|(_, of), _| *of != peer);
+    }
+
     /// The realms that a peer showed.
     pub(super) fn realms_of(&self, peer: PeerId) -> Vec<RealmId> {
         self.offers.keys().filter(|(_, of)| *of == peer).map(|(realm, _)| *realm).collect()
@@ -84,5 +89,51 @@ impl Lobby {
             envelopes: shown.envelopes.clone(),
         };
         self.offers.iter().map(offer).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Realm;
+    use super::*;
+
+    fn release(realm: &Realm, version: usize) -> Verified {
+        realm.release("drum", &format!("1.0.{version}"), b"boom")
+    }
+
+    #[test]
+    fn an_offer_is_bounded_and_a_new_one_replaces_it() {
+        let (realm, peer) = (Realm::new("theirs"), PeerId::random());
+        let mut lobby = Lobby::default();
+        let many = (0..=STATEMENTS_MAX).map(|version| release(&realm, version)).collect();
+        lobby.show(peer, many);
+        assert_eq!(lobby.offers()[0].envelopes.len(), STATEMENTS_MAX);
+        lobby.show(peer, vec![realm.genesis.clone()]);
+        assert_eq!(lobby.offers()[0].envelopes, std::slice::from_ref(&realm.genesis));
+        assert_eq!(lobby.realms_of(peer), [realm.id]);
+        lobby.forget(peer);
+        assert!(lobby.offers().is_empty());
+    }
+
+    #[test]
+    fn another_peers_offer_of_the_same_realm_stays() {
+        let (realm, honest, liar) = (Realm::new("theirs"), PeerId::random(), PeerId::random());
+        let mut lobby = Lobby::default();
+        lobby.show(honest, vec![realm.genesis.clone()]);
+        lobby.show(liar, vec![release(&realm, 1)]);
+        let by_honest = lobby.offers().into_iter().find(|one| one.peer == honest.to_string());
+        let kept = by_honest.expect("is kept").envelopes;
+        assert_eq!(kept, std::slice::from_ref(&realm.genesis));
+    }
+
+    #[test]
+    fn the_offers_renewed_longest_ago_go_first() {
+        let (peer, first, second) = (PeerId::random(), Realm::new("one"), Realm::new("two"));
+        let mut lobby = Lobby::default();
+        lobby.show(peer, vec![first.genesis.clone()]);
+        lobby.show(peer, vec![second.genesis.clone()]);
+        let one = lobby.offers[&(first.id, peer)].bytes;
+        lobby.shrink(one + one / 2, |_| true);
+        assert_eq!(lobby.realms_of(peer), [second.id]);
     }
 }

@@ -33,7 +33,10 @@ mod announce;
 mod behaviour;
 mod choose;
 mod command;
+mod conversation;
+mod crowd;
 mod discovery;
+mod draw;
 mod frame;
 mod held;
 mod lobby;
@@ -48,7 +51,7 @@ mod transfer;
 
 pub use libp2p::{Multiaddr, PeerId};
 
-use swarm::Command;
+use command::Command;
 
 /// The kind of the store's rows that remember told addresses. Key: the address; no value.
 const PEER_ROW: &str = "peer";
@@ -96,6 +99,15 @@ pub enum Error {
     /// The mesh cannot start: its key or an address to listen on.
     #[error("cannot start the mesh: {0}")]
     Listen(String),
+}
+
+/// Refuses what could never be dialled, with the form to write instead.
+fn dialable(address: &Multiaddr) -> Result<(), Error> {
+    if discovery::is_dialable(address) {
+        return Ok(());
+    }
+    let form = "/ip4/ADDRESS/tcp/PORT or /dns/NAME/tcp/PORT, with /p2p/ID behind it if you know it";
+    Err(Error::Refused(format!("{address} is not an address of a peer: write {form}")))
 }
 
 impl Error {
@@ -239,11 +251,13 @@ impl Mesh {
         self.ask(Command::Offers).await.unwrap_or_default()
     }
 
-    /// Remembers a static address and dials it now, again and again with back-off while unconnected.
+    /// Remembers a static address and dials it now, and again with back-off while unconnected.
     ///
     /// # Errors
-    /// [`Error::Store`] when it cannot be remembered; [`Error::Stopped`].
+    /// [`Error::Refused`] for an address that cannot be dialled, [`Error::Store`] when it cannot be
+    /// remembered; [`Error::Stopped`].
     pub async fn add_peer(&self, address: Multiaddr) -> Result<(), Error> {
+        dialable(&address)?;
         self.store.put_row(PEER_ROW, &address.to_string(), Vec::new()).await?;
         self.ask(|reply| Command::Add(address, reply)).await
     }
@@ -285,6 +299,7 @@ impl Mesh {
         request: PairRequest,
     ) -> Result<PairAnswer, Error> {
         let peer = pair::invited_peer(&addresses)?;
+        let addresses = discovery::resolve(addresses).await;
         self.ask(|reply| Command::Reach { peer, addresses, reply }).await??;
         pair::ask(self.control.clone(), peer, &request).await
     }

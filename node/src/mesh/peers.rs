@@ -1,9 +1,10 @@
 //! The connected peers: what they said, how they behaved, and whom to refuse for a while.
 //!
-//! Owned by the swarm's task; the instants are arguments. A peer loses score for what no honest peer
-//! sends, an invalid signature ten points; at minus one hundred it is disconnected and refused for
-//! an hour, at once for wrong bytes of a blob, where the proof is its own. A point comes back every
-//! minute, so that rare accidents never add up. The score outlives a connection, not a restart.
+//! Owned by the swarm's task; the instants are arguments. A peer loses score for what no honest
+//! peer sends, an invalid signature ten points; at minus one hundred it is disconnected and refused
+//! for an hour, at once for wrong bytes of a blob, where the proof is its own. A point comes back
+//! every minute, so that rare accidents never add up. The score outlives a connection, not a
+//! restart.
 //!
 //! Source: trust.md section 12, mesh.md section 8.
 
@@ -121,6 +122,11 @@ impl Peers {
     }
 
     /// One connected peer.
+    pub(super) fn get(&self, id: &PeerId) -> Option<&Peer> {
+        self.connected.get(id)
+    }
+
+    /// One connected peer, to change what is known of it.
     pub(super) fn get_mut(&mut self, id: &PeerId) -> Option<&mut Peer> {
         self.connected.get_mut(id)
     }

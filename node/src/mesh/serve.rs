@@ -21,9 +21,9 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::command::Report;
 use super::frame::{self, Broken, DATA_BYTES_MAX, Failure, Frame, REQUEST_BYTES_MAX};
 use super::peers::Offence;
-use super::swarm::Report;
 use crate::store::{self, Store};
 
 /// The protocol.

@@ -1,10 +1,10 @@
 //! The one task that owns the swarm, the table of peers and what is under way.
 //!
-//! Commands come from the handle, events from libp2p, reports from the subtasks; each is one line in
-//! the loop. The loop never waits for a subtask: what takes time is a subtask in [`Driver::tasks`],
-//! and prompts to subtasks are dropped when their queue is full. Dropping the task's future drops
-//! the set and so ends everything. A panic in a subtask is a broken invariant of ours: it is passed
-//! on, and stops the daemon.
+//! Commands come from the handle, events from libp2p, reports from the subtasks; each is one line
+//! in the loop. The loop never waits for a subtask: what takes time is a subtask in
+//! [`Driver::tasks`], and prompts to subtasks are dropped when their queue is full. Dropping the
+//! task's future drops the set and so ends everything. A panic in a subtask is a broken invariant
+//! of ours: it is passed on, and stops the daemon.
 //!
 //! Source: mesh.md sections 3, 7 and 8.
 
@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crdt::{Digest, RealmId, Verified};
+use crdt::Digest;
 use futures::StreamExt as _;
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{self, MessageId};
@@ -27,13 +27,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::announce::{self, Learned, Verdict};
 use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
-use super::discovery::{Contacts, Found};
+use super::command::{Command, Context, Done, Report};
+use super::discovery::{self, Contacts, Dial, Found};
 use super::held::Known;
 use super::lobby::Lobby;
 use super::peers::{Offence, Peers};
 use super::sync::{self, Prompt};
 use super::transfer::FLIGHTS_MAX;
-use super::{Config, Error, Offer, PEER_ROW, Pairing, PeerInfo};
+use super::{Config, Error, PEER_ROW, Pairing, dialable};
 use super::{pair, serve};
 use crate::store::{Admission, Store};
 
@@ -46,73 +47,6 @@ const IDLE_WAKE: Duration = Duration::from_secs(60 * 60);
 /// A wildcard address becomes several, one after another: how long to wait for them at the start.
 const LISTENERS_SETTLE: Duration = Duration::from_millis(250);
 
-/// What the handle asks.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Where we listen.
-    Addresses(oneshot::Sender<Vec<Multiaddr>>),
-    /// Who is connected.
-    Peers(oneshot::Sender<Vec<PeerInfo>>),
-    /// What they show.
-    Offers(oneshot::Sender<Vec<Offer>>),
-    /// Keep this address connected.
-    Add(Multiaddr, oneshot::Sender<()>),
-    /// Do not.
-    Remove(Multiaddr, oneshot::Sender<bool>),
-    /// Fetch a blob.
-    Fetch { digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>> },
-    /// Who holds which.
-    Held { digests: Vec<Digest>, reply: oneshot::Sender<Vec<bool>> },
-    /// Be connected to this peer.
-    Reach { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), Error>> },
-    /// Compare with everybody now.
-    Compare,
-}
-
-/// What subtasks tell.
-#[derive(Debug)]
-pub(super) enum Report {
-    /// What a peer follows.
-    Follows(PeerId, Vec<RealmId>),
-    /// About how many pairs we lack from it.
-    Behind(PeerId, u64),
-    /// What it shows to strangers.
-    Lobby(PeerId, Vec<Verified>),
-    /// What it should not have done.
-    Offence(PeerId, Offence),
-}
-
-/// What a subtask ends with.
-#[derive(Debug)]
-pub(super) enum Done {
-    /// Nothing to tell.
-    Quietly,
-    /// A flight has landed.
-    Landed(Digest, Result<(), Error>),
-    /// Peers said what they hold.
-    Asked {
-        digests: Vec<Digest>,
-        asked: Vec<Digest>,
-        held: HashSet<Digest>,
-        reply: oneshot::Sender<Vec<bool>>,
-    },
-    /// A message was judged.
-    Judged { id: MessageId, source: PeerId, verdict: Verdict },
-}
-
-/// What subtasks need; clones are cheap.
-#[derive(Clone)]
-pub(super) struct Context {
-    /// What is held.
-    pub(super) store: Store,
-    /// Opens streams.
-    pub(super) control: Control,
-    /// To the task.
-    pub(super) reports: mpsc::Sender<Report>,
-    /// What is just being admitted on behalf of peers.
-    pub(super) learned: Arc<Learned>,
-}
-
 /// The task's state.
 pub(super) struct Driver {
     pub(super) swarm: Swarm<Behaviour>,
@@ -123,6 +57,7 @@ pub(super) struct Driver {
     conversations: IncomingStreams,
     pub(super) tasks: JoinSet<Done>,
     pub(super) contacts: Contacts,
+    dials: HashMap<ConnectionId, u64>,
     pub(super) peers: Peers,
     pub(super) lobby: Lobby,
     pub(super) known: Known,
@@ -180,6 +115,7 @@ impl Driver {
             conversations,
             tasks,
             contacts: contacts(config.dial, &store)?,
+            dials: HashMap::new(),
             peers: Peers::default(),
             lobby: Lobby::default(),
             known: Known::default(),
@@ -228,11 +164,26 @@ impl Driver {
 
     fn dial(&mut self) {
         let swarm = &self.swarm;
-        for options in self.contacts.due(Instant::now(), |peer| swarm.is_connected(peer)) {
-            let connection = options.connection_id();
-            if let Err(error) = self.swarm.dial(options) {
-                self.not_reached(connection, &error);
+        for mut dial in self.contacts.due(Instant::now(), |peer| swarm.is_connected(peer)) {
+            if dial.has_names() {
+                self.tasks.spawn(async move {
+                    dial.addresses = discovery::resolve(dial.addresses).await;
+                    Done::Resolved(dial)
+                });
+            } else {
+                self.call(&dial);
             }
+        }
+    }
+
+    pub(super) fn call(&mut self, dial: &Dial) {
+        let Some(options) = dial.options() else {
+            return self.contacts.failed(dial.number, false, Instant::now(), entropy());
+        };
+        let connection = options.connection_id();
+        self.dials.insert(connection, dial.number);
+        if let Err(error) = self.swarm.dial(options) {
+            self.not_reached(connection, &error);
         }
     }
 
@@ -303,7 +254,8 @@ impl Driver {
     }
 
     fn connected(&mut self, peer: PeerId, connection: ConnectionId, address: Multiaddr) {
-        let found = self.contacts.connected(peer, connection).unwrap_or(Found::Inbound);
+        let found = self.contacts.connected(peer, self.dials.remove(&connection));
+        let found = found.unwrap_or(Found::Inbound);
         let reached: Vec<_> =
             self.reaching.iter().filter(|(_, (of, _))| *of == peer).map(|(id, _)| *id).collect();
         for (_, reply) in reached.iter().filter_map(|id| self.reaching.remove(id)) {
@@ -354,7 +306,9 @@ impl Driver {
     fn not_reached(&mut self, connection: ConnectionId, error: &DialError) {
         let ourselves = matches!(error, DialError::LocalPeerId { .. });
         tracing::debug!(%error, "a dial failed");
-        self.contacts.failed(connection, ourselves, Instant::now(), entropy());
+        if let Some(dial) = self.dials.remove(&connection) {
+            self.contacts.failed(dial, ourselves, Instant::now(), entropy());
+        }
         if let Some((peer, reply)) = self.reaching.remove(&connection) {
             let connected = self.swarm.is_connected(&peer);
             let answer =
@@ -409,6 +363,7 @@ impl Driver {
     pub(super) fn punish(&mut self, peer: PeerId, offence: Offence) {
         if self.peers.punish(peer, offence, Instant::now()) {
             tracing::warn!(%peer, ?offence, "a peer is cut off");
+            self.lobby.forget(peer);
             self.swarm.behaviour_mut().blocked.block_peer(peer);
         }
     }
@@ -459,6 +414,7 @@ fn contacts(configured: Vec<Multiaddr>, store: &Store) -> Result<Contacts, Error
     let now = Instant::now();
     let mut contacts = Contacts::default();
     for address in configured {
+        dialable(&address)?;
         contacts.add(address, Found::Configured, now);
     }
     for address in store.rows(PEER_ROW)?.keys() {

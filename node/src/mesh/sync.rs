@@ -1,41 +1,33 @@
-//! Feeds `crdt::session` and does what it asks: one conversation with each connected peer.
+//! The sync stream of each connected peer: who opens it, who reads and who writes.
 //!
-//! The stream `/griot/sync/1` is opened by the side with the lower peer id and lives as long as the
+//! `/griot/sync/1` is opened by the side with the lower peer id and lives as long as the
 //! connection; when it breaks, that side opens it again after a pause. Three futures run side by
 //! side in one task, so that a side that writes is always reading too:
 //!
 //! ```text
 //!   stream ──▶ reader ──frames──▶ conversation ──bytes──▶ writer ──▶ stream
-//!                                   │      ▲
-//!                        verify, store.admit, subscribe, follows, prompts
 //! ```
 //!
-//! Signatures are verified here, off the async threads, and only those that are not held already;
-//! the session itself is called there too, because it reads the store. Decides nothing: the order of
-//! the conversation is the session's, what is kept is the store's. The cursor is stored with what it
-//! stands for, so a crash repeats a little and loses nothing.
+//! What is said is in `conversation`. The queues between the three are short and bounded: a slow
+//! link, or a slow disk, holds the other side back.
 //!
-//! Source: mesh.md sections 5.2 and 7, index.md section 7.7, trust.md section 12.
+//! Source: mesh.md sections 2 and 7.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
+use crdt::StatementId;
 use crdt::message::{Decoder, Frame};
-use crdt::session::{Input, Output, Session};
-use crdt::{Envelope, StatementId, Verified};
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use libp2p::{PeerId, Stream, StreamProtocol};
-use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::announce::unknown_part;
 use super::choose::back_off;
+use super::command::{Context, Report};
+use super::conversation::{Conversation, Ended};
 use super::frame::{self, Broken};
 use super::peers::Offence;
-use super::swarm::{Context, Report, entropy};
-use crate::store::{self, Admission};
+use super::swarm::entropy;
 
 /// The protocol.
 pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/griot/sync/1");
@@ -54,8 +46,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const OPENING: Duration = Duration::from_secs(20);
 /// A conversation that lasted this long was a good one: the next starts without much of a pause.
 const GOOD: Duration = Duration::from_secs(60);
-/// Statements for the lobby that are verified in one conversation, per minute.
-const LOBBY_PER_MINUTE: usize = 1024;
 
 /// What others want of a conversation.
 #[derive(Debug)]
@@ -77,8 +67,11 @@ pub(super) async fn initiate(context: Context, peer: PeerId, mut prompts: mpsc::
             Ok(Err(error)) => tracing::debug!(%peer, %error, "no sync stream"),
             Err(_) => tracing::debug!(%peer, "opening the sync stream took too long"),
         }
-        failures = if began.elapsed() > GOOD { 0 } else { failures + 1 };
+        if began.elapsed() > GOOD {
+            failures = 0;
+        }
         sleep(back_off(failures, entropy())).await;
+        failures += 1;
     }
 }
 
@@ -127,21 +120,7 @@ async fn talk(
     }
 }
 
-/// Why a conversation ended.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error(transparent)]
-    Stream(#[from] Broken),
-    #[error(transparent)]
-    Frame(#[from] crdt::Error),
-    #[error("{0}")]
-    Said(&'static str),
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    #[error("a task of ours was stopped")]
-    Stopped,
-}
-
+/// Reads frames. Decoding inflates, and looks at every key: that is not for the async threads.
 async fn read(
     mut reader: impl AsyncRead + Unpin,
     frames: mpsc::Sender<Frame>,
@@ -154,7 +133,14 @@ async fn read(
             return Ok(());
         }
         decoder.feed(&buffer[..count]);
-        while let Some(frame) = decoder.next_frame()? {
+        let decoding = tokio::task::spawn_blocking(move || {
+            let decoded = std::iter::from_fn(|| decoder.next_frame().transpose());
+            let decoded = decoded.collect::<Result<Vec<Frame>, crdt::Error>>();
+            (decoder, decoded)
+        });
+        let (back, decoded) = decoding.await.map_err(|_| Ended::Stopped)?;
+        decoder = back;
+        for frame in decoded? {
             if frames.send(frame).await.is_err() {
                 return Ok(());
             }
@@ -170,239 +156,4 @@ async fn write(
         frame::send(&mut writer, &bytes, PATIENCE).await?;
     }
     Ok(())
-}
-
-/// The peer's store epoch, and its sequence up to which we have its log.
-type Cursor = Option<(u64, u64)>;
-/// Statements that came together, and the cursor that they move.
-type Batch = (Vec<Envelope>, Cursor);
-/// A batch that is being verified and admitted.
-type Admitting = Pin<Box<dyn Future<Output = Result<Cursor, Ended>> + Send>>;
-
-/// One conversation in full swing.
-struct Conversation<'a> {
-    context: &'a Context,
-    peer: PeerId,
-    initiator: bool,
-    began: Instant,
-    session: Option<Session>,
-    /// Encoded frames that the session gave out.
-    outgoing: VecDeque<Vec<u8>>,
-    out: mpsc::Sender<Vec<u8>>,
-    /// Batches in the order of their coming: a cursor stands for all before it.
-    batches: VecDeque<Batch>,
-    admitting: Option<Admitting>,
-    lobby_shown: (Instant, usize),
-    closing: Option<&'static str>,
-}
-
-impl<'a> Conversation<'a> {
-    fn new(
-        context: &'a Context,
-        peer: PeerId,
-        initiator: bool,
-        out: mpsc::Sender<Vec<u8>>,
-    ) -> Self {
-        let began = Instant::now();
-        Self {
-            context,
-            peer,
-            initiator,
-            began,
-            session: Some(Session::new()),
-            outgoing: VecDeque::new(),
-            out,
-            batches: VecDeque::new(),
-            admitting: None,
-            lobby_shown: (began, 0),
-            closing: None,
-        }
-    }
-
-    async fn run(
-        mut self,
-        mut frames: mpsc::Receiver<Frame>,
-        prompts: &mut mpsc::Receiver<Prompt>,
-    ) -> Result<(), Ended> {
-        let mut admissions = self.context.store.subscribe();
-        let mut follows = self.context.store.watch_follows();
-        let (initiator, out) = (self.initiator, self.out.clone());
-        let seen = self.context.store.peer_seen(&self.peer.to_bytes())?;
-        let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(|_| Ended::Stopped)?;
-        self.handle(Input::Start { key, initiator, seen }).await?;
-        loop {
-            if let (Some(reason), true) = (self.closing, self.outgoing.is_empty()) {
-                return Err(Ended::Said(reason));
-            }
-            let (due, reading) = (self.due(), self.is_reading());
-            let input = tokio::select! {
-                permit = out.reserve(), if !self.outgoing.is_empty() => {
-                    let permit = permit.map_err(|_| Ended::Stopped)?;
-                    if let Some(bytes) = self.outgoing.pop_front() {
-                        permit.send(bytes);
-                    }
-                    continue;
-                }
-                done = finish(&mut self.admitting) => self.admitted(done?),
-                Some(frame) = frames.recv(), if reading => Input::Frame(frame),
-                news = news(&mut admissions) => news?,
-                changed = changed(&mut follows) => changed?,
-                Some(prompt) = prompts.recv() => prompted(prompt),
-                () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => Input::Timeout,
-            };
-            self.handle(input).await?;
-        }
-    }
-
-    /// The next time-out; while something given out waits to be written, time stands still.
-    fn due(&self) -> Option<Instant> {
-        let due = self.session.as_ref()?.next_timeout().filter(|_| self.outgoing.is_empty());
-        due.map(|ms| self.began + Duration::from_millis(ms))
-    }
-
-    fn is_reading(&self) -> bool {
-        self.closing.is_none() && self.session.as_ref().is_some_and(|session| !session.is_full())
-    }
-
-    /// Feeds one input off the async threads, then does what comes out.
-    async fn handle(&mut self, input: Input) -> Result<(), Ended> {
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut session = self.session.take().ok_or(Ended::Stopped)?;
-        let index = self.context.store.clone();
-        let handled = tokio::task::spawn_blocking(move || {
-            session.handle(now, input, &index);
-            let outputs: Vec<Output> = std::iter::from_fn(|| session.poll()).collect();
-            (session, outputs)
-        });
-        let (session, outputs) = handled.await.map_err(|_| Ended::Stopped)?;
-        self.session = Some(session);
-        for output in outputs {
-            self.obey(output).await?;
-        }
-        self.admit_next();
-        Ok(())
-    }
-
-    async fn obey(&mut self, output: Output) -> Result<(), Ended> {
-        let peer = self.peer;
-        match output {
-            Output::Send(frame) => self.outgoing.push_back(frame.encode()),
-            Output::Admit { envelopes, cursor } => self.batches.push_back((envelopes, cursor)),
-            Output::Close(reason) => self.closing = Some(reason),
-            Output::Cursor { epoch, sequence } => {
-                self.context.store.set_peer_seen(&peer.to_bytes(), epoch, sequence).await?;
-            }
-            Output::Lobby(envelopes) => {
-                let shown = self.visit(envelopes).await;
-                self.tell(Report::Lobby(peer, shown)).await?;
-            }
-            Output::PeerFollows(realms) => self.tell(Report::Follows(peer, realms)).await?,
-            Output::InSync => self.tell(Report::Behind(peer, 0)).await?,
-            Output::Behind(pairs) => self.tell(Report::Behind(peer, pairs)).await?,
-        }
-        Ok(())
-    }
-
-    async fn tell(&mut self, report: Report) -> Result<(), Ended> {
-        self.context.reports.send(report).await.map_err(|_| Ended::Stopped)
-    }
-
-    /// Verifies what a stranger shows, as much as one may show in a minute.
-    async fn visit(&mut self, mut envelopes: Vec<Envelope>) -> Vec<Verified> {
-        if self.lobby_shown.0.elapsed() > Duration::from_secs(60) {
-            self.lobby_shown = (Instant::now(), 0);
-        }
-        envelopes.truncate(LOBBY_PER_MINUTE.saturating_sub(self.lobby_shown.1));
-        self.lobby_shown.1 += envelopes.len();
-        let verified = tokio::task::spawn_blocking(move || {
-            let sound = envelopes.into_iter().filter_map(|envelope| envelope.verify().ok());
-            sound.collect::<Vec<_>>()
-        });
-        verified.await.unwrap_or_default()
-    }
-
-    /// One batch at a time, in order.
-    fn admit_next(&mut self) {
-        if self.admitting.is_none()
-            && let Some((envelopes, cursor)) = self.batches.pop_front()
-        {
-            let admitting = admit(self.context.clone(), self.peer, envelopes, cursor);
-            self.admitting = Some(Box::pin(admitting));
-        }
-    }
-
-    fn admitted(&mut self, cursor: Cursor) -> Input {
-        self.admitting = None;
-        Input::Admitted { cursor }
-    }
-}
-
-async fn finish(admitting: &mut Option<Admitting>) -> Result<Cursor, Ended> {
-    match admitting {
-        Some(admitting) => admitting.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// What was admitted here, from whomever. Whatever a slow listener missed, the next CHECK finds.
-async fn news(admissions: &mut broadcast::Receiver<Arc<Admission>>) -> Result<Input, Ended> {
-    loop {
-        match admissions.recv().await {
-            Ok(admission) => {
-                let new = admission.new.iter();
-                return Ok(Input::New(new.map(|new| (new.collection.clone(), new.item)).collect()));
-            }
-            Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => return Err(Ended::Stopped),
-        }
-    }
-}
-
-async fn changed(follows: &mut watch::Receiver<u64>) -> Result<Input, Ended> {
-    follows.changed().await.map(|()| Input::FollowsChanged).map_err(|_| Ended::Stopped)
-}
-
-fn prompted(prompt: Prompt) -> Input {
-    match prompt {
-        Prompt::Compare => Input::Compare,
-        Prompt::Want(ids) => Input::Want(ids),
-    }
-}
-
-/// Verifies what is not held yet, admits it, and remembers the cursor with it.
-async fn admit(
-    context: Context,
-    peer: PeerId,
-    envelopes: Vec<Envelope>,
-    cursor: Cursor,
-) -> Result<Cursor, Ended> {
-    let store = context.store.clone();
-    let checked = tokio::task::spawn_blocking(move || check(&store, envelopes));
-    let (verified, broken) = checked.await.map_err(|_| Ended::Stopped)?;
-    for _ in 0..broken {
-        let offence = Report::Offence(peer, Offence::Signature);
-        context.reports.send(offence).await.map_err(|_| Ended::Stopped)?;
-    }
-    context.learned.note(&verified);
-    let kept = cursor.map(|(epoch, sequence)| (peer.to_bytes(), epoch, sequence));
-    if !verified.is_empty() {
-        context.store.admit(verified, kept).await?;
-    } else if let Some((peer, epoch, sequence)) = kept {
-        context.store.set_peer_seen(&peer, epoch, sequence).await?;
-    }
-    Ok(cursor)
-}
-
-/// The envelopes whose new signatures verify, and how many had one that does not.
-fn check(store: &store::Store, envelopes: Vec<Envelope>) -> (Vec<Verified>, usize) {
-    let new = envelopes.into_iter().filter_map(|envelope| unknown_part(store, envelope));
-    let (mut verified, mut broken) = (Vec::new(), 0);
-    for envelope in new {
-        match envelope.verify() {
-            Ok(envelope) => verified.push(envelope),
-            Err(_) => broken += 1,
-        }
-    }
-    (verified, broken)
 }

@@ -15,26 +15,25 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use crdt::Digest;
 use futures::future::{AbortHandle, abortable};
 use futures::stream::{BoxStream, FuturesUnordered};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use libp2p::PeerId;
 use libp2p_stream::Control;
-use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::Error;
 use super::choose::Plan;
-use super::frame::{Broken, Failure, Frame};
-use super::held::{FIRST_BYTE, Link, PROGRESS};
+use super::command::Report;
+use super::draw::{Holder, Job, Piece, Stop, draw};
+use super::frame::Broken;
+use super::held::{ASKED_AT_ONCE, Link};
 use super::peers::Offence;
-use super::swarm::Report;
 use crate::store::partial::Partial;
 use crate::store::{self, Hashes, Store};
 
@@ -42,8 +41,6 @@ use crate::store::{self, Hashes, Store};
 pub(super) const FLIGHTS_MAX: usize = 16;
 /// Peers that one flight draws from at a time.
 const SOURCES_MAX: usize = 4;
-/// Ranges that one peer is asked for at a time.
-const WINDOW: usize = 4;
 /// Bytes of a range.
 const RANGE_BYTES: u64 = 1024 * 1024;
 /// Ranges that are planned at a time.
@@ -54,10 +51,6 @@ const PIECES_MAX: usize = 8;
 const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// Time between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
-/// How often a peer may say "busy" in a row.
-const BUSY_MAX: u32 = 10;
-/// The longest pause that a busy peer may ask for.
-const BUSY_PAUSE_MAX_MS: u32 = 10_000;
 
 /// What a flight needs.
 #[derive(Debug)]
@@ -66,7 +59,7 @@ pub(super) struct Flight {
     pub(super) digest: Digest,
     /// Its size, signed.
     pub(super) size: u64,
-    /// Whom to ask: everybody connected now.
+    /// Whom to ask, the likeliest first: everybody connected now.
     pub(super) peers: Vec<PeerId>,
     /// Where it goes.
     pub(super) store: Store,
@@ -74,43 +67,6 @@ pub(super) struct Flight {
     pub(super) places: Arc<Semaphore>,
     /// Where to tell of offences.
     pub(super) reports: mpsc::Sender<Report>,
-}
-
-/// A peer that says it holds the blob.
-struct Holder {
-    peer: PeerId,
-    link: Link,
-}
-
-/// What the peers of one flight share.
-#[derive(Debug)]
-struct Job {
-    digest: Digest,
-    size: u64,
-    plan: Mutex<Plan>,
-    changed: Notify,
-}
-
-/// One piece as it came.
-struct Piece {
-    peer: PeerId,
-    range: Range<u64>,
-    encoded: Bytes,
-}
-
-/// Why a peer draws no more.
-#[derive(Debug, thiserror::Error)]
-enum Stop {
-    #[error(transparent)]
-    Broken(#[from] Broken),
-    #[error("it does not hold it after all")]
-    Lacks,
-    #[error("it holds it with another size")]
-    OtherSize,
-    #[error("it is too busy")]
-    Busy,
-    #[error("it sent wrong bytes")]
-    WrongBytes,
 }
 
 impl Flight {
@@ -121,8 +77,8 @@ impl Flight {
         if let Some(held) = self.store.blob(&self.digest)? {
             return if held.size == self.size { Ok(()) } else { Err(self.other_size(held.size)) };
         }
-        let search = |peer: &PeerId| search(control.clone(), *peer, self.digest).boxed();
-        let searches: FuturesUnordered<_> = self.peers.iter().map(search).collect();
+        let searches = self.peers.iter().map(|peer| search(control.clone(), *peer, self.digest));
+        let searches = stream::iter(searches).buffer_unordered(ASKED_AT_ONCE);
         let mut holders = searches.filter_map(std::future::ready).boxed();
         let first = holders.next().await.ok_or(Error::Nowhere(self.digest))?;
         let partial = self.store.partial(&self.digest, self.size).await?;
@@ -158,8 +114,7 @@ impl Flight {
 /// Asks one peer whether it holds the blob; no answer is no.
 async fn search(control: Control, peer: PeerId, digest: Digest) -> Option<Holder> {
     let asked = async {
-        let mut link = Link::open(&control, peer).await?;
-        let held = link.have(&[digest]).await?;
+        let (link, held) = Link::open(&control, peer, &[digest]).await?;
         Ok::<_, Broken>(held[0].then_some(Holder { peer, link }))
     };
     asked.await.unwrap_or_else(|error| {
@@ -181,8 +136,8 @@ struct Download<'a> {
 
 impl<'a> Download<'a> {
     fn new(flight: &'a Flight, partial: Partial) -> Self {
-        let plan = Mutex::new(Plan::new(partial.missing(RANGES_PLANNED, RANGE_BYTES)));
-        let job = Job { digest: flight.digest, size: flight.size, plan, changed: Notify::new() };
+        let plan = Plan::new(partial.missing(RANGES_PLANNED, RANGE_BYTES));
+        let job = Job::new(flight.digest, flight.size, plan);
         Self {
             flight,
             partial,
@@ -217,7 +172,7 @@ impl<'a> Download<'a> {
             tokio::select! {
                 Some(piece) = pieces.recv() => self.accept(piece).await?,
                 Some((peer, stop)) = sources.next() => self.lose(peer, stop).await,
-                holder = holders.next(), if searching => match holder {
+                holder = holders.next(), if searching && spare.is_empty() => match holder {
                     Some(holder) => spare.push_back(holder),
                     None => searching = false,
                 },
@@ -254,7 +209,8 @@ impl<'a> Download<'a> {
         match self.partial.accept(range.clone(), encoded).await {
             Ok(()) => {}
             Err(error) if is_the_senders_fault(&error) => {
-                tracing::warn!(%peer, digest = %self.flight.digest, %error, "a peer sent wrong bytes");
+                let digest = self.flight.digest;
+                tracing::warn!(%peer, %digest, %error, "a peer sent wrong bytes");
                 self.bad.push(peer);
                 self.lose(peer, Some(Stop::WrongBytes)).await;
                 return Ok(());
@@ -262,14 +218,12 @@ impl<'a> Download<'a> {
             Err(error) => return Err(error.into()),
         }
         self.unsaved_bytes += range.end - range.start;
-        {
-            let mut plan = self.job.plan();
+        self.job.change(|plan| {
             plan.arrived(peer, &range);
             if plan.is_done() {
                 plan.refill(self.partial.missing(RANGES_PLANNED, RANGE_BYTES));
             }
-        }
-        self.job.changed.notify_waiters();
+        });
         if self.unsaved_bytes >= CHECKPOINT_BYTES { self.save().await } else { Ok(()) }
     }
 
@@ -287,8 +241,7 @@ impl<'a> Download<'a> {
         if let Some(abort) = self.aborts.remove(&peer) {
             abort.abort();
         }
-        self.job.plan().release(peer);
-        self.job.changed.notify_waiters();
+        self.job.change(|plan| plan.release(peer));
         let offence = match &stop {
             Stop::WrongBytes => Some(Offence::WrongBytes),
             Stop::Broken(Broken::Garbage(_)) => Some(Offence::Garbage),
@@ -312,112 +265,5 @@ fn is_the_senders_fault(error: &store::Error) -> bool {
             matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
         }
         _ => false,
-    }
-}
-
-impl Job {
-    fn plan(&self) -> MutexGuard<'_, Plan> {
-        // A plan is whole between two calls, whatever happened to who held it.
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until there is a range for `peer`.
-    async fn next(&self, peer: PeerId) -> Range<u64> {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if let Some(range) = self.plan().next(peer) {
-                return range;
-            }
-            changed.await;
-        }
-    }
-}
-
-/// Draws ranges from one peer until there are none left or something goes wrong.
-async fn draw(holder: Holder, job: Arc<Job>, pieces: mpsc::Sender<Piece>) -> Result<(), Stop> {
-    let Holder { peer, link } = holder;
-    let mut drawing = Drawing { link, job, asked: VecDeque::new(), ids: 0, busy: 0 };
-    let mut patience = FIRST_BYTE;
-    loop {
-        drawing.ask(peer).await?;
-        let Some((range, encoded)) = drawing.answer(patience).await? else { continue };
-        patience = PROGRESS;
-        if pieces.send(Piece { peer, range, encoded }).await.is_err() {
-            return Ok(());
-        }
-    }
-}
-
-/// The asking side of one stream.
-struct Drawing {
-    link: Link,
-    job: Arc<Job>,
-    /// In the order in which they are answered; the start of the first moves.
-    asked: VecDeque<(u32, Range<u64>)>,
-    ids: u32,
-    busy: u32,
-}
-
-impl Drawing {
-    /// Keeps the window full; with nothing under way, waits for something to do.
-    async fn ask(&mut self, peer: PeerId) -> Result<(), Stop> {
-        while self.asked.len() < WINDOW {
-            let range = self.job.plan().next(peer);
-            let range = match range {
-                Some(range) => range,
-                None if self.asked.is_empty() => self.job.next(peer).await,
-                None => return Ok(()),
-            };
-            self.get(range).await?;
-        }
-        Ok(())
-    }
-
-    async fn get(&mut self, range: Range<u64>) -> Result<(), Stop> {
-        self.ids = self.ids.wrapping_add(1);
-        self.asked.push_back((self.ids, range.clone()));
-        let (digest, size) = (self.job.digest, self.job.size);
-        let get = Frame::Get { id: self.ids, digest, size, ranges: vec![range] };
-        Ok(self.link.send(&get).await?)
-    }
-
-    /// The next piece; `None` when the peer was busy and is asked again.
-    async fn answer(&mut self, patience: Duration) -> Result<Option<(Range<u64>, Bytes)>, Stop> {
-        let frame = self.link.receive(patience).await?;
-        let Some((asked, rest)) = self.asked.front_mut() else {
-            return Err(Broken::Garbage("what was not asked for").into());
-        };
-        match frame {
-            Frame::Data { id, range, encoded }
-                if id == *asked && range.start == rest.start && range.end <= rest.end =>
-            {
-                rest.start = range.end;
-                if rest.is_empty() {
-                    self.asked.pop_front();
-                }
-                self.busy = 0;
-                Ok(Some((range, encoded)))
-            }
-            Frame::Error { id, failure } if id == *asked => self.refused(failure).await,
-            _ => Err(Broken::Garbage("what was not asked for").into()),
-        }
-    }
-
-    async fn refused(&mut self, failure: Failure) -> Result<Option<(Range<u64>, Bytes)>, Stop> {
-        match failure {
-            Failure::NotFound | Failure::Gone => Err(Stop::Lacks),
-            Failure::OtherSize => Err(Stop::OtherSize),
-            Failure::Busy(_) if self.busy >= BUSY_MAX => Err(Stop::Busy),
-            Failure::Busy(retry_ms) => {
-                self.busy += 1;
-                sleep(Duration::from_millis(retry_ms.min(BUSY_PAUSE_MAX_MS).into())).await;
-                if let Some((_, range)) = self.asked.pop_front() {
-                    self.get(range).await?;
-                }
-                Ok(None)
-            }
-        }
     }
 }

@@ -139,7 +139,8 @@ impl Registry {
     /// NotFound (no followed realm names it), NotHere (nobody in reach has it).
     pub async fn by_digest(&self, digest: &Digest) -> Result<VerifiedBytes, Error> {
         let known = self.inner.store.artifact(digest)?;
-        let filename = known.first().map_or_else(|| digest.to_hex(), |found| found.file.clone());
+        let named = known.iter().find(|found| found.checksums.is_some());
+        let filename = named.map_or_else(|| digest.to_hex(), |found| found.file.clone());
         if self.inner.store.blob(digest)?.is_none() {
             let Some(found) = known.into_iter().next() else {
                 return Err(Error::not_found(format!("no followed realm has a file {digest}")));
@@ -209,7 +210,9 @@ impl Registry {
     /// Runs the extractor over bytes that have just arrived; a release that they contradict is
     /// refused here.
     pub(super) async fn check_meta(&self, digest: &Digest) -> Result<(), Error> {
-        for found in self.inner.store.artifact(digest)? {
+        // What a release carries beside its files has no checksums, and no meta to compare.
+        let files = |found: &ArtifactRef| found.checksums.is_some();
+        for found in self.inner.store.artifact(digest)?.into_iter().filter(files) {
             let Some(extract) = self.rules(&found.package.format).and_then(|rules| rules.extract)
             else {
                 continue;

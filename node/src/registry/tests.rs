@@ -299,7 +299,7 @@ async fn an_unrouted_name_goes_to_the_site_that_grants_the_key_else_to_the_own_r
 }
 
 #[tokio::test]
-async fn a_route_decides_over_publication_and_a_pin_waits_for_accept() {
+async fn a_new_claim_waits_behind_a_pin_until_it_is_accepted() {
     let node = Node::start(1).await;
     node.publish("pad 1.0.0 mine").await.unwrap();
     let other = genesis(&key(60), vec![publish_grant("*", &key(61))]);
@@ -309,7 +309,9 @@ async fn a_route_decides_over_publication_and_a_pin_waits_for_accept() {
     node.receive(realm, &key(61), "pad 2.0.0 theirs", "pad 2.0.0 theirs").await;
     assert_eq!(node.metadata("pad").await.unwrap().offered, ["1.0.0"]);
 
-    node.registry.route_add("strict", "pad", RouteSource::Realm(realm)).await.unwrap();
+    let pattern = Pattern::parse("pad").unwrap();
+    let claim = crdt::realm::Claim { format: "strict".to_owned(), pattern };
+    node.registry.follow(realm, FollowKind::Followed, vec![claim], false).await.unwrap();
     let decision = node.registry.decide(&strict("pad")).unwrap();
     assert_eq!(decision.ground, Ground::Pin);
     assert_eq!(decision.source, Source::Realm { realm: node.own });
@@ -317,6 +319,16 @@ async fn a_route_decides_over_publication_and_a_pin_waits_for_accept() {
 
     node.registry.accept_source(&strict("pad"), Source::Realm { realm }).await.unwrap();
     assert_eq!(node.metadata("pad").await.unwrap().offered, ["2.0.0"]);
+}
+
+#[tokio::test]
+async fn an_own_route_takes_effect_at_once() {
+    let node = Node::start(1).await;
+    node.publish("pad 1.0.0 mine").await.unwrap();
+    node.registry.route_add("strict", "pad", RouteSource::Deny).await.unwrap();
+    assert_eq!(outcome(node.metadata("pad").await), Outcome::Forbidden);
+    assert!(node.registry.route_remove("strict", "pad").await.unwrap());
+    assert_eq!(node.metadata("pad").await.unwrap().offered, ["1.0.0"]);
 }
 
 #[tokio::test]

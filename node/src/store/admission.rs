@@ -29,20 +29,21 @@ use super::tables::{self, Tables};
 use super::{Admission, Error, Inner, NewItem, Store, blocking, collections, views};
 
 /// Pairs by strangers that are kept of a realm.
-pub const STRANGER_ITEMS_MAX: u64 = 32;
+pub(super) const STRANGER_ITEMS_MAX: u64 = 32;
 /// Bytes of statements by strangers that are kept of a realm.
-pub const STRANGER_BYTES_MAX: u64 = 64 << 10;
+pub(super) const STRANGER_BYTES_MAX: u64 = 64 << 10;
 /// Pairs that are kept of a realm whose genesis lacks.
-pub const UNFOUNDED_ITEMS_MAX: u64 = 4096;
+pub(super) const UNFOUNDED_ITEMS_MAX: u64 = 4096;
 
 /// Where a peer's log was read up to: peer id, its store epoch, its sequence.
 type Cursor = (Vec<u8>, u64, u64);
 
 impl Store {
-    /// Admits verified statements in one commit: new (id, signer) pairs get a sequence, collections'
-    /// fingerprints, the log, views and artifact rows follow in the same transaction. Statements of
-    /// realms that are not followed are ignored (counted). `cursor`: peer id bytes, their epoch,
-    /// their sequence; remembered in the same commit.
+    /// Admits verified statements in one commit.
+    ///
+    /// New (id, signer) pairs get a sequence; fingerprints, log, views and artifact rows follow in
+    /// the same transaction. Statements of realms that are not followed are ignored (counted).
+    /// `cursor`: a peer's id bytes, its epoch, its sequence; remembered in the same commit.
     ///
     /// # Errors
     /// When the disk or the database refuses: nothing was admitted then.
@@ -177,7 +178,8 @@ impl<'t> Batch<'t> {
             verified.signatures().iter().partition(|(key, _)| known(key));
         let before = self.admission.new.len();
         for (key, signature) in first.into_iter().chain(last) {
-            match held.get(key) {
+            // One that was held may have made room for a known key a moment ago.
+            match held.get(key).filter(|_| signers.contains(key)) {
                 Some(old) if *old <= *signature => {}
                 Some(_) => self.put_signature(statement, key, signature)?,
                 None => {

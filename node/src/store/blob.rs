@@ -3,7 +3,7 @@
 //! A blob is either absent, or complete and verified; there is no third state. Bytes are written
 //! to a temporary file and hashed in the same pass, off the async threads, in batches: memory is
 //! flat, and an idle upload holds no thread. Then, in this order: sync the file, leave an
-//! [intent](super::recovery), rename, sync the folder, record in redb (synced), remove the intent.
+//! intent (see `recovery`), rename, sync the folder, record in redb (synced), remove the intent.
 //! A crash before the record leaves an intent without a record, and the next start takes the
 //! rename back; a crash after it leaves a complete blob.
 //!
@@ -190,7 +190,7 @@ impl BlobWriter {
     }
 }
 
-/// Bytes written and hashed, not yet a blob: formats read it (`open`), then `Store::commit` or drop.
+/// Bytes written and hashed, not yet a blob: formats read it, then [`Store::commit`] or drop.
 #[derive(Debug)]
 pub struct Staged {
     temporary: Temporary,

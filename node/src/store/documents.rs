@@ -43,12 +43,18 @@ impl Store {
         if cached {
             return Ok(saved);
         }
+        let realm = *realm;
         let keep = move |_: &Inner, txn: &redb::WriteTransaction| {
-            let row = (DOCUMENT_VERSION, statements, saved.as_slice());
-            txn.open_table(tables::AM_DOC)?.insert(&document, row)?;
-            Ok(saved)
+            // An unfollow may have come between the reading and the writer's turn.
+            let followed = txn.table(tables::FOLLOWED)?.get(realm.0.as_bytes())?.is_some();
+            if followed {
+                let row = (DOCUMENT_VERSION, statements, saved.as_slice());
+                txn.open_table(tables::AM_DOC)?.insert(&document, row)?;
+            }
+            Ok((saved, followed))
         };
-        self.write(keep, |_, _| {}).await
+        let (saved, _) = self.write_if(|(_, followed)| *followed, keep, |_, _| {}).await?;
+        Ok(saved)
     }
 
     /// How often automerge was given statements since the store was opened.
@@ -62,6 +68,10 @@ fn current(inner: &Inner, document: &[u8; 32]) -> Result<Current, Error> {
     let txn = inner.read()?;
     let statements = of_package(&txn, document)?;
     let count = statements.len() as u64;
+    if statements.is_empty() {
+        // Nothing to keep: or whoever asks for names at random would fill the cache.
+        return Ok(Current { saved: Document::new().save(), statements: 0, cached: true });
+    }
     let cache = load(&txn, document)?;
     if let Some((_, saved, applied)) = &cache
         && *applied == count

@@ -33,7 +33,7 @@ use tokio::sync::{broadcast, watch};
 use paths::Paths;
 use tables::Tables;
 
-pub mod admission;
+mod admission;
 mod authority;
 pub mod blob;
 mod collections;

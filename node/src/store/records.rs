@@ -111,7 +111,9 @@ pub struct Counts {
     pub wants: u64,
 }
 
-/// An artifact that some admitted release of a followed realm names: the only thing fetched by digest.
+/// An artifact that some admitted release of a followed realm names.
+///
+/// Nothing else is fetched by its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactRef {
     /// The blob.

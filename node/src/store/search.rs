@@ -4,9 +4,10 @@
 //! full-text index would have to be kept up by every admission, for a question that people ask a
 //! few times a day.
 
+use crdt::{Digest, PackageId, RealmId};
+
 use super::tables::{self, Tables};
 use super::{Error, PackageSummary, Store};
-use crdt::{Digest, PackageId, RealmId};
 
 impl Store {
     /// Case-insensitive substring of name or description, sorted by format and name; `format`

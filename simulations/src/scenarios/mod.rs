@@ -43,7 +43,6 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
 
 impl Scenario {
     /// Runs it and checks what must hold.
-    #[must_use]
     pub fn run(&self, nodes: usize, seed: u64) -> (Report, Result<(), Broken>) {
         let nodes = nodes.max(2);
         let mut world = World::new(nodes, Dice::new(seed));

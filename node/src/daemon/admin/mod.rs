@@ -96,7 +96,7 @@ pub(super) fn authorize(tokens: &Tokens, request: &Request<Body>) -> Result<Prin
         return Ok(who);
     }
     Err(Failure {
-        outcome: Outcome::Unauthenticated,
+        outcome: if who.is_anonymous() { Outcome::Unauthenticated } else { Outcome::Forbidden },
         message: "the admin API needs the token of node.json, or one with the scope admin".into(),
         hint: Some("griot status --home DIR reads the token of the node that runs on DIR".into()),
     })

@@ -5,7 +5,7 @@
 //!
 //! Discrepancies: a package has names and versions, so a path is always
 //! `{name}/{version}/{file}`; there is no free tree of paths. `SHA256SUMS` is rendered, so no file
-//! may be called that.
+//! may be called that. There is no `Last-Modified`: no clock says anything here, the ETag does.
 //!
 //! Source: formats/generic.md.
 
@@ -15,6 +15,8 @@ use super::Format;
 
 mod name;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod version;
 
 /// Any file under a name and a version.

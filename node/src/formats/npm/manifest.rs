@@ -30,6 +30,8 @@ const DESCRIPTION_MAX_CHARS: usize = 200;
 /// What a walk through the archive found below its first folder.
 #[derive(Default)]
 struct Found {
+    /// The first folder.
+    top: Option<String>,
     manifest: Option<Vec<u8>>,
     readme: Option<Vec<u8>>,
     gyp: bool,
@@ -57,11 +59,11 @@ pub(super) fn extract(file: &mut std::fs::File, _name: &str) -> Result<Extracted
 impl Found {
     fn look(&mut self, entry: &Entry, bytes: &mut dyn Read) -> Result<(), Error> {
         // npm strips the first folder whatever it is called.
-        let Some((_, path)) = entry.path.split_once('/') else { return Ok(()) };
+        let Some((top, path)) = entry.path.split_once('/') else { return Ok(()) };
+        if self.top.get_or_insert_with(|| top.to_owned()) != top {
+            return Err(Error::Ambiguous("its files lie in several folders that npm would merge"));
+        }
         match path {
-            "package.json" if self.manifest.is_some() => {
-                Err(Error::Ambiguous("it holds two manifests"))
-            }
             "package.json" if entry.size > MANIFEST_MAX_BYTES => {
                 Err(Error::OverLimit { what: "bytes in package.json", limit: MANIFEST_MAX_BYTES })
             }
@@ -127,7 +129,7 @@ fn complete(manifest: &mut Map<String, Value>, name: &str, version: &str, found:
     manifest.retain(|key, _| !key.starts_with('_') && !LEFT_OUT.contains(&key.as_str()));
     manifest.insert("version".to_owned(), json!(version));
     if let Some(Value::String(path)) = manifest.get("bin") {
-        let bin = json!({ name::base(name): path });
+        let bin = json!({ name::base(name): path.trim_start_matches("./") });
         manifest.insert("bin".to_owned(), bin);
     }
     if let Some(bundled) = manifest.remove("bundledDependencies") {

@@ -86,8 +86,8 @@ async fn endpoint(
         (["package", tail @ ..], _) => dist_tags(context, head, body, tail).await,
         // 405 is silent in `npm install`; an empty report would read as "no vulnerabilities".
         (["npm", "v1", "security", ..], _) => {
-            let error = Error::method_not_allowed("")
-                .with_hint("npm audit needs an upstream, and none is configured");
+            let message = "npm audit needs an upstream, and none is configured";
+            let error = Error::new(StatusCode::METHOD_NOT_ALLOWED, message);
             Ok(upload::refuse(&head.headers, body, error.into_response()).await)
         }
         (["user", ..], &Method::PUT) => {
@@ -308,7 +308,7 @@ async fn search(context: &Context) -> Result<Response<Body>, Error> {
                 "package": {
                     "name": name,
                     "scope": scope.map_or("unscoped", |(scope, _)| scope),
-                    "version": row.latest,
+                    "version": row.latest.as_deref().unwrap_or_default(),
                     "description": row.description,
                     "keywords": [],
                     "maintainers": [],

@@ -33,10 +33,8 @@ async fn a_blob_arrives_whole_and_callers_share_the_flight() {
         let (_owner, follower, _) = owner_and_follower(&content).await;
         let (digest, size) = (Digest::of(&content), content.len() as u64);
         assert_eq!(follower.mesh.held_by_peers(&[digest, Digest::of(b"?")]).await, [true, false]);
-        let (one, two) = tokio::join!(
-            follower.mesh.fetch(digest, size),
-            follower.mesh.fetch(digest, size),
-        );
+        let (one, two) =
+            tokio::join!(follower.mesh.fetch(digest, size), follower.mesh.fetch(digest, size),);
         one.expect("the first caller has it");
         two.expect("the second caller has it");
         assert!(content_of(&follower, &digest).await == content, "{length} bytes");
@@ -126,8 +124,7 @@ async fn a_fetch_resumes_where_a_vanished_peer_had_stopped() {
     let mut second = Puppet::start();
     second.meet(&follower).await;
     let fetching = follower.mesh.fetch(digest, size);
-    let (done, asked) =
-        tokio::join!(fetching, second.serve(&library.store, &digest, Served::All));
+    let (done, asked) = tokio::join!(fetching, second.serve(&library.store, &digest, Served::All));
     done.expect("the rest is here");
     assert!(asked.iter().all(|range| range.start >= missing), "{asked:?} from {missing}");
     assert!(content_of(&follower, &digest).await == content);

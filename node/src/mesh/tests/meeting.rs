@@ -7,7 +7,8 @@ async fn two_followers_agree_whoever_of_them_dials() {
     for lower_dials in [true, false] {
         let (one, other) = (Node::start(), Node::start());
         let one_is_lower = one.mesh.local_peer() < other.mesh.local_peer();
-        let (dialler, dialled) = if one_is_lower == lower_dials { (one, other) } else { (other, one) };
+        let (dialler, dialled) =
+            if one_is_lower == lower_dials { (one, other) } else { (other, one) };
         let realm = Realm::new("village");
         dialler.own(&realm).await;
         dialled.follow(&realm, FollowKind::Followed).await;
@@ -134,4 +135,24 @@ async fn an_invite_is_answered_by_the_peer_that_it_names() {
     assert!(matches!(nobody, Err(Error::Unreachable(_))), "{nobody:?}");
     let unnamed = lonely.mesh.pair(vec![loopback()], request([9; 32])).await;
     assert!(matches!(unnamed, Err(Error::Refused(_))), "{unnamed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_gets_two_thousand_statements_and_one_too_large_for_gossip() {
+    let (owner, newcomer) = (Node::start(), Node::start());
+    let realm = Realm::new("village");
+    owner.own(&realm).await;
+    let releases = (0..2000_u32)
+        .map(|at| realm.release(&format!("p{}", at % 50), &format!("1.0.{at}"), &at.to_le_bytes()));
+    let releases: Vec<Verified> = releases.collect();
+    owner.store.admit(releases.clone(), None).await.expect("is admitted");
+    newcomer.follow(&realm, FollowKind::Followed).await;
+    newcomer.meet(&owner).await;
+    newcomer.gets(&realm.genesis).await;
+    for release in &releases {
+        newcomer.gets(release).await;
+    }
+    let large = realm.large_release("drum");
+    owner.admit(&large).await;
+    newcomer.gets(&large).await;
 }

@@ -13,8 +13,10 @@ mod puppet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crdt::statement::{File, Grant, Grantee, Pattern, Release, Root};
-use crdt::{Body, Checksums, Digest, PackageId, RealmId, SecretKey, Statement, StatementId, Verified};
+use crdt::statement::{File, Grant, Grantee, Meta, MetaBody, Pattern, Release, Root};
+use crdt::{
+    Body, Checksums, Digest, PackageId, RealmId, SecretKey, Statement, StatementId, Verified,
+};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -26,14 +28,14 @@ use crate::store::{FollowKind, Followed, Hashes, Store};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A realm with its one key.
-struct Realm {
+pub(super) struct Realm {
     key: SecretKey,
-    id: RealmId,
-    genesis: Verified,
+    pub(super) id: RealmId,
+    pub(super) genesis: Verified,
 }
 
 impl Realm {
-    fn new(title: &str) -> Self {
+    pub(super) fn new(title: &str) -> Self {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).expect("the system has randomness");
         let key = SecretKey::from_seed(&seed);
@@ -63,14 +65,24 @@ impl Realm {
     }
 
     /// A release of one generic file with these bytes.
-    fn release(&self, name: &str, version: &str, bytes: &[u8]) -> Verified {
-        let checksums = Checksums { sha256: [1; 32], sha512: None, sha1: None, md5: None };
+    pub(super) fn release(&self, name: &str, version: &str, bytes: &[u8]) -> Verified {
+        self.sign(name, version, bytes, None)
+    }
+
+    /// A release whose metadata make its statement too large for gossip.
+    pub(super) fn large_release(&self, name: &str) -> Verified {
+        let body = MetaBody::Inline(vec![7; 8 * 1024]);
+        let meta = Meta { extractor: "generic".to_owned(), version: 1, body };
+        self.sign(name, "2.0.0", b"large", Some(meta))
+    }
+
+    fn sign(&self, name: &str, version: &str, bytes: &[u8], meta: Option<Meta>) -> Verified {
         let file = File {
             name: "file.bin".to_owned(),
             size: bytes.len() as u64,
             blake3: Digest::of(bytes),
-            checksums,
-            meta: None,
+            checksums: Checksums { sha256: [1; 32], sha512: None, sha1: None, md5: None },
+            meta,
         };
         let release = Release {
             version: version.to_owned(),
@@ -152,7 +164,8 @@ impl Node {
     }
 
     async fn follow(&self, realm: &Realm, kind: FollowKind) {
-        let followed = Followed { realm: realm.id, kind, claims: Vec::new(), order: 0, mirrors: false };
+        let followed =
+            Followed { realm: realm.id, kind, claims: Vec::new(), order: 0, mirrors: false };
         self.store.follow(followed).await.expect("follows");
     }
 
@@ -193,10 +206,7 @@ impl Node {
 
 /// Asks again until the fact holds.
 #[track_caller]
-fn eventually(
-    what: &str,
-    holds: impl AsyncFn() -> bool,
-) -> impl Future<Output = ()> {
+fn eventually(what: &str, holds: impl AsyncFn() -> bool) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();
     async move {
         let deadline = Instant::now() + DEADLINE;

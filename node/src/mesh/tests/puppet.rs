@@ -49,10 +49,11 @@ impl Puppet {
         tasks.spawn(async move {
             loop {
                 tokio::select! {
-                    event = swarm.select_next_some() => match event {
-                        SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
-                        _ => {}
-                    },
+                    event = swarm.select_next_some() => {
+                        if let SwarmEvent::OutgoingConnectionError { error, .. } = event {
+                            panic!("{error}");
+                        }
+                    }
                     order = received.recv() => match order {
                         Some(Order::Dial(address)) => swarm.dial(address).expect("dials"),
                         Some(Order::Publish(message, reply)) => {
@@ -97,6 +98,21 @@ impl Puppet {
         let mut answer = Vec::new();
         let ended = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
         assert!(ended.is_ok(), "the node still listens to garbage");
+    }
+
+    /// Says that it holds whatever is asked for, and answers the first GET with this.
+    pub(super) async fn answer_with(&mut self, piece: &Frame) {
+        let (_, mut stream) = self.blobs.next().await.expect("somebody asks");
+        send(&mut stream, &Frame::HELLO).await;
+        loop {
+            let read = frame::receive(&mut stream, 1 << 20, DEADLINE, DEADLINE).await;
+            let Ok(Some(request)) = read else { return };
+            match Frame::decode(request).expect("a node speaks well") {
+                Frame::Have { .. } => send(&mut stream, &Frame::Held { bits: vec![1] }).await,
+                Frame::Get { .. } => send(&mut stream, piece).await,
+                _ => {}
+            }
+        }
     }
 
     /// Answers one stream of blob requests out of another node's store; returns what was asked.

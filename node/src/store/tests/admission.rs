@@ -135,6 +135,21 @@ async fn a_statement_keeps_sixteen_signatures_and_known_keys_go_first() {
 }
 
 #[tokio::test]
+async fn one_envelope_may_evict_and_improve_at_once() {
+    let (realm, home) = (Realm::new(1), tempdir().unwrap());
+    let store = realm.store(home.path()).await;
+    let release = realm.release("x", "1.0.0", b"x");
+    store.admit(vec![claimed(&release, 10..26, 5)], None).await.unwrap();
+    let everybody = claimed(&release, (10..26).chain([101]), 1);
+    let admission = store.admit(vec![everybody], None).await.unwrap();
+    assert_eq!((admission.new.len(), admission.ignored), (1, 1));
+    let held = store.statement(&release.id()).unwrap().unwrap();
+    let items = Index::items(&store, &release.collection());
+    assert_eq!((held.signatures().len(), items.len()), (16, 16));
+    assert!(items.iter().all(|item| held.signatures()[&item.key] == Signature([1; 64])));
+}
+
+#[tokio::test]
 async fn strangers_get_32_pairs_of_a_realm_and_known_keys_always_enter() {
     let (realm, home) = (Realm::new(1), tempdir().unwrap());
     let store = realm.store(home.path()).await;

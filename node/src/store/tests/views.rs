@@ -217,7 +217,8 @@ async fn admission_never_touches_automerge() {
     let saved = store.document(&realm.id, &package("p0")).await.unwrap();
     assert_eq!(store.document_applies(), 1);
     assert_eq!(crdt::document::Document::load(&saved).unwrap().values().len(), 112);
-    // Looking again applies nothing.
+    // Looking again applies nothing, nor does a name that nobody published.
+    store.document(&realm.id, &package("unheard-of")).await.unwrap();
     assert_eq!(store.document(&realm.id, &package("p0")).await.unwrap(), saved);
     assert_eq!(store.document_applies(), 1);
 }
