@@ -237,6 +237,30 @@ fn strangers_see_the_lobby_and_hold_nothing_of_it() {
 }
 
 #[test]
+fn strangers_see_what_joins_the_lobby_while_they_are_connected() {
+    let realm = Realm::new(1);
+    let mut net = Net::default();
+    let (owner, stranger) = (net.node(), net.node());
+    net.nodes[owner].index.own(realm.id);
+    net.admit(owner, realm.genesis.clone());
+    let link = net.connect(stranger, owner);
+    net.settle();
+    net.reset_counts(link);
+    let shown = |net: &Net, version: &str| {
+        let release = realm.release("a", version);
+        net.nodes[stranger].lobby.iter().any(|one| one.statement == *release.statement())
+    };
+    for version in ["1.0.0", "1.0.1", "1.0.2"] {
+        net.publish(owner, realm.release("a", version));
+        net.settle();
+    }
+    assert!(shown(&net, "1.0.0") && !shown(&net, "1.0.2"), "the first at once, then a pause");
+    net.pass(3_000);
+    assert!(shown(&net, "1.0.2"));
+    assert_eq!(net.nodes[stranger].index.last_sequence(), 0);
+}
+
+#[test]
 fn partial_admission_does_not_loop() {
     for refuser in [0, 1] {
         let (mut net, realm, nodes) = village(2);

@@ -15,6 +15,8 @@ use crate::{Collection, Envelope, Item, RealmId, StatementId};
 
 /// Statements of one realm in a lobby.
 const LOBBY_STATEMENTS_MAX: usize = 32;
+/// At least so long between two renewals of a lobby.
+const LOBBY_PAUSE_MS: Millis = 3_000;
 /// Payload bytes of one realm in a lobby.
 const LOBBY_BYTES_MAX: usize = 64 * 1024;
 /// A batch of so many statements that we have costs the peer more than us.
@@ -53,12 +55,25 @@ impl Session {
             follows,
         }));
         self.out.extend(more.map(Output::Send));
+        self.show_lobby(index);
+        Ok(())
+    }
+
+    fn show_lobby(&mut self, index: &dyn Index) {
         let lobby: Vec<Envelope> =
             index.lobby().into_iter().map(|shown| shown.envelope().clone()).collect();
         if !lobby.is_empty() {
             self.work.push_back(Work::Lobby(lobby.into()));
         }
-        Ok(())
+    }
+
+    /// Shows the lobby again when something has changed in it, but not all the time.
+    pub(super) fn renew_lobby(&mut self, now: Millis, index: &dyn Index) {
+        if self.phase == Phase::Open && self.lobby_at.is_some_and(|due| due <= now) {
+            self.lobby_at = None;
+            self.lobby_pause_until = now + LOBBY_PAUSE_MS;
+            self.show_lobby(index);
+        }
     }
 
     fn follows_frame(&self, index: &dyn Index) -> Frame {
@@ -283,12 +298,18 @@ impl Session {
         index: &dyn Index,
     ) -> Handled {
         if self.phase != Phase::Open {
+            // The lobby was collected at the start, before this came.
+            self.lobby_at = self.lobby_at.or(Some(now));
             return Ok(());
         }
         let shared = self.shared(index);
         let before = self.fresh.len();
         for (collection, item) in items {
-            let lacks = shared.contains(&collection.realm()) && !self.exchanged.contains(&item);
+            let is_shared = shared.contains(&collection.realm());
+            if !is_shared && self.lobby_at.is_none() {
+                self.lobby_at = Some(now.max(self.lobby_pause_until));
+            }
+            let lacks = is_shared && !self.exchanged.contains(&item);
             if lacks && self.fresh.len() < FRESH_MAX {
                 self.fresh.push((collection, item));
             }

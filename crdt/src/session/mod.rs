@@ -183,6 +183,10 @@ pub struct Session {
     cursor: Option<(u64, u64)>,
     out: VecDeque<Output>,
     work: VecDeque<Work>,
+    /// When the lobby is to be shown again.
+    lobby_at: Option<Millis>,
+    /// No renewal of the lobby before.
+    lobby_pause_until: Millis,
     /// Work was left over for the next time-out.
     overflow_at: Option<Millis>,
     /// Admissions under way, oldest first, with what they brought.
@@ -228,6 +232,8 @@ impl Session {
             cursor: None,
             out: VecDeque::new(),
             work: VecDeque::new(),
+            lobby_at: None,
+            lobby_pause_until: 0,
             overflow_at: None,
             admitting: VecDeque::new(),
             checked: None,
@@ -269,6 +275,7 @@ impl Session {
     fn go_on(&mut self, now: Millis, index: &dyn Index) {
         self.judge(now, index);
         self.push_fresh(now);
+        self.renew_lobby(now, index);
         self.pump(now, index);
     }
 
@@ -284,7 +291,7 @@ impl Session {
             return None;
         }
         let push = (!self.fresh.is_empty()).then(|| self.pushes.ready_at());
-        [self.overflow_at, push, self.timer.due()].into_iter().flatten().min()
+        [self.overflow_at, push, self.lobby_at, self.timer.due()].into_iter().flatten().min()
     }
 
     /// Whether the caller should read no further frame before it has fed an `Input::Admitted`.

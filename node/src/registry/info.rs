@@ -160,7 +160,11 @@ impl Registry {
     /// [`Registry::artifact`].
     pub async fn add(&self, package: &PackageId, range: Option<&str>) -> Result<Added, Error> {
         let metadata = self.metadata(Door::Virtual, package).await?;
-        let version = self.resolve(&metadata, range.unwrap_or("latest"))?;
+        let range = range.unwrap_or("latest");
+        let version = match self.exact(&metadata, range) {
+            Some(version) => version,
+            None => self.resolve(&metadata, range)?,
+        };
         let files: Vec<String> = metadata.view.versions[&version].files.keys().cloned().collect();
         let mut artifacts = Vec::new();
         for file in files {
@@ -175,6 +179,14 @@ impl Registry {
         let PackageId { format, name } = package.clone();
         let version = metadata.view.versions[&version].written.clone();
         Ok(Added { format, name, version, artifacts })
+    }
+
+    /// The version that is asked for exactly: never hidden, also when it is yanked; and one that is
+    /// disputed is then refused as that, not as absent.
+    fn exact(&self, metadata: &super::Metadata, asked: &str) -> Option<String> {
+        let rules = self.rules(&metadata.view.package.format)?;
+        let version = (rules.canonical_version)(asked).ok()?;
+        metadata.view.versions.contains_key(&version).then_some(version)
     }
 
     /// The version that a tag or a range means, among those offered and not yanked.
