@@ -104,7 +104,7 @@ fn a_transfer_killed_in_its_middle_shows_nothing_partial_and_then_completes() {
     let mut b = Node::start(&world, "b", NodeOptions { peers, ..NodeOptions::default() });
     let peer = a.peer();
     wait_until("b to meet a", SOON, || b.peers().contains(&peer));
-    b.json(&["follow", &a.realm(), "--yes"]);
+    b.follow(&a);
     let source = noise_file(&world.path().join("source.bin"), 6, 40_000_000);
     assert_eq!(curl.upload(&source, &a.url(PATH), &a.token("publish")), 201);
     wait_until("a part to be on b's disk", EVENTUALLY, || disk::largest(&b.home()) > 8 * MEGABYTE);
@@ -140,7 +140,7 @@ fn a_link_that_is_cut_in_a_transfer_resumes_when_it_heals() {
     let b = world.node_dialling("b", &[link.multiaddress(&a.peer())]);
     let peer = a.peer();
     wait_until("b to meet a", SOON, || b.peers().contains(&peer));
-    b.json(&["follow", &a.realm(), "--yes"]);
+    b.follow(&a);
     let source = noise_file(&world.path().join("source.bin"), 7, 20_000_000);
     assert_eq!(curl.upload(&source, &a.url(PATH), &a.token("publish")), 201);
     wait_until("a part to be on b's disk", EVENTUALLY, || disk::largest(&b.home()) > 4 * MEGABYTE);

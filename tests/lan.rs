@@ -34,12 +34,12 @@ fn neighbours_met_by_mdns_and_followed_keep_what_was_published() {
     let Some(lan) = Lan::new() else { return };
     let world = World::new();
     let mut a = on_lan(&world, &lan, 0, true);
-    let b = on_lan(&world, &lan, 1, true);
     let Some(npm) = Npm::new(&world, "publisher", &a, Some(&a.token("publish"))) else { return };
     a.json(&["realm", "grant", "npm:left-*", &a.publisher()]);
+    let b = on_lan(&world, &lan, 1, true);
     let peer = a.peer();
     wait_until("b to meet a by mDNS", EVENTUALLY, || b.peers().contains(&peer));
-    b.json(&["follow", &a.realm(), "--yes"]);
+    b.follow(&a);
     publish(&npm, &world.folder("sources"), "left-shift", "1.0.0");
     b.wait_held("npm", ("left-shift", "1.0.0"), EVENTUALLY);
     a.kill9();

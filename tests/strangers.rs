@@ -7,7 +7,7 @@ use crdt::{Checksums, Digest, PackageId, RealmId, SecretKey, Statement, Verified
 use serde_json::Value;
 use sha2::Digest as _;
 
-use crate::harness::samples::{module_text, noise, npm_package, sha256};
+use crate::harness::samples::{module_text, noise, noise_file, npm_package, sha256};
 use crate::harness::{
     Curl, EVENTUALLY, Node, Npm, Request, SOON, World, disk, wait_for, wait_until,
 };
@@ -56,7 +56,7 @@ fn red_01_a_strangers_signature_changes_nothing_on_any_node() {
     let granted = SecretKey::from_seed(&[7; 32]);
     let nobody = SecretKey::from_seed(&[8; 32]);
     a.json(&["realm", "grant", "generic:*", &granted.public().to_string()]);
-    let first = crate::harness::samples::noise_file(&world.path().join("tool.bin"), 1, 50_000);
+    let first = noise_file(&world.path().join("tool.bin"), 1, 50_000);
     let url = a.url("/generic/tool/1.0.0/tool.bin");
     assert_eq!(curl.upload(&first, &url, &a.token("publish")), 201);
     stranger.wait_held("generic", ("tool", "1.0.0"), SOON);
@@ -116,6 +116,29 @@ fn a_node_that_is_merely_met_changes_nothing_about_what_is_installed() {
 }
 
 #[test]
+fn a_follow_takes_what_was_granted_after_the_meeting() {
+    let Some(curl) = Curl::new() else { return };
+    let world = World::new();
+    let a = world.node("a");
+    let b = world.node_dialling("b", &[a.multiaddress()]);
+    let peer = a.peer();
+    wait_until("b to meet a", SOON, || b.peers().contains(&peer));
+    a.json(&["realm", "grant", "generic:too*", &a.publisher()]);
+    let realm = a.realm();
+    wait_until("the claim to be shown", EVENTUALLY, || {
+        b.griot(&["realm", "show", &realm, "--json"]).contains("too*")
+    });
+    b.follow(&a);
+    let source = noise_file(&world.path().join("f"), 3, 10_000);
+    let path = "/generic/tool/1.0.0/tool.bin";
+    assert_eq!(curl.upload(&source, &a.url(path), &a.token("publish")), 201);
+    b.wait_held("generic", ("tool", "1.0.0"), SOON);
+    assert_eq!(sha256(&b.get(path).body), sha256(&noise(3, 10_000)));
+    b.json(&["unfollow", &realm]);
+    assert_ne!(b.get(path).status, 200, "a realm that is not followed supplies a name");
+}
+
+#[test]
 fn red_20_a_peer_that_sends_wrong_bytes_is_cut_off_and_the_blob_comes_from_another() {
     let Some(curl) = Curl::new() else { return };
     let world = World::new();
@@ -123,7 +146,7 @@ fn red_20_a_peer_that_sends_wrong_bytes_is_cut_off_and_the_blob_comes_from_anoth
     let honest = world.node("honest");
     liar.json(&["realm", "grant", "generic:too*", &liar.publisher()]);
     honest.join(&liar);
-    let source = crate::harness::samples::noise_file(&world.path().join("f"), 20, 3_000_000);
+    let source = noise_file(&world.path().join("f"), 20, 3_000_000);
     let path = "/generic/tool/1.0.0/tool.bin";
     assert_eq!(curl.upload(&source, &liar.url(path), &liar.token("publish")), 201);
     let row = honest.wait_held("generic", ("tool", "1.0.0"), SOON);
@@ -134,7 +157,7 @@ fn red_20_a_peer_that_sends_wrong_bytes_is_cut_off_and_the_blob_comes_from_anoth
     let reader = world.node_dialling("reader", &[liar.multiaddress()]);
     let liar_id = liar.peer();
     wait_until("the reader to meet the liar", SOON, || reader.peers().contains(&liar_id));
-    reader.json(&["follow", &liar.realm(), "--yes"]);
+    reader.follow(&liar);
     reader.wait_state("generic", ("tool", "1.0.0"), "ok");
     let reply = reader.get(path);
     assert_ne!(reply.status, 200, "the liar's bytes were served");
@@ -167,7 +190,7 @@ fn red_21_a_hosted_name_never_comes_from_another_realm_even_when_its_node_is_gon
     let theirs = npm_package(&world.folder("theirs"), "left-shift", "2.0.0", "theirs");
     npm.ok(&theirs, &["publish"]);
     other.json(&["realm", "grant", "npm:*", &other.publisher()]);
-    b.json(&["follow", &other.realm(), "--yes"]);
+    b.follow(&other);
     a.kill9();
 
     let npm_b = Npm::new(&world, "b", &b, None).expect("as above");

@@ -321,6 +321,17 @@ impl Node {
         self.json(&["join", &other.invite()]);
     }
 
+    /// Follows the realm of `other`, which must be connected, with all that it claims.
+    #[track_caller]
+    pub(crate) fn follow(&self, other: &Self) {
+        let realm = other.realm();
+        wait_for("a realm to be shown", super::EVENTUALLY, || {
+            let shown = self.griot(&["realm", "list", "--json"]);
+            if shown.contains(&realm) { Ok(()) } else { Err(shown) }
+        });
+        self.json(&["follow", &realm, "--yes"]);
+    }
+
     /// The key that its publications are signed with.
     #[track_caller]
     pub(crate) fn publisher(&self) -> String {

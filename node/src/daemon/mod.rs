@@ -147,6 +147,12 @@ struct Parts {
     node_key: PublicKey,
 }
 
+/// One line for search, as the format makes it of what it once extracted.
+fn describe(format: &str, meta: &[u8]) -> String {
+    let found = formats::ALL.iter().find(|known| known.id == format);
+    found.map(|known| (known.rules.describe)(meta)).unwrap_or_default()
+}
+
 /// Starts a node. When this returns, it serves.
 ///
 /// # Errors
@@ -157,7 +163,7 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
         return Err(Error::NotLoopback(config.listen));
     }
     create_home(&config.home)?;
-    let store = Store::open(&config.home)?;
+    let store = Store::open_with(&config.home, describe)?;
     let listener = bind(config.listen).await?;
     let address = listener.local_addr()?;
     let mut tasks = Tasks::new();

@@ -1,10 +1,10 @@
 //! Archives, read as a stream with bounds and never unpacked to a disk.
 //!
 //! [`walk`] goes through a `.tgz` once and shows every file to its caller. What two readers could
-//! understand differently, or what would leave the folder that it is unpacked into, is refused: that
-//! is what a publish and a check on arrival rest on. Headers are read raw, so that the long names and
-//! PAX records of an archive are bounded before they are held, and a PAX size that differs from the
-//! header's is seen.
+//! understand differently, or what would leave the folder that it is unpacked into, is refused:
+//! that is what a publish and a check on arrival rest on. Headers are read raw, so that the long
+//! names and PAX records of an archive are bounded before they are held, and a PAX size that
+//! differs from the header's is seen.
 //!
 //! Archives inside archives are bytes like any other. Nothing here knows any format's manifest.
 //!

@@ -1,8 +1,8 @@
 //! One folder for each format, one value for each folder.
 //!
 //! A format parses a request and renders an answer, and is pure but for its `routes.rs`. It sees
-//! `registry` and `http` alone, so it cannot forget replication, verification or the data budget; and
-//! no format sees another one.
+//! `registry` and `http` alone, so it cannot forget replication, verification or the data budget;
+//! and no format sees another one.
 //!
 //! To add one: create the folder with its README, write its `static FORMAT`, and add it to [`ALL`].
 //! Everything else (the dispatcher, the registry's rules, `griot publish`, metrics, tests over all
@@ -22,12 +22,11 @@ use crate::registry::{Door, Principal, Registry, Rules};
 pub mod archive;
 mod dispatch;
 pub mod generic;
-#[cfg(test)]
-mod handlers;
 pub mod native;
 pub mod npm;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use dispatch::{Front, serve};
 

@@ -1,10 +1,11 @@
 //! Token → Principal: who asks, and what they may ask for.
 //!
 //! A token is 256 random bits, so a fast keyed hash is the right way to store it: rows of kind
-//! `token` hold `BLAKE3(node secret, token's secret)`, never the token. The row's key is the front of
-//! that hash, so that a look-up needs no scan; the whole is compared in constant time. Tokens age by
-//! the node's own running time, a counter of hours in a row, so that no clock revives or kills one.
-//! The admin secret of `node.json` has every scope; it is compared here and stored nowhere.
+//! `token` hold `BLAKE3(node secret, token's secret)`, never the token. The row's key is the front
+//! of that hash, so that a look-up needs no scan; the whole is compared in constant time. Tokens
+//! age by the node's own running time, a counter of hours in a row, so that no clock revives or
+//! kills one. The admin secret of `node.json` has every scope; it is compared here and stored
+//! nowhere.
 //!
 //! Clients send a credential in three dialects: `Bearer`, the password of `Basic`, or raw. None at
 //! all is a reader; a wrong one is refused rather than taken for none.

@@ -1,10 +1,10 @@
 //! A blob as the body of an answer: GET, HEAD, ranges, validators, the file streamed as it is.
 //!
-//! Blobs never change, so the ETag is strong and comes from a digest. Bytes go out as they lie on the
-//! disk, without any encoding, in large reads, whatever the size of the file. HEAD is GET without the
-//! body: same status, same headers. A whole body that was handed to the connection completes the
-//! artifact (the registry pins what was served): the last byte waits for that, so that a body which
-//! broke off never counts.
+//! Blobs never change, so the ETag is strong and comes from a digest. Bytes go out as they lie on
+//! the disk, without any encoding, in large reads, whatever the size of the file. HEAD is GET
+//! without the body: same status, same headers. A whole body that was handed to the connection
+//! completes the artifact (the registry pins what was served): the last byte waits for that, so
+//! that a body which broke off never counts.
 //!
 //! Does not decide who may read what: it gets bytes that may leave the node.
 //!

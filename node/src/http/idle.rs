@@ -1,8 +1,9 @@
 //! A connection that ends when nothing moves on it any more.
 //!
 //! A reader that stopped reading, or a writer that stopped writing, would otherwise hold one of the
-//! bounded connections for ever. Any byte in either direction starts the time anew; so does a handler
-//! that is at work, as long as it answers within the bound. Adds nothing else to the stream.
+//! bounded connections for ever. Any byte in either direction starts the time anew; so does a
+//! handler that is at work, as long as it answers within the bound. Adds nothing else to the
+//! stream.
 
 use std::io;
 use std::pin::Pin;

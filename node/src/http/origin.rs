@@ -1,9 +1,9 @@
 //! Host and Origin, checked on every request, GET too.
 //!
 //! A node on loopback can be reached by every page that the person's browser opens. The `Host` list
-//! stops DNS rebinding; `Origin` and `Sec-Fetch-Site` stop other sites from making the node fetch or
-//! change anything: even a GET by an `<img>` could fill a disk or probe for private names. There are
-//! no CORS headers and no answers to preflights, so no page is ever let in.
+//! stops DNS rebinding; `Origin` and `Sec-Fetch-Site` stop other sites from making the node fetch
+//! or change anything: even a GET by an `<img>` could fill a disk or probe for private names. There
+//! are no CORS headers and no answers to preflights, so no page is ever let in.
 //!
 //! Nothing here looks at tokens: see `auth`.
 //!

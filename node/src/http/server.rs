@@ -1,13 +1,14 @@
 //! Connections: accepted up to a bound, timed, and drained at the end.
 //!
 //! One loop accepts; each connection is a task of its own in a set that this function owns, so when
-//! it returns none is left. A client must send its request head within [`HEAD_MAX`] (that is also how
-//! long an idle kept-alive connection lives) and move some byte within [`SILENCE_MAX`]. HTTP/1.1 only;
-//! an offer to switch to h2c is ignored. When `shutdown` is done, no connection is accepted any more,
-//! idle ones are closed, and those at work get [`DRAIN_MAX`].
+//! it returns none is left. A client must send its request head within [`HEAD_MAX`] (that is also
+//! how long an idle kept-alive connection lives) and move some byte within [`SILENCE_MAX`].
+//! HTTP/1.1 only; an offer to switch to h2c is ignored. When `shutdown` is done, no connection is
+//! accepted any more, idle ones are closed, and those at work get [`DRAIN_MAX`].
 //!
-//! Every answer says `nosniff`: packages must never be taken for pages of this origin. What to answer
-//! is the caller's; nothing here reads a request. Nothing survives a crash, and nothing needs to.
+//! Every answer says `nosniff`: packages must never be taken for pages of this origin. What to
+//! answer is the caller's; nothing here reads a request. Nothing survives a crash, and nothing
+//! needs to.
 //!
 //! Source: trust.md section 16; formats/README.md section 7.
 

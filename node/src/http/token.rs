@@ -1,7 +1,7 @@
 //! What a token looks like: `griot_` + base62 of 32 random bytes + base62 of their CRC-32.
 //!
-//! The prefix lets secret scanners find a leaked one, the CRC lets them (and us) drop a mistyped one
-//! without any look-up. Pure but for the random bytes. Says nothing of what a token may do.
+//! The prefix lets secret scanners find a leaked one, the CRC lets them (and us) drop a mistyped
+//! one without any look-up. Pure but for the random bytes. Says nothing of what a token may do.
 //!
 //! Source: trust.md section 15.
 

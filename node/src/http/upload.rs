@@ -1,7 +1,7 @@
 //! The body of a request: into a blob, or, when it is small, into memory.
 //!
-//! Every byte is counted before it is kept. A body that stops early, stalls or is longer than it may
-//! be stores nothing: the staged file vanishes with its writer. `Digest`, `Repr-Digest` and
+//! Every byte is counted before it is kept. A body that stops early, stalls or is longer than it
+//! may be stores nothing: the staged file vanishes with its writer. `Digest`, `Repr-Digest` and
 //! `Content-Digest` of the request are compared with what was hashed on the way. A small body may
 //! come compressed (npm sends gzip); what it unpacks to is bounded too.
 //!
@@ -13,7 +13,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -51,7 +51,10 @@ pub async fn receive(
     }
     let mut chunks = Chunks::new(headers, body)?;
     while let Some(bytes) = chunks.next().await? {
-        write(&mut writer, bytes).await?;
+        if let Err(error) = write(&mut writer, bytes).await {
+            chunks.drain().await;
+            return Err(error);
+        }
     }
     let staged = finish(writer).await?;
     verify(headers, &staged.info().checksums)?;
@@ -101,7 +104,7 @@ pub async fn small(headers: &HeaderMap, body: Body, limit_bytes: u64) -> Result<
 /// The chunks of a body, each waited for only so long, their sum compared with `Content-Length`.
 #[derive(Debug)]
 pub struct Chunks {
-    stream: axum::body::BodyDataStream,
+    stream: BodyDataStream,
     announced: Option<u64>,
     read: u64,
 }
@@ -138,6 +141,11 @@ impl Chunks {
             None if self.announced.is_some_and(|announced| announced != self.read) => Err(broken()),
             None => Ok(None),
         }
+    }
+
+    /// Throws the rest away, bounded, so that a refusal in the middle of a body arrives.
+    pub async fn drain(&mut self) {
+        throw_away(&mut self.stream).await;
     }
 }
 
@@ -262,8 +270,12 @@ pub async fn refuse(headers: &HeaderMap, body: Body, answer: Response<Body>) -> 
     if headers.contains_key(header::EXPECT) {
         return answer;
     }
+    throw_away(&mut body.into_data_stream()).await;
+    answer
+}
+
+async fn throw_away(stream: &mut BodyDataStream) {
     let drain = async {
-        let mut stream = body.into_data_stream();
         let mut left = DRAIN_MAX_BYTES;
         while let Some(Ok(bytes)) = stream.next().await {
             left = left.saturating_sub(bytes.len() as u64);
@@ -274,5 +286,4 @@ pub async fn refuse(headers: &HeaderMap, body: Body, answer: Response<Body>) -> 
     };
     // Whether it came to its end makes no difference to the answer.
     let _ = tokio::time::timeout(DRAIN_MAX, drain).await;
-    answer
 }

@@ -1,4 +1,4 @@
-//! Which range from which peer next, and how long to wait before a dial: pure.
+//! Which range from which peer next, in which pieces, and when to dial again: pure.
 //!
 //! [`Plan`] hands out the ranges of one blob. Each peer draws ranges as fast as it delivers them;
 //! what a lost peer had drawn goes back to the front. At the end the last two ranges are given out
@@ -13,12 +13,23 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 
+use super::frame::DATA_BYTES_MAX;
+
 /// The first retry of a dial waits at most this long.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 /// No retry of a dial waits longer.
 const BACK_OFF_MAX: Duration = Duration::from_secs(5 * 60);
 /// So many ranges at the end are asked of a second peer too.
 const TWICE_AT_THE_END: usize = 2;
+
+/// Ranges begin at a group, and end at one or at the end of the blob.
+pub(super) const GROUP_BYTES: u64 = 16 * 1024;
+/// The first piece of a stream; later ones follow the link's pace.
+const FIRST_PIECE_BYTES: u64 = 64 * 1024;
+/// A piece that took less is followed by a larger one.
+const PIECE_FAST: Duration = Duration::from_millis(500);
+/// A piece that took more is followed by a smaller one.
+const PIECE_SLOW: Duration = Duration::from_secs(4);
 
 /// How long to wait before the dial after `failures` failed ones: doubling from one second to five
 /// minutes, of which `random` takes off up to a half so that nodes do not dial in step.
@@ -102,6 +113,34 @@ impl Plan {
     }
 }
 
+/// How large the pieces of one stream are: small on a slow link, where a cut would cost much and
+/// where everything else has to wait behind them.
+#[derive(Debug)]
+pub(super) struct Pace {
+    piece_bytes: u64,
+}
+
+impl Pace {
+    /// Before anything is known of the link.
+    pub(super) const fn new() -> Self {
+        Self { piece_bytes: FIRST_PIECE_BYTES }
+    }
+
+    /// The size of the next piece.
+    pub(super) const fn piece_bytes(&self) -> u64 {
+        self.piece_bytes
+    }
+
+    /// How long the last piece took.
+    pub(super) fn note(&mut self, took: Duration) {
+        if took < PIECE_FAST {
+            self.piece_bytes = (self.piece_bytes * 2).min(DATA_BYTES_MAX);
+        } else if took > PIECE_SLOW {
+            self.piece_bytes = (self.piece_bytes / 2).max(GROUP_BYTES);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +177,14 @@ mod tests {
         plan.arrived(fast, &(0..100));
         plan.arrived(slow, &(0..100));
         assert!(plan.is_done());
+    }
+
+    #[test]
+    fn pieces_shrink_to_a_group_on_a_slow_link_and_grow_on_a_fast_one() {
+        let mut pace = Pace::new();
+        (0..9).for_each(|_| pace.note(Duration::from_secs(20)));
+        assert_eq!(pace.piece_bytes(), GROUP_BYTES);
+        (0..9).for_each(|_| pace.note(Duration::from_millis(3)));
+        assert_eq!(pace.piece_bytes(), DATA_BYTES_MAX);
     }
 }

@@ -10,12 +10,11 @@ use std::sync::Arc;
 
 use crdt::{Digest, RealmId, Verified};
 use libp2p::gossipsub::MessageId;
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 use libp2p_stream::Control;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::announce::{Learned, Verdict};
@@ -101,7 +100,7 @@ impl Driver {
     /// Does what the handle asks.
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Addresses(reply) => self.asked_addresses.push(reply),
+            Command::Addresses(reply) => self.listening.ask(reply),
             Command::Peers(reply) => answer(reply, self.list()),
             Command::Offers(reply) => answer(reply, self.lobby.offers()),
             Command::Add(address, reply) => {
@@ -150,11 +149,7 @@ impl Driver {
                 self.known.keep(&asked, &held, Instant::now());
                 answer(reply, self.known.answer(&digests));
             }
-            Err(error) => {
-                if let Ok(panic) = error.try_into_panic() {
-                    std::panic::resume_unwind(panic);
-                }
-            }
+            Err(error) => pass_on(error),
         }
     }
 
@@ -240,23 +235,22 @@ impl Driver {
             Err(error) => answer(reply, Err(Error::Unreachable(error.to_string()))),
         }
     }
+}
 
-    /// Where others can reach us, each with our id; loopback only if there is nothing else.
-    pub(super) fn addresses(&self) -> Vec<Multiaddr> {
-        let (near, far): (Vec<_>, Vec<_>) = self.swarm.listeners().cloned().partition(is_loopback);
-        let mut addresses = if far.is_empty() { near } else { far };
-        addresses.sort();
-        let ours = self.local();
-        addresses.into_iter().map(|address| address.with(Protocol::P2p(ours))).collect()
+/// Forgets the tasks that are done. A panic is a broken invariant of ours and is passed on.
+pub(super) fn reap(tasks: &mut JoinSet<()>) {
+    while let Some(done) = tasks.try_join_next() {
+        if let Err(error) = done {
+            pass_on(error);
+        }
     }
 }
 
-fn is_loopback(address: &Multiaddr) -> bool {
-    address.iter().any(|part| match part {
-        Protocol::Ip4(ip) => ip.is_loopback(),
-        Protocol::Ip6(ip) => ip.is_loopback(),
-        _ => false,
-    })
+/// Panics again with the panic of a task.
+fn pass_on(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 fn answer<T>(reply: oneshot::Sender<T>, value: T) {

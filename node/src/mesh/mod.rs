@@ -39,6 +39,7 @@ mod discovery;
 mod draw;
 mod frame;
 mod held;
+mod listening;
 mod lobby;
 mod pair;
 mod peers;

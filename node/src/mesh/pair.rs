@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::command::reap;
 use super::discovery::peer_of;
 use super::frame::{self, Broken};
 use super::{Error, PairAnswer, PairRequest, Pairing};
@@ -67,7 +68,7 @@ pub(super) async fn ask(
 pub(super) async fn serve(mut incoming: IncomingStreams, pairing: Pairing) {
     let mut joins = JoinSet::new();
     while let Some((peer, stream)) = incoming.next().await {
-        while joins.try_join_next().is_some() {}
+        reap(&mut joins);
         if joins.len() < JOINS_MAX {
             joins.spawn(welcome(stream, peer, pairing.clone()));
         }

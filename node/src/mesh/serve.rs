@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use crdt::Digest;
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, StreamExt as _};
 use libp2p::{PeerId, Stream, StreamProtocol};
@@ -21,16 +22,15 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::command::Report;
-use super::frame::{self, Broken, DATA_BYTES_MAX, Failure, Frame, REQUEST_BYTES_MAX};
+use super::choose::{GROUP_BYTES, Pace};
+use super::command::{Report, reap};
+use super::frame::{self, Broken, Failure, Frame, REQUEST_BYTES_MAX};
 use super::peers::Offence;
 use crate::store::{self, Store};
 
 /// The protocol.
 pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/griot/blob/1");
 
-/// Ranges begin at a group, and end at one or at the end of the blob.
-const GROUP_BYTES: u64 = 16 * 1024;
 /// Transfers of one peer at a time.
 const TRANSFERS_PER_PEER: usize = 4;
 /// Transfers at a time.
@@ -39,8 +39,10 @@ const TRANSFERS: usize = 16;
 const STREAMS_PER_PEER: usize = 32;
 /// Requests of one stream that wait; a further one is not read yet.
 const QUEUE: usize = 16;
-/// Bytes that one GET may ask for.
-const GET_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes that one GET may ask for: its turn ends with it.
+const GET_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// A peer that takes longer for a piece gives up its turn.
+const PIECE_PATIENCE: Duration = Duration::from_secs(120);
 /// Answers "not here" to one peer in [`MISSES_WINDOW`].
 const MISSES_MAX: u32 = 100;
 /// See [`MISSES_MAX`].
@@ -84,10 +86,10 @@ impl PeerLimits {
     }
 
     /// Counts one more answer "not here"; false when there were too many of late.
-    fn may_miss(&self) -> bool {
+    fn may_miss(&self, now: Instant) -> bool {
         let mut misses = self.misses.lock().unwrap_or_else(PoisonError::into_inner);
-        if misses.0.elapsed() > MISSES_WINDOW {
-            *misses = (Instant::now(), 0);
+        if now.duration_since(misses.0) > MISSES_WINDOW {
+            *misses = (now, 0);
         }
         misses.1 += 1;
         misses.1 <= MISSES_MAX
@@ -104,7 +106,7 @@ pub(super) async fn run(
     let mut peers: HashMap<PeerId, Arc<PeerLimits>> = HashMap::new();
     let mut streams = JoinSet::new();
     while let Some((peer, stream)) = incoming.next().await {
-        while streams.try_join_next().is_some() {}
+        reap(&mut streams);
         if peers.len() >= PEERS_MAX {
             peers.retain(|_, limits| Arc::strong_count(limits) > 1);
         }
@@ -169,10 +171,13 @@ impl Server {
         cancelled: &Cancelled,
     ) -> Result<(), Broken> {
         frame::send(&mut writer, &Frame::HELLO.encode(), PATIENCE).await?;
+        let mut pace = Pace::new();
         let mut asked: u32 = 0;
         while let Some(request) = requests.recv().await {
             match request {
-                Request::Get(wanted) => self.transfer(&mut writer, &wanted, cancelled).await?,
+                Request::Get(wanted) => {
+                    self.transfer(&mut writer, &wanted, cancelled, &mut pace).await?;
+                }
                 Request::Have(digests) => {
                     asked = asked.saturating_add(1);
                     if asked > HAVE_FREE {
@@ -197,14 +202,15 @@ impl Server {
         writer: &mut (impl AsyncWrite + Unpin),
         wanted: &Wanted,
         cancelled: &Cancelled,
+        pace: &mut Pace,
     ) -> Result<(), Broken> {
         let refused = match self.turn().await {
             Err(busy) => Some(busy),
             Ok(_turn) => match self.gives(&wanted.digest) {
-                None if self.of_peer.may_miss() => Some(Failure::NotFound),
+                None if self.of_peer.may_miss(Instant::now()) => Some(Failure::NotFound),
                 None => return Err(Broken::Garbage("too many requests for what is not here")),
                 Some(size) if size != wanted.size => Some(Failure::OtherSize),
-                Some(_) => self.pieces(writer, wanted, cancelled).await?,
+                Some(_) => self.pieces(writer, wanted, cancelled, pace).await?,
             },
         };
         let Some(failure) = refused else { return Ok(()) };
@@ -227,26 +233,35 @@ impl Server {
         writer: &mut (impl AsyncWrite + Unpin),
         wanted: &Wanted,
         cancelled: &Cancelled,
+        pace: &mut Pace,
     ) -> Result<Option<Failure>, Broken> {
         check(wanted)?;
-        for piece in wanted.ranges.iter().flat_map(pieces_of) {
-            if cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(&wanted.id) {
-                return Ok(None);
-            }
-            let encoded = match store::partial::encode(&self.store, &wanted.digest, piece.clone())
-                .await
-            {
-                Ok(Some(encoded)) => encoded,
-                Ok(None) => return Ok(Some(Failure::Gone)),
-                Err(error) => {
-                    tracing::warn!(digest = %wanted.digest, %error, "a held blob cannot be read");
-                    return Ok(Some(Failure::Gone));
+        for range in &wanted.ranges {
+            let mut start = range.start;
+            while start < range.end {
+                if cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(&wanted.id) {
+                    return Ok(None);
                 }
-            };
-            let data = Frame::Data { id: wanted.id, range: piece, encoded };
-            frame::send(writer, &data.encode(), PATIENCE).await?;
+                let piece = start..range.end.min(start.saturating_add(pace.piece_bytes()));
+                start = piece.end;
+                let Some(encoded) = self.encoded(&wanted.digest, piece.clone()).await else {
+                    return Ok(Some(Failure::Gone));
+                };
+                let data = Frame::Data { id: wanted.id, range: piece, encoded }.encode();
+                let began = Instant::now();
+                let sending = frame::send(writer, &data, PATIENCE);
+                timeout(PIECE_PATIENCE, sending).await.map_err(|_| Broken::Slow)??;
+                pace.note(began.elapsed());
+            }
         }
         Ok(None)
+    }
+
+    async fn encoded(&self, digest: &Digest, piece: Range<u64>) -> Option<Bytes> {
+        store::partial::encode(&self.store, digest, piece).await.unwrap_or_else(|error| {
+            tracing::warn!(%digest, %error, "a held blob cannot be read");
+            None
+        })
     }
 }
 
@@ -264,15 +279,6 @@ fn check(wanted: &Wanted) -> Result<(), Broken> {
     } else {
         Err(Broken::Garbage("a request for impossible ranges"))
     }
-}
-
-fn pieces_of(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
-    let (mut start, end) = (range.start, range.end);
-    std::iter::from_fn(move || {
-        let piece = start..end.min(start.saturating_add(DATA_BYTES_MAX));
-        start = piece.end;
-        (piece.start < piece.end).then_some(piece)
-    })
 }
 
 fn bitmap(held: impl Iterator<Item = bool>) -> Vec<u8> {
@@ -327,5 +333,35 @@ async fn read(
         if queue.send(request).await.is_err() {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_digest_is_in_the_lowest_bit() {
+        let held = [true, false, false, true, false, false, false, false, true];
+        assert_eq!(bitmap(held.into_iter()), [0b1001, 1]);
+    }
+
+    #[test]
+    fn impossible_ranges_are_refused() {
+        let wanted =
+            |size, range| Wanted { id: 1, digest: Digest::of(b""), size, ranges: vec![range] };
+        assert!(check(&wanted(40_000, 16_384..40_000)).is_ok());
+        assert!(check(&wanted(40_000, 1..16_384)).is_err(), "begins within a group");
+        assert!(check(&wanted(40_000, 0..20_000)).is_err(), "ends within a group");
+        assert!(check(&wanted(40_000, 0..49_152)).is_err(), "ends behind the blob");
+        assert!(check(&wanted(u64::MAX, 0..GET_BYTES_MAX + GROUP_BYTES)).is_err(), "too much");
+    }
+
+    #[test]
+    fn who_asks_for_much_that_is_not_here_is_sent_away_for_a_minute() {
+        let (limits, now) = (PeerLimits::new(), Instant::now());
+        assert!((0..MISSES_MAX).all(|_| limits.may_miss(now)));
+        assert!(!limits.may_miss(now));
+        assert!(limits.may_miss(now + MISSES_WINDOW + Duration::from_secs(1)));
     }
 }

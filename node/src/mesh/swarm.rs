@@ -8,15 +8,13 @@
 //!
 //! Source: mesh.md sections 3, 7 and 8.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crdt::Digest;
 use futures::StreamExt as _;
-use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{self, MessageId};
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, Swarm, mdns, ping};
 use libp2p_stream::{Control, IncomingStreams};
@@ -30,6 +28,7 @@ use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
 use super::command::{Command, Context, Done, Report};
 use super::discovery::{self, Contacts, Dial, Found};
 use super::held::Known;
+use super::listening::Listening;
 use super::lobby::Lobby;
 use super::peers::{Offence, Peers};
 use super::sync::{self, Prompt};
@@ -44,8 +43,6 @@ const REPORTS_MAX: usize = 64;
 const JUDGED_MAX: usize = 64;
 /// Looks around at least this often.
 const IDLE_WAKE: Duration = Duration::from_secs(60 * 60);
-/// A wildcard address becomes several, one after another: how long to wait for them at the start.
-const LISTENERS_SETTLE: Duration = Duration::from_millis(250);
 
 /// The task's state.
 pub(super) struct Driver {
@@ -64,10 +61,7 @@ pub(super) struct Driver {
     pub(super) flights: HashMap<Digest, Vec<oneshot::Sender<Result<(), Error>>>>,
     pub(super) places: Arc<Semaphore>,
     pub(super) reaching: HashMap<ConnectionId, (PeerId, oneshot::Sender<Result<(), Error>>)>,
-    pub(super) asked_addresses: Vec<oneshot::Sender<Vec<Multiaddr>>>,
-    listening: HashSet<ListenerId>,
-    wildcard: bool,
-    settled: Instant,
+    pub(super) listening: Listening,
     pub(super) judging: usize,
 }
 
@@ -91,8 +85,7 @@ impl Driver {
             |protocol| control.accept(protocol).map_err(|error| Error::Listen(error.to_string()));
         let conversations = accept(sync::PROTOCOL)?;
         let (blobs, joins) = (accept(serve::PROTOCOL)?, accept(pair::PROTOCOL)?);
-        let wildcard = config.listen.iter().any(is_wildcard);
-        let listening = listen(&mut swarm, config.listen)?;
+        let listening = Listening::start(&mut swarm, config.listen)?;
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let learned = Arc::new(Learned::default());
         let context = Context { store: store.clone(), control, reports: sender.clone(), learned };
@@ -122,10 +115,7 @@ impl Driver {
             flights: HashMap::new(),
             places: Arc::new(Semaphore::new(FLIGHTS_MAX)),
             reaching: HashMap::new(),
-            asked_addresses: Vec::new(),
             listening,
-            wildcard,
-            settled: Instant::now() + LISTENERS_SETTLE,
             judging: 0,
             context,
         })
@@ -145,7 +135,7 @@ impl Driver {
     pub(super) async fn run(mut self) -> Result<(), Error> {
         loop {
             self.dial();
-            self.answer_addresses();
+            self.listening.answer(&self.swarm);
             let wake = self.wake_at();
             tokio::select! {
                 event = self.swarm.select_next_some() => self.happened(event),
@@ -190,8 +180,10 @@ impl Driver {
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
         let dial = self.contacts.next_due(|peer| self.swarm.is_connected(peer));
-        let settle = (!self.asked_addresses.is_empty()).then_some(self.settled);
-        let next = [dial, settle, self.peers.next_pardon()].into_iter().flatten().min();
+        let next = [dial, self.listening.next_answer(), self.peers.next_pardon()]
+            .into_iter()
+            .flatten()
+            .min();
         next.unwrap_or(now + IDLE_WAKE).max(now)
     }
 
@@ -215,11 +207,11 @@ impl Driver {
             }
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 tracing::info!(%address, "listening for peers");
-                self.listening.remove(&listener_id);
+                self.listening.heard(listener_id);
             }
             SwarmEvent::ListenerClosed { listener_id, .. } => {
                 tracing::warn!("an address to listen on is gone");
-                self.listening.remove(&listener_id);
+                self.listening.heard(listener_id);
             }
             SwarmEvent::Behaviour(event) => self.noticed(event),
             _ => {}
@@ -367,46 +359,6 @@ impl Driver {
             self.swarm.behaviour_mut().blocked.block_peer(peer);
         }
     }
-
-    /// Answers once every listener has its address: a wildcard gets its addresses one by one.
-    fn answer_addresses(&mut self) {
-        let now = Instant::now();
-        if self.asked_addresses.is_empty() || (now < self.settled && !self.listening_is_plain()) {
-            return;
-        }
-        let addresses = self.addresses();
-        for reply in self.asked_addresses.drain(..) {
-            let _ = reply.send(addresses.clone());
-        }
-    }
-
-    /// All listeners have one address each, and it is known.
-    fn listening_is_plain(&self) -> bool {
-        self.listening.is_empty() && !self.wildcard
-    }
-}
-
-fn is_wildcard(address: &Multiaddr) -> bool {
-    address.iter().any(|part| match part {
-        Protocol::Ip4(ip) => ip.is_unspecified(),
-        Protocol::Ip6(ip) => ip.is_unspecified(),
-        _ => false,
-    })
-}
-
-fn listen(
-    swarm: &mut Swarm<Behaviour>,
-    addresses: Vec<Multiaddr>,
-) -> Result<HashSet<ListenerId>, Error> {
-    let mut listening = HashSet::new();
-    for address in addresses {
-        let listener = swarm.listen_on(address.clone());
-        listening.insert(
-            listener
-                .map_err(|error| Error::Listen(format!("cannot listen on {address}: {error}")))?,
-        );
-    }
-    Ok(listening)
 }
 
 /// What is configured, and what we were told before.

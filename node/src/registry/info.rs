@@ -160,11 +160,16 @@ impl Registry {
     /// [`Registry::artifact`].
     pub async fn add(&self, package: &PackageId, range: Option<&str>) -> Result<Added, Error> {
         let metadata = self.metadata(Door::Virtual, package).await?;
-        let range = range.unwrap_or("latest");
-        let version = match self.exact(&metadata, range) {
+        let asked = range.unwrap_or("latest");
+        let version = match self.exact(&metadata, asked) {
             Some(version) => version,
-            None => self.resolve(&metadata, range)?,
+            None => self.resolve(&metadata, asked)?,
         };
+        if range.is_none() && metadata.view.versions[&version].yanked.is_some() {
+            let name = &package.name;
+            return Err(Error::not_found(format!("every version of {name} in reach is yanked"))
+                .with_hint(format!("to have one all the same: griot add {name}@{version}")));
+        }
         let files: Vec<String> = metadata.view.versions[&version].files.keys().cloned().collect();
         let mut artifacts = Vec::new();
         for file in files {
@@ -199,6 +204,12 @@ impl Registry {
         }
         let package = &metadata.view.package;
         let rules = self.require_rules(&package.format)?;
+        // A version asked for by its number is had even when it is yanked.
+        if let Ok(exact) = (rules.canonical_version)(range)
+            && metadata.offered.contains(&exact)
+        {
+            return Ok(exact);
+        }
         let live = |version: &&String| metadata.view.versions[*version].yanked.is_none();
         let versions: Vec<String> = metadata.offered.iter().filter(live).cloned().collect();
         let found = (rules.resolve)(range, &versions).map_err(Error::invalid)?;

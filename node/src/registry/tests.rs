@@ -409,6 +409,16 @@ async fn a_yank_hides_from_ranges_and_an_unyank_shows_again() {
 }
 
 #[tokio::test]
+async fn a_package_of_yanked_versions_is_added_only_by_number() {
+    let node = Node::start(1).await;
+    node.publish("pad 1.0.0 a").await.unwrap();
+    let pad = strict("pad");
+    node.registry.yank(&admin(), &pad, "1.0.0", "broken", true).await.unwrap();
+    assert_eq!(outcome(node.registry.add(&pad, None).await), Outcome::NotFound);
+    assert_eq!(node.registry.add(&pad, Some("1.0.0")).await.unwrap().version, "1.0.0");
+}
+
+#[tokio::test]
 async fn a_tag_moves_and_goes() {
     let node = Node::start(1).await;
     node.publish("pad 1.0.0 a").await.unwrap();

@@ -1,6 +1,6 @@
-#![doc = include_str!("README.md")]
+//! Any file, under a name and a version, over plain HTTP.
 //!
-//! Files: `name.rs` what names, versions and file names may be (pure); `version.rs` their order
+//! Files: `name.rs` what names and versions may be (pure); `version.rs` their order
 //! (pure); `routes.rs` the handlers.
 //!
 //! Discrepancies: a package has names and versions, so a path is always
@@ -8,6 +8,7 @@
 //! may be called that. There is no `Last-Modified`: no clock says anything here, the ETag does.
 //!
 //! Source: formats/generic.md.
+#![doc = include_str!("README.md")]
 
 use crate::registry::{Hashes, Rules};
 
@@ -40,8 +41,7 @@ pub static FORMAT: Format = Format {
         extract: None,
         describe: |_| String::new(),
     },
-    // Nothing in a file says what it is called: `griot publish --format generic --name N --version V`.
+    // Nothing in a file says what it is called: `griot publish --format generic --name N --version
+    // V`.
     pack: |_| None,
 };
-
-pub(in crate::formats) use name::file_name;

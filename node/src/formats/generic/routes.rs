@@ -8,7 +8,7 @@ use crdt::digest::to_hex;
 use crdt::{PackageId, SlotState};
 use serde_json::{Value, json};
 
-use super::name::{SUMS, file_name};
+use crate::formats::text::{SUMS, file_name};
 use crate::formats::{Context, url_segment};
 use crate::http::body::{self, Label};
 use crate::http::error::{Error, settle};

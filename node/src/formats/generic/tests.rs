@@ -1,26 +1,68 @@
 //! Names and versions of generic files, as facts.
 
 use super::{name, version};
+use crate::formats::text;
 
 #[test]
-fn what_looks_the_same_is_the_same_name() {
-    assert_eq!(name::canonical_name("cafe\u{301}").unwrap(), "caf\u{e9}");
-    assert_eq!(name::canonical_name("ns/name").unwrap(), "ns/name");
-    assert_eq!(name::file_name("a b.txt").unwrap(), "a b.txt");
+fn names_are_plain_and_parts_may_be_nested() {
+    for good in ["a", "app", "ns/app", "@ns/app", "a-b.c_d", "a/b/c/d", &"x".repeat(64)] {
+        assert_eq!(name::canonical_name(good).as_deref(), Ok(good));
+    }
+    let long = "x".repeat(65);
+    for bad in [
+        "",
+        "Tool",
+        "-a",
+        "a-",
+        "a..b",
+        "a.-b",
+        "con",
+        "ns/aux.x",
+        "re\u{430}ct",
+        "a b",
+        "~x",
+        "@ns",
+        "ns/@app",
+        "a/",
+        "/a",
+        "a//b",
+        "..",
+        "a/b/c/d/e",
+        "a\\b",
+        "caf\u{e9}",
+        &long,
+    ] {
+        assert!(name::canonical_name(bad).is_err(), "{bad:?}");
+    }
 }
 
 #[test]
-fn names_that_trick_a_person_or_a_disk_are_refused() {
-    for bad in ["a.", "a ", " a", "..", "a/..", "~x", "a\\b", "a\u{202e}b", "a\u{200b}b", "a\u{7f}"]
-    {
-        assert!(name::canonical_name(bad).is_err(), "{bad:?}");
+fn files_and_versions_that_trick_a_person_or_a_disk_are_refused() {
+    assert_eq!(text::file_name("a b-e\u{301}.txt").unwrap(), "a b-\u{e9}.txt");
+    for bad in [
+        "a/b",
+        "SHA256SUMS",
+        "sha256sums",
+        "x.",
+        "x ",
+        " x",
+        "",
+        ".",
+        "..",
+        "a\\b",
+        "a\u{202e}b",
+        "a\u{200b}b",
+        "a\u{7f}",
+        "nul",
+        "COM1.txt",
+        &"x".repeat(256),
+    ] {
+        assert!(text::file_name(bad).is_err(), "{bad:?}");
     }
-    for bad in ["a/b", "SHA256SUMS", "sha256sums", "x.", "", &"x".repeat(256)] {
-        assert!(name::file_name(bad).is_err(), "{bad:?}");
-    }
-    assert!(name::canonical_name(&"a/".repeat(8)).is_err());
     assert!(name::canonical_version(&"1".repeat(128)).is_ok());
-    assert!(name::canonical_version(&"1".repeat(129)).is_err());
+    for bad in ["", " ", "1.", "1/2", "1\n", "..", &"1".repeat(129)] {
+        assert!(name::canonical_version(bad).is_err(), "{bad:?}");
+    }
 }
 
 #[test]

@@ -1,20 +1,12 @@
 //! The plain HTTP API over every format: `/api/packages`, `/api/search`, `/api/blobs`.
 //!
-//! | route | answer |
-//! |---|---|
-//! | `POST /api/packages/publish` | multipart `metadata` and `file`; 201, 200 for the same bytes, 409 for others |
-//! | `GET /api/packages/{name}` | what is known of it (`?format=`, else every format that has it) |
-//! | `GET /api/packages/{name}/{version}/download` | the artifact (`?file=` where there are several) |
-//! | `GET /api/packages/{name}/resolve?range=` | the best version, by the format's own rules |
-//! | `GET /api/search?q=` | names and descriptions; `format`, `limit`, `offset` |
-//! | `GET /api/blobs/{digest}` | any artifact of a followed realm by its digest |
-//!
 //! Names may hold `/`, plain or as `%2F`: paths are matched from the right. Success is
 //! `{"ok":true,"data":…}`, failure `{"ok":false,"error":{"code","message","hint"}}`.
 //!
 //! Files: `routes.rs` reading; `publish.rs` the one upload.
 //!
 //! Source: seed-clients.md section 9; DESIGN section 8.
+#![doc = include_str!("README.md")]
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};

@@ -1,9 +1,9 @@
 //! `POST /api/packages/publish`: one multipart body with `metadata` and `file`.
 //!
-//! The file is streamed into the store while it arrives, whichever part comes first. Without a format
-//! in the metadata the archive says what it is: a file that some format's extractor accepts is that
-//! format's, any other is generic. Each format keeps its own checksums, so a file that turns out to be
-//! another format's than it was staged for is staged once more.
+//! The file is streamed into the store while it arrives, whichever part comes first. Without a
+//! format in the metadata the archive says what it is: a file that some format's extractor accepts
+//! is that format's, any other is generic. Each format keeps its own checksums, so a file that
+//! turns out to be another format's than it was staged for is staged once more.
 //!
 //! Does not decide who may publish where: see the registry.
 
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 
 use super::{failure, success};
-use crate::formats::{ALL, Context, Format};
+use crate::formats::{ALL, Context, Format, text};
 use crate::http::error::Error;
 use crate::http::upload;
 use crate::registry::{Publication, Registry, Scope, Staged};
@@ -129,7 +129,7 @@ fn expected(metadata: Option<&Metadata>, filename: Option<&str>) -> Result<&'sta
     }
     let archive = filename.is_some_and(|name| name.ends_with(".tgz") || name.ends_with(".tar.gz"));
     let reads_archives = ALL.iter().copied().find(|format| format.rules.extract.is_some());
-    Ok(reads_archives.filter(|_| archive).unwrap_or(&crate::formats::generic::FORMAT))
+    reads_archives.filter(|_| archive).map_or_else(any_file, Ok)
 }
 
 fn by_id(id: &str) -> Result<&'static Format, Error> {
@@ -162,7 +162,7 @@ async fn identify(context: &Context, upload: Upload) -> Result<Publication, Erro
             let needed = metadata.name.is_none() || metadata.version.is_none();
             (format, if needed { says(format, &staged, filename.as_deref()).await } else { None })
         }
-        None => recognise(&staged, filename.as_deref()).await,
+        None => recognise(&staged, filename.as_deref()).await?,
     };
     let (name, version) = said.unzip();
     let missing = |what: &str| {
@@ -188,17 +188,23 @@ async fn identify(context: &Context, upload: Upload) -> Result<Publication, Erro
     })
 }
 
-/// The first format whose extractor accepts the file; generic if none does.
+/// The format of files that do not say what they are.
+fn any_file() -> Result<&'static Format, Error> {
+    let any = ALL.iter().copied().find(|format| format.rules.extract.is_none());
+    any.ok_or_else(|| Error::invalid("no format takes a file that does not say what it is"))
+}
+
+/// The first format whose extractor accepts the file; the one for any file if none does.
 async fn recognise(
     staged: &Staged,
     filename: Option<&str>,
-) -> (&'static Format, Option<(String, String)>) {
+) -> Result<(&'static Format, Option<(String, String)>), Error> {
     for format in ALL {
         if let Some(said) = says(format, staged, filename).await {
-            return (format, Some(said));
+            return Ok((format, Some(said)));
         }
     }
-    (&crate::formats::generic::FORMAT, None)
+    Ok((any_file()?, None))
 }
 
 /// Name and version that the format reads in the file.
@@ -230,7 +236,7 @@ fn file_name(
     let given = given.ok_or_else(|| {
         Error::invalid("neither the metadata nor the part `file` gives a file name")
     })?;
-    crate::formats::generic::file_name(&given).map_err(Error::invalid)
+    text::file_name(&given).map_err(Error::invalid)
 }
 
 async fn stage_again(

@@ -1,9 +1,10 @@
 //! The body of a publish, byte by byte: JSON whose attachments are files in base64.
 //!
-//! Such a body exceeds 100 MB, so it is never held. The scanner copies the document into memory with
-//! the data of its tarballs left empty (that is small, and bounded), and gives the decoded bytes of
-//! each `_attachments.*.tgz.data` as they come. It knows just enough of JSON for that: strings,
-//! escapes, nesting and keys. Whether the rest is JSON at all is the parser's business afterwards.
+//! Such a body exceeds 100 MB, so it is never held. The scanner copies the document into memory
+//! with the data of its tarballs left empty (that is small, and bounded), and gives the decoded
+//! bytes of each `_attachments.*.tgz.data` as they come. It knows just enough of JSON for that:
+//! strings, escapes, nesting and keys. Whether the rest is JSON at all is the parser's business
+//! afterwards.
 //!
 //! Pure: bytes in, events out; where the input is cut makes no difference.
 //!

@@ -1,10 +1,10 @@
 //! A tarball → its meta: `package.json`, without what decides nothing, in one canonical form.
 //!
 //! Runs when a release is published and again wherever its bytes arrive; both must come to the same
-//! bytes, so everything here depends on the archive alone. Keys are sorted; `readme` and private keys
-//! are left out; what npm itself adds when it publishes (`hasInstallScript`, `gypfile`, a `bin` that
-//! was a string) is worked out from the archive, as clients read it in the packument. A change of any
-//! output raises [`VERSION`].
+//! bytes, so everything here depends on the archive alone. Keys are sorted; `readme` and private
+//! keys are left out; what npm itself adds when it publishes (`hasInstallScript`, `gypfile`, a
+//! `bin` that was a string) is worked out from the archive, as clients read it in the packument. A
+//! change of any output raises [`VERSION`].
 //!
 //! Source: formats/npm.md section 1; npm's `package-metadata.md`.
 

@@ -1,9 +1,10 @@
 //! A package → the packument that clients read: pure, the same bytes for the same view.
 //!
 //! A version's manifest is its meta, as extracted from the archive, with what only the registry
-//! knows: `dist` (checksums of the bytes, the URL of this node), `deprecated`. Nothing that a meta says
-//! of itself about those counts. The abbreviated form keeps the fields that an install reads.
-//! Versions outside the offline view are left out; what is asked for by its exact number is not here.
+//! knows: `dist` (checksums of the bytes, the URL of this node), `deprecated`. Nothing that a meta
+//! says of itself about those counts. The abbreviated form keeps the fields that an install reads.
+//! Versions outside the offline view are left out; what is asked for by its exact number is not
+//! here.
 //!
 //! Source: npm's `package-metadata.md`; formats/npm.md sections 1 to 3.
 

@@ -1,15 +1,16 @@
-#![doc = include_str!("README.md")]
+//! What npm, pnpm, yarn and bun speak.
 //!
 //! Files: `name.rs`, `version.rs` rules (pure); `manifest.rs` archive → meta (pure); `metadata.rs`
-//! view → packument (pure); `attachment.rs` a publish body, byte by byte (pure); `publish.rs` such a
-//! body into the store, and the other three meanings of PUT; `routes.rs` the handlers; `pack.rs` a
-//! folder → `.tgz`.
+//! view → packument (pure); `attachment.rs` a publish body, byte by byte (pure); `publish.rs` such
+//! a body into the store, and the other three meanings of PUT; `routes.rs` the handlers; `pack.rs`
+//! a folder → `.tgz`.
 //!
 //! Discrepancies: unpublish withdraws this node's signature, and a version never comes back with
-//! other bytes; deprecation is a yank, so it leaves new resolution where every client agrees to that;
-//! there are no accounts, owners, stars or teams; audit answers 405, never an empty report.
+//! other bytes; deprecation is a yank, so it leaves new resolution where every client agrees to
+//! that; there are no accounts, owners, stars or teams; audit answers 405, never an empty report.
 //!
 //! Source: formats/npm.md.
+#![doc = include_str!("README.md")]
 
 use crate::http::path::PathQuery;
 use crate::registry::{Hashes, Rules};

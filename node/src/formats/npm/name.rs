@@ -5,6 +5,8 @@
 //!
 //! Source: validate-npm-package-name's documentation; formats/npm.md sections 2 and 8.
 
+use crate::formats::text;
+
 const NAME_MAX_BYTES: usize = 214;
 const REFUSED: [&str; 5] = ["node_modules", "favicon.ico", "constructor", "prototype", "-"];
 
@@ -38,6 +40,9 @@ fn check(part: &str, name: &str) -> Result<(), String> {
         return Err(format!(
             "{name:?} is not an npm name: no part starts with a dot or underscore"
         ));
+    }
+    if part.ends_with('.') || text::is_device(part) {
+        return Err(format!("{name:?} is not an npm name: some disks cannot hold {part}"));
     }
     if REFUSED.contains(&part) {
         return Err(format!("{name:?} is not an npm name: {part} means something else"));

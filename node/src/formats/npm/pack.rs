@@ -1,8 +1,9 @@
-//! A folder with a `package.json` → the `.tgz` that `npm pack` would make, the same bytes each time.
+//! A folder with a `package.json` → the `.tgz` that `npm pack` would make, the same bytes each
+//! time.
 //!
-//! Times, owners and modes are fixed, files sorted, nothing of the machine written down: packing the
-//! same files twice, anywhere, gives one digest, so publishing them twice is no conflict. No script of
-//! the package is run. A `.tgz` that is a package already goes as it is.
+//! Times, owners and modes are fixed, files sorted, nothing of the machine written down: packing
+//! the same files twice, anywhere, gives one digest, so publishing them twice is no conflict. No
+//! script of the package is run. A `.tgz` that is a package already goes as it is.
 //!
 //! Source: the documentation of `npm pack`.
 

@@ -1,9 +1,9 @@
 //! Which files of a folder go into its package: npm's rules, without running anything.
 //!
 //! `package.json`, readmes, licences and what `main` and `bin` name are always in; `node_modules`,
-//! version control, lockfiles, npm's own configuration and editors' leftovers never. In between: the
-//! list `files`, if there is one, else everything that the nearest `.npmignore` (or, where there is
-//! none, `.gitignore`) does not leave out. Links are passed over.
+//! version control, lockfiles, npm's own configuration and editors' leftovers never. In between:
+//! the list `files`, if there is one, else everything that the nearest `.npmignore` (or, where
+//! there is none, `.gitignore`) does not leave out. Links are passed over.
 //!
 //! Source: the documentation of `npm pack` and of `files` in package.json.
 

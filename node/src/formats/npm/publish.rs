@@ -8,8 +8,8 @@
 //! | `users` or `maintainers` alone | stars and owners: refused, they do not exist here |
 //!
 //! Everything that the body claims about its tarball is compared with the bytes: integrity, shasum,
-//! length, name and version. The tarball's URL and the attachment's key are made anew, since clients
-//! write both wrongly for scopes.
+//! length, name and version. The tarball's URL and the attachment's key are made anew, since
+//! clients write both wrongly for scopes.
 //!
 //! Source: formats/npm.md section 4.
 
@@ -95,9 +95,27 @@ pub(super) async fn read(
     body: Body,
 ) -> Result<Upload, Error> {
     let mut chunks = upload::Chunks::new(headers, body)?;
-    let mut inflate = upload::Inflate::new(headers, BODY_MAX_BYTES)?;
-    let mut scanner = Scanner::new();
+    let inflate = upload::Inflate::new(headers, BODY_MAX_BYTES)?;
     let mut files = Files { registry, open: None, done: None };
+    let document = match scan(&mut chunks, inflate, &mut files).await {
+        Ok(document) => document,
+        Err(error) => {
+            chunks.drain().await;
+            return Err(error);
+        }
+    };
+    let document = serde_json::from_slice(&document)
+        .map_err(|error| Error::invalid(format!("the body cannot be read: {error}")))?;
+    Ok(Upload { document, tarball: files.done })
+}
+
+/// Takes a body to pieces while it arrives; gives the document.
+async fn scan(
+    chunks: &mut upload::Chunks,
+    mut inflate: upload::Inflate,
+    files: &mut Files<'_>,
+) -> Result<Vec<u8>, Error> {
+    let mut scanner = Scanner::new();
     let mut events = Vec::new();
     while let Some(bytes) = chunks.next().await? {
         for piece in inflate.pieces(&bytes) {
@@ -112,10 +130,7 @@ pub(super) async fn read(
     for event in events {
         files.take(event).await?;
     }
-    let document = scanner.finish().map_err(unreadable)?;
-    let document = serde_json::from_slice(&document)
-        .map_err(|error| Error::invalid(format!("the body cannot be read: {error}")))?;
-    Ok(Upload { document, tarball: files.done })
+    scanner.finish().map_err(unreadable)
 }
 
 /// The tarballs of one body: one, or the body is refused.

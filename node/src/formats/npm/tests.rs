@@ -48,6 +48,9 @@ fn names_are_those_of_new_packages() {
         "__proto__",
         "constructor",
         "@acme/constructor",
+        "con",
+        "a.",
+        "@acme/nul.js",
         &long,
     ] {
         assert!(name::canonical(bad).is_err(), "{bad}");
@@ -153,10 +156,11 @@ fn every_hash_of_an_integrity_must_fit() {
     assert!(!publish::integrity_holds("nonsense", &checksums));
 }
 
-/// The document and the tarballs that come out when the body arrives in these pieces.
-fn scan<'p>(
-    pieces: impl IntoIterator<Item = &'p [u8]>,
-) -> Result<(Value, Vec<(String, Vec<u8>)>), Error> {
+/// The document, and the tarballs by their keys.
+type Scanned = (Value, Vec<(String, Vec<u8>)>);
+
+/// What comes out when the body arrives in these pieces.
+fn scan<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Result<Scanned, Error> {
     let mut scanner = Scanner::new();
     let (mut events, mut files, mut open) = (Vec::new(), Vec::new(), false);
     for piece in pieces {
@@ -182,7 +186,7 @@ fn body(data: &str) -> String {
         r#"{{"_id":"@a/b","note":"_attachments \" {{ [ \\","versions":{{"1.0.0":{{"data":"x"}}}},
         "other":{{"b.tgz":{{"data":"kept"}}}},"list":[{{"data":"kept"}},"]"],
         "_att\u0061chments":{{"b-1.sigstore":{{"data":"{{\"kept\":1}}"}},
-        "@a/b-1.0.0.tgz":{{"content_type":"application/octet-stream","data":"{data}","length":9}}}}}}"#
+        "@a/b-1.0.0.tgz":{{"content_type":"x/y","data":"{data}","length":9}}}}}}"#
     )
 }
 
@@ -195,7 +199,7 @@ fn a_body_may_be_cut_at_every_byte() {
         assert_eq!(
             whole.0["_attachments"]["@a/b-1.0.0.tgz"],
             json!({
-                "content_type": "application/octet-stream", "data": "", "length": 9,
+                "content_type": "x/y", "data": "", "length": 9,
             })
         );
         assert_eq!(whole.0["_attachments"]["b-1.sigstore"]["data"], "{\"kept\":1}");

@@ -1,5 +1,7 @@
 //! Whole requests through the dispatcher, against a real registry and store, without a mesh.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
@@ -13,43 +15,43 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{ALL, Front, PackedBytes, serve};
-use crate::http::auth::{TokenScope, Tokens};
-use crate::registry::{Registry, Scope};
-use crate::store::{FollowKind, Followed, Store};
+use node::formats::{ALL, Front, PackedBytes, serve};
+use node::http::auth::{TokenScope, Tokens};
+use node::registry::{Registry, Scope};
+use node::store::{FollowKind, Followed, Store};
 
 const HOST: &str = "127.0.0.1:7878";
 const ADMIN: &str = "admin-secret";
 
 /// A node with its personal realm, asked by way of its dispatcher.
-pub(super) struct Node {
+struct Node {
     front: Front,
     home: TempDir,
 }
 
 /// An answer, read whole.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", self.text()))
     }
 
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
 impl Node {
-    pub(super) async fn start() -> Self {
+    async fn start() -> Self {
         let home = TempDir::new().unwrap();
         let store = Store::open(home.path()).unwrap();
         let (root, publisher) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
@@ -71,7 +73,7 @@ impl Node {
         Self { front: Front { registry, tokens, hosts }, home }
     }
 
-    pub(super) async fn ask(
+    async fn ask(
         &self,
         method: &str,
         target: &str,
@@ -88,11 +90,11 @@ impl Node {
         Answer { status: head.status, headers: head.headers, body }
     }
 
-    pub(super) async fn get(&self, target: &str) -> Answer {
+    async fn get(&self, target: &str) -> Answer {
         self.ask("GET", target, &[], "").await
     }
 
-    pub(super) async fn put(&self, target: &str, body: impl Into<Body>) -> Answer {
+    async fn put(&self, target: &str, body: impl Into<Body>) -> Answer {
         self.ask("PUT", target, &[("authorization", "Bearer admin-secret")], body).await
     }
 
@@ -144,7 +146,7 @@ fn tarball(name: &str, version: &str, text: &str) -> Vec<u8> {
     });
     fs_err::write(folder.path().join("package.json"), manifest.to_string()).unwrap();
     fs_err::write(folder.path().join("index.js"), text).unwrap();
-    let packed = (super::npm::FORMAT.pack)(folder.path()).unwrap().unwrap();
+    let packed = (node::formats::npm::FORMAT.pack)(folder.path()).unwrap().unwrap();
     let PackedBytes::Made(mut file) = packed.archive else { panic!("made now") };
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
@@ -701,7 +703,7 @@ async fn a_download_that_breaks_off_pins_nothing_and_a_whole_one_does() {
     let registry = &node.front.registry;
     let (store, realm) = (registry.store(), registry.own_realm());
     let package = PackageId::new("npm", "demo");
-    let slot = crate::store::Slot {
+    let slot = node::store::Slot {
         realm,
         package: package.clone(),
         version: "1.0.0".to_owned(),
