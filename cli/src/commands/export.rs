@@ -1,7 +1,7 @@
 //! `griot export`: a package's automerge document, and the signatures that stand beside it.
 //!
-//! The document is one that any automerge tool opens: a change for each statement, its payload under
-//! its key. Signatures are no part of a statement's id and so not of the document.
+//! The document is one that any automerge tool opens: a change for each statement, its payload
+//! under its key. Signatures are no part of a statement's id and so not of the document.
 
 use std::path::PathBuf;
 

@@ -3,6 +3,8 @@
 //! The names that a realm claims are shown before they are taken: that is the moment in which a
 //! stranger could put himself in front of a name.
 
+use std::time::{Duration, Instant};
+
 use node::daemon::admin::Done;
 use node::daemon::admin::follows::{FollowOrder, Follows};
 use node::daemon::admin::realms::RealmInfo;
@@ -10,11 +12,16 @@ use reqwest::Method;
 
 use super::Context;
 use crate::args::{Follow, Unfollow};
+use crate::client::Node;
 use crate::output::{Code, Failure, plain, short};
+
+/// How long a realm is waited for.
+const OFFER_WAIT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(250);
 
 pub(super) async fn follow(context: &Context, order: Follow) -> Result<(), Failure> {
     let node = context.node()?;
-    let info: RealmInfo = node.get(&format!("realms/{}", segment(&order.realm))).await?;
+    let info = shown(context, &node, &order.realm).await?;
     let title = plain(&info.title);
     context.output.say(format!("{title}  {}", info.realm));
     if info.claims.is_empty() {
@@ -43,6 +50,26 @@ pub(super) async fn follow(context: &Context, order: Follow) -> Result<(), Failu
         context.output.say(format!("to choose: griot route add '{format}:{pattern}' REALM"));
     }
     context.output.data(&follows, |_| vec![format!("following {title}")])
+}
+
+/// The realm, once a connected peer shows it: one that has just been met has not yet.
+async fn shown(context: &Context, node: &Node, realm: &str) -> Result<RealmInfo, Failure> {
+    let path = format!("realms/{}", segment(realm));
+    let until = Instant::now() + OFFER_WAIT;
+    let may_come = realm.starts_with("r1");
+    let mut told = false;
+    loop {
+        match node.get(&path).await {
+            Err(failure) if failure.code == Code::Lacks && may_come && Instant::now() < until => {
+                if !told {
+                    context.output.say("waiting for a peer that shows it");
+                    told = true;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 pub(super) async fn unfollow(context: &Context, order: Unfollow) -> Result<(), Failure> {

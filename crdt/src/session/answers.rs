@@ -296,14 +296,17 @@ impl Session {
         now: Millis,
         index: &dyn Index,
     ) -> Handled {
+        let shared = self.shared(index);
+        let strange = |(collection, _): &(Collection, Item)| {
+            let realm = collection.realm();
+            self.shown.contains(&realm) && !shared.contains(&realm)
+        };
+        self.shown_is_old |= items.iter().any(strange);
         if self.phase != Phase::Open {
             return Ok(());
         }
-        let shared = self.shared(index);
         let before = self.fresh.len();
         for (collection, item) in items {
-            let realm = collection.realm();
-            self.shown_is_old |= self.shown.contains(&realm) && !shared.contains(&realm);
             let lacks = shared.contains(&collection.realm()) && !self.exchanged.contains(&item);
             if lacks && self.fresh.len() < FRESH_MAX {
                 self.fresh.push((collection, item));

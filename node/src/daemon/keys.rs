@@ -5,8 +5,8 @@
 //! whoever can read them already runs as the user. `keys/peer` beside them belongs to the mesh.
 //!
 //! The running node reads `publisher` and `node` alone. `root` is made at the first start, and from
-//! then on only the verbs `realm`, `invite` and `publish` of the command open it; it may be moved to
-//! a stick. One key never serves as another.
+//! then on only the verbs `realm`, `invite` and `publish` of the command open it; it may be moved
+//! to a stick. One key never serves as another.
 //!
 //! After a crash a key file is absent or complete: it is written beside, synced and renamed.
 //!

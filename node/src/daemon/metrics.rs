@@ -1,7 +1,7 @@
 //! Counters in Prometheus text: requests by format and outcome, and what the store holds.
 //!
-//! Labels come from [`formats::ALL`], never from a request, so their number is fixed. Counters begin
-//! at zero at each start, as Prometheus expects.
+//! Labels come from [`formats::ALL`], never from a request, so their number is fixed. Counters
+//! begin at zero at each start, as Prometheus expects.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -104,7 +104,7 @@ pub enum Error {
     },
     /// Listening beyond this machine.
     #[error(
-        "cannot listen on {0}: beyond this machine, writing needs TLS, which this version does not have"
+        "cannot listen on {0}: beyond this machine, writing needs TLS, which this version lacks"
     )]
     NotLoopback(SocketAddr),
     /// A task ended although nobody stopped the node.

@@ -2,8 +2,8 @@
 //!
 //! A task has a name and ends in one of two ways: because the node stops, or because something is
 //! wrong. So a task that ends by itself, by an error or by a panic, stops the node with its reason;
-//! a supervisor outside restarts it. At a stop each task is told by the token, has a bounded time to
-//! finish what it is doing, and is dropped then. The store survives that at any point.
+//! a supervisor outside restarts it. At a stop each task is told by the token, has a bounded time
+//! to finish what it is doing, and is dropped then. The store survives that at any point.
 
 use std::collections::HashMap;
 use std::fmt;

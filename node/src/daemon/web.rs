@@ -58,7 +58,8 @@ fn render(search: &str, rows: &[PackageSummary], total: usize, error: Option<&st
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>griot</title>\
          <style>{STYLE}</style></head><body><h1>What you can install here</h1>\
-         <form><input name=\"q\" value=\"{}\" aria-label=\"search\"> <button>search</button></form>",
+         <form><input name=\"q\" value=\"{}\" aria-label=\"search\"> \
+         <button>search</button></form>",
         escape(search)
     );
     if let Some(error) = error {

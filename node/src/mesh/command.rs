@@ -69,7 +69,7 @@ pub(super) enum Done {
     /// Nothing to tell.
     Quietly,
     /// A flight has landed.
-    Landed(Digest, Result<(), Error>),
+    Landed((Digest, u64), Result<(), Error>),
     /// Peers said what they hold.
     Asked {
         digests: Vec<Digest>,
@@ -144,7 +144,7 @@ impl Driver {
                 self.judged(id, source, verdict);
             }
             Ok(Done::Resolved(dial)) => self.call(&dial),
-            Ok(Done::Landed(digest, result)) => self.landed(digest, &result),
+            Ok(Done::Landed(flight, result)) => self.landed(flight, &result),
             Ok(Done::Asked { digests, asked, held, reply }) => {
                 self.known.keep(&asked, &held, Instant::now());
                 answer(reply, self.known.answer(&digests));
@@ -169,7 +169,7 @@ impl Driver {
 
     /// Joins the flight of this digest, or starts one.
     fn fetch(&mut self, digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>>) {
-        let waiting = self.flights.entry(digest).or_default();
+        let waiting = self.flights.entry((digest, size)).or_default();
         waiting.push(reply);
         if waiting.len() > 1 {
             return;
@@ -183,7 +183,7 @@ impl Driver {
             reports: self.context.reports.clone(),
         };
         let control = self.context.control.clone();
-        self.tasks.spawn(async move { Done::Landed(digest, flight.run(control).await) });
+        self.tasks.spawn(async move { Done::Landed((digest, size), flight.run(control).await) });
     }
 
     /// Everybody connected, and first those who follow a realm that names the blob.
@@ -198,8 +198,8 @@ impl Driver {
         peers
     }
 
-    fn landed(&mut self, digest: Digest, result: &Result<(), Error>) {
-        for reply in self.flights.remove(&digest).into_iter().flatten() {
+    fn landed(&mut self, flight: (Digest, u64), result: &Result<(), Error>) {
+        for reply in self.flights.remove(&flight).into_iter().flatten() {
             answer(reply, result.as_ref().copied().map_err(Error::echo));
         }
     }

@@ -1,8 +1,9 @@
 //! Where others can reach us.
 //!
 //! A wildcard address becomes one address an interface, and libp2p tells them one by one. Whoever
-//! asks at the start would get half of them, so an answer waits until every listener has its address,
-//! and with a wildcard for a quarter of a second. Loopback is told only if there is nothing else.
+//! asks at the start would get half of them, so an answer waits until every listener has its
+//! address, and with a wildcard for a quarter of a second. Loopback is told only if there is
+//! nothing else. Does not guess what a router in front of us looks like from outside.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -58,7 +58,8 @@ pub(super) struct Driver {
     pub(super) peers: Peers,
     pub(super) lobby: Lobby,
     pub(super) known: Known,
-    pub(super) flights: HashMap<Digest, Vec<oneshot::Sender<Result<(), Error>>>>,
+    /// By digest and size: a caller with another size does not share the result.
+    pub(super) flights: HashMap<(Digest, u64), Vec<oneshot::Sender<Result<(), Error>>>>,
     pub(super) places: Arc<Semaphore>,
     pub(super) reaching: HashMap<ConnectionId, (PeerId, oneshot::Sender<Result<(), Error>>)>,
     pub(super) listening: Listening,

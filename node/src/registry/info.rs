@@ -160,7 +160,11 @@ impl Registry {
     /// [`Registry::artifact`].
     pub async fn add(&self, package: &PackageId, range: Option<&str>) -> Result<Added, Error> {
         let metadata = self.metadata(Door::Virtual, package).await?;
-        let version = self.resolve(&metadata, range.unwrap_or("latest"))?;
+        let asked = range.unwrap_or("latest");
+        let version = match self.exact(&metadata, asked) {
+            Some(version) => version,
+            None => self.resolve(&metadata, asked)?,
+        };
         if range.is_none() && metadata.view.versions[&version].yanked.is_some() {
             let name = &package.name;
             return Err(Error::not_found(format!("every version of {name} in reach is yanked"))
@@ -182,6 +186,14 @@ impl Registry {
         Ok(Added { format, name, version, artifacts })
     }
 
+    /// The version that is asked for exactly: never hidden, also when it is yanked; and one that is
+    /// disputed is then refused as that, not as absent.
+    fn exact(&self, metadata: &super::Metadata, asked: &str) -> Option<String> {
+        let rules = self.rules(&metadata.view.package.format)?;
+        let version = (rules.canonical_version)(asked).ok()?;
+        metadata.view.versions.contains_key(&version).then_some(version)
+    }
+
     /// The version that a tag or a range means, among those offered and not yanked.
     ///
     /// # Errors
@@ -193,20 +205,15 @@ impl Registry {
         let package = &metadata.view.package;
         let rules = self.require_rules(&package.format)?;
         // A version asked for by its number is had even when it is yanked.
-        if let Ok(exact) = (rules.canonical_version)(range)
-            && metadata.offered.contains(&exact)
-        {
-            return Ok(exact);
+        if let Some(exact) = self.exact(metadata, range) {
+            let offered = metadata.offered.contains(&exact);
+            return if offered { Ok(exact) } else { Err(not_offered(metadata, &exact)) };
         }
         let live = |version: &&String| metadata.view.versions[*version].yanked.is_none();
         let versions: Vec<String> = metadata.offered.iter().filter(live).cloned().collect();
         let found = (rules.resolve)(range, &versions).map_err(Error::invalid)?;
         found.ok_or_else(|| {
             let PackageId { format, name } = package;
-            let exact = (rules.canonical_version)(range).ok();
-            if let Some(version) = exact.filter(|it| metadata.view.versions.contains_key(it)) {
-                return not_offered(metadata, &version);
-            }
             let seen: Vec<&str> = versions.iter().rev().take(5).map(String::as_str).collect();
             Error::not_found(format!("no version of {name} satisfies {range}")).with_hint(format!(
                 "it has {}; griot info {name} --format {format}",

@@ -102,10 +102,8 @@ async fn describe(admin: &Admin, realm: RealmId) -> Result<RealmInfo, Failure> {
     let (authority, _) = follows::authority(admin, &realm).await?;
     let followed = admin.store.followed()?;
     let head = authority.path.last().copied();
-    let payload = match head.map(|id| admin.store.statement(&id)).transpose()?.flatten() {
-        Some(verified) => Some(BASE64_STANDARD.encode(verified.statement().payload())),
-        None => None,
-    };
+    let held = head.map(|id| admin.store.statement(&id)).transpose()?.flatten();
+    let payload = held.map(|verified| BASE64_STANDARD.encode(verified.statement().payload()));
     let next_route = next_route(admin, &authority)?;
     let title = title(&authority);
     let claims = authority.claims();
