@@ -237,6 +237,31 @@ fn strangers_see_the_lobby_and_hold_nothing_of_it() {
 }
 
 #[test]
+fn a_lobby_that_changed_is_shown_again_but_not_too_often() {
+    const LOBBY: u8 = 0x0a;
+    let realm = Realm::new(1);
+    let mut net = Net::default();
+    let (owner, stranger) = (net.node(), net.node());
+    net.nodes[owner].index.own(realm.id);
+    net.admit(owner, realm.genesis.clone());
+    let link = net.connect(stranger, owner);
+    net.settle();
+    net.reset_counts(link);
+    for n in 0..20 {
+        net.publish(owner, realm.release("late", &format!("1.0.{n}")));
+        net.settle();
+    }
+    assert_eq!(net.frames(link, LOBBY), 1);
+    net.pass(6_000);
+    assert_eq!(net.frames(link, LOBBY), 2);
+    let newest = realm.release("late", "1.0.19").statement().id();
+    assert!(net.nodes[stranger].lobby.iter().any(|shown| shown.statement.id() == newest));
+    net.pass(60_000);
+    assert_eq!(net.frames(link, LOBBY), 2);
+    assert_eq!(net.nodes[stranger].index.last_sequence(), 0);
+}
+
+#[test]
 fn partial_admission_does_not_loop() {
     for refuser in [0, 1] {
         let (mut net, realm, nodes) = village(2);

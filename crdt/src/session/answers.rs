@@ -1,12 +1,12 @@
 //! What each input does: greeting, statements that arrive, follows, wants, time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::limits::Bucket;
 use super::outgoing::{Work, grouped};
 use super::{
-    ANSWERS_BURST, ANSWERS_PER_SECOND, Checked, FRESH_MAX, Handled, Index, Millis, Output,
-    PROTOCOL_VERSION, Peer, Phase, Session, Timer, Violation, shared,
+    ANSWERS_BURST, ANSWERS_PER_SECOND, Checked, FRESH_MAX, Handled, Index, LOBBY_PAUSE_MS, Millis,
+    Output, PROTOCOL_VERSION, Peer, Phase, Session, Timer, Violation, shared,
 };
 use crate::message::{
     FOLLOWS_MAX, FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame, HELLO_FOLLOWS_MAX, WANT_MAX,
@@ -53,12 +53,26 @@ impl Session {
             follows,
         }));
         self.out.extend(more.map(Output::Send));
-        let lobby: Vec<Envelope> =
-            index.lobby().into_iter().map(|shown| shown.envelope().clone()).collect();
-        if !lobby.is_empty() {
-            self.work.push_back(Work::Lobby(lobby.into()));
-        }
+        self.queue_lobby(index);
         Ok(())
+    }
+
+    fn queue_lobby(&mut self, index: &dyn Index) {
+        let lobby: VecDeque<Envelope> =
+            index.lobby().into_iter().map(|shown| shown.envelope().clone()).collect();
+        self.shown = lobby.iter().map(|envelope| envelope.statement.realm()).collect();
+        if !lobby.is_empty() {
+            self.work.push_back(Work::Lobby(lobby));
+        }
+    }
+
+    /// Shows the lobby again if it is old and the peer was left in peace for a while.
+    pub(super) fn show_lobby(&mut self, now: Millis, index: &dyn Index) {
+        if self.shown_is_old && now >= self.show_again_at && self.phase == Phase::Open {
+            self.shown_is_old = false;
+            self.show_again_at = now + LOBBY_PAUSE_MS;
+            self.queue_lobby(index);
+        }
     }
 
     fn follows_frame(&self, index: &dyn Index) -> Frame {
@@ -288,6 +302,8 @@ impl Session {
         let shared = self.shared(index);
         let before = self.fresh.len();
         for (collection, item) in items {
+            let realm = collection.realm();
+            self.shown_is_old |= self.shown.contains(&realm) && !shared.contains(&realm);
             let lacks = shared.contains(&collection.realm()) && !self.exchanged.contains(&item);
             if lacks && self.fresh.len() < FRESH_MAX {
                 self.fresh.push((collection, item));
