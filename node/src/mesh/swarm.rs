@@ -37,6 +37,9 @@ use super::{Config, Error, PEER_ROW, Pairing, dialable};
 use super::{pair, serve};
 use crate::store::{Admission, Store};
 
+/// Who waits for which blob, by digest and size.
+type Flights = HashMap<(Digest, u64), Vec<oneshot::Sender<Result<(), Error>>>>;
+
 /// Reports that wait for the task; more make the subtasks wait.
 const REPORTS_MAX: usize = 64;
 /// Gossip messages that are being judged; more are dropped, and sync brings them.
@@ -59,7 +62,7 @@ pub(super) struct Driver {
     pub(super) lobby: Lobby,
     pub(super) known: Known,
     /// By digest and size: a caller with another size does not share the result.
-    pub(super) flights: HashMap<(Digest, u64), Vec<oneshot::Sender<Result<(), Error>>>>,
+    pub(super) flights: Flights,
     pub(super) places: Arc<Semaphore>,
     pub(super) reaching: HashMap<ConnectionId, (PeerId, oneshot::Sender<Result<(), Error>>)>,
     pub(super) listening: Listening,
