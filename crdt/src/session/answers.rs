@@ -13,6 +13,8 @@ use crate::message::{
 };
 use crate::{Collection, Envelope, Item, RealmId, StatementId};
 
+/// The lobby is shown again, if it changed, this long after the last time at the earliest.
+const LOBBY_PAUSE_MS: Millis = 5_000;
 /// Statements of one realm in a lobby.
 const LOBBY_STATEMENTS_MAX: usize = 32;
 /// Payload bytes of one realm in a lobby.
@@ -53,12 +55,28 @@ impl Session {
             follows,
         }));
         self.out.extend(more.map(Output::Send));
-        let lobby: Vec<Envelope> =
-            index.lobby().into_iter().map(|shown| shown.envelope().clone()).collect();
-        if !lobby.is_empty() {
-            self.work.push_back(Work::Lobby(lobby.into()));
-        }
+        self.show(index);
         Ok(())
+    }
+
+    /// Shows what strangers may see, unless the peer was shown just that.
+    fn show(&mut self, index: &dyn Index) {
+        let lobby = index.lobby();
+        let ids = lobby.iter().map(|shown| shown.statement().id()).collect();
+        if !lobby.is_empty() && ids != self.shown {
+            let lobby = lobby.into_iter().map(|shown| shown.envelope().clone());
+            self.work.push_back(Work::Lobby(lobby.collect()));
+        }
+        self.shown = ids;
+    }
+
+    /// What was published since the peer met us is shown too, now and then.
+    pub(super) fn show_again(&mut self, now: Millis, index: &dyn Index) {
+        if self.shown_is_stale && self.phase == Phase::Open && now >= self.show_after {
+            self.shown_is_stale = false;
+            self.show_after = now + LOBBY_PAUSE_MS;
+            self.show(index);
+        }
     }
 
     fn follows_frame(&self, index: &dyn Index) -> Frame {
@@ -170,6 +188,7 @@ impl Session {
         if matches!(self.phase, Phase::Greeting | Phase::Open) {
             self.exchanged.clear();
             self.refused.clear();
+            self.shown_is_stale = true;
             self.work.push_back(Work::Frame(self.follows_frame(index)));
         }
         self.ask(now);
@@ -288,6 +307,7 @@ impl Session {
         let shared = self.shared(index);
         let before = self.fresh.len();
         for (collection, item) in items {
+            self.shown_is_stale |= !self.peer.follows.contains(&collection.realm());
             let lacks = shared.contains(&collection.realm()) && !self.exchanged.contains(&item);
             if lacks && self.fresh.len() < FRESH_MAX {
                 self.fresh.push((collection, item));

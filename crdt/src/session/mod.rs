@@ -201,6 +201,12 @@ pub struct Session {
     /// Rounds and comparisons that follow one another at once: asked, or answered.
     questions: Bucket,
     fresh: Vec<(Collection, Item)>,
+    /// What the peer was shown of our own realms.
+    shown: BTreeSet<StatementId>,
+    /// Whether that may be out of date.
+    shown_is_stale: bool,
+    /// When it may be shown again.
+    show_after: Millis,
     /// Statements that we asked for by id and that have not come.
     wanted: u64,
     /// Items that the peer has sent or was sent.
@@ -239,6 +245,9 @@ impl Session {
             pushes: Bucket::new(PUSHES_PER_SECOND, PUSHES_BURST),
             questions: Bucket::new(QUESTIONS_PER_SECOND, QUESTIONS_BURST),
             fresh: Vec::new(),
+            shown: BTreeSet::new(),
+            shown_is_stale: false,
+            show_after: 0,
             wanted: 0,
             exchanged: Recent::default(),
             refused: Recent::default(),
@@ -269,6 +278,7 @@ impl Session {
     fn go_on(&mut self, now: Millis, index: &dyn Index) {
         self.judge(now, index);
         self.push_fresh(now);
+        self.show_again(now, index);
         self.pump(now, index);
     }
 
@@ -284,7 +294,8 @@ impl Session {
             return None;
         }
         let push = (!self.fresh.is_empty()).then(|| self.pushes.ready_at());
-        [self.overflow_at, push, self.timer.due()].into_iter().flatten().min()
+        let show = self.shown_is_stale.then_some(self.show_after);
+        [self.overflow_at, push, show, self.timer.due()].into_iter().flatten().min()
     }
 
     /// Whether the caller should read no further frame before it has fed an `Input::Admitted`.
