@@ -11,7 +11,7 @@
 //! 5. the upstream.
 //!
 //! Among the rules of one step the narrower pattern wins: exact, then longer prefix. A source that
-//! is pinned by a first use outranks all; what the rules say otherwise is shown as pending.
+//! is pinned by a first use outranks all but step 1; what the rules say otherwise is pending.
 //!
 //! A site's route of `*` to an upstream says which upstream is the format's default. It belongs to
 //! step 5: in step 2 it would take every name from the site's own realm.
@@ -186,7 +186,9 @@ impl Table {
             .routed(package)
             .or_else(|| self.published(published_in, upstream_known))
             .unwrap_or((Source::Upstream, Ground::Default));
+        // A person typed this node's own route; only what others say waits for an accept.
         match pin {
+            _ if ground == Ground::OwnRoute => Decision { source, ground, pending: None },
             None => Decision { source, ground, pending: None },
             Some(pin) => Decision {
                 pending: (source != *pin).then_some(source),

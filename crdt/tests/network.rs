@@ -112,7 +112,6 @@ pub(crate) const COLLS: u8 = 0x05;
 pub(crate) const ALLIDS: u8 = 0x06;
 pub(crate) const RESUME: u8 = 0x03;
 pub(crate) const STATEMENTS: u8 = 0x09;
-pub(crate) const LOBBY: u8 = 0x0a;
 
 impl Net {
     pub(crate) fn node(&mut self) -> usize {

@@ -188,6 +188,15 @@ fn a_pin_outranks_the_rules_and_shows_what_they_say() {
 }
 
 #[test]
+fn an_own_route_outranks_a_pin_because_a_person_typed_it() {
+    let mut table = table();
+    table.own_rules = vec![rule("foo", RouteSource::Deny)];
+    let decision = table.decide(&npm("foo"), &[realm(SITE)], false, Some(&from(SITE)));
+    assert_eq!((decision.source, decision.ground), (Source::Deny, Ground::OwnRoute));
+    assert_eq!(decision.pending, None);
+}
+
+#[test]
 fn a_sites_default_upstream_takes_no_name_from_the_site() {
     let mut table = table();
     table.site_rules = vec![rule("*", upstream())];

@@ -1,20 +1,18 @@
 //! What each input does: greeting, statements that arrive, follows, wants, time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::limits::Bucket;
 use super::outgoing::{Work, grouped};
 use super::{
-    ANSWERS_BURST, ANSWERS_PER_SECOND, Checked, FRESH_MAX, Handled, Index, Millis, Output,
-    PROTOCOL_VERSION, Peer, Phase, Session, Timer, Violation, shared,
+    ANSWERS_BURST, ANSWERS_PER_SECOND, Checked, FRESH_MAX, Handled, Index, LOBBY_PAUSE_MS, Millis,
+    Output, PROTOCOL_VERSION, Peer, Phase, Session, Timer, Violation, shared,
 };
 use crate::message::{
     FOLLOWS_MAX, FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame, HELLO_FOLLOWS_MAX, WANT_MAX,
 };
 use crate::{Collection, Envelope, Item, RealmId, StatementId};
 
-/// The lobby is shown again, if it changed, this long after the last time at the earliest.
-const LOBBY_PAUSE_MS: Millis = 5_000;
 /// Statements of one realm in a lobby.
 const LOBBY_STATEMENTS_MAX: usize = 32;
 /// Payload bytes of one realm in a lobby.
@@ -55,27 +53,25 @@ impl Session {
             follows,
         }));
         self.out.extend(more.map(Output::Send));
-        self.show(index);
+        self.queue_lobby(index);
         Ok(())
     }
 
-    /// Shows what strangers may see, unless the peer was shown just that.
-    fn show(&mut self, index: &dyn Index) {
-        let lobby = index.lobby();
-        let ids = lobby.iter().map(|shown| shown.statement().id()).collect();
-        if !lobby.is_empty() && ids != self.shown {
-            let lobby = lobby.into_iter().map(|shown| shown.envelope().clone());
-            self.work.push_back(Work::Lobby(lobby.collect()));
+    fn queue_lobby(&mut self, index: &dyn Index) {
+        let lobby: VecDeque<Envelope> =
+            index.lobby().into_iter().map(|shown| shown.envelope().clone()).collect();
+        self.shown = lobby.iter().map(|envelope| envelope.statement.realm()).collect();
+        if !lobby.is_empty() {
+            self.work.push_back(Work::Lobby(lobby));
         }
-        self.shown = ids;
     }
 
-    /// What was published since the peer met us is shown too, now and then.
-    pub(super) fn show_again(&mut self, now: Millis, index: &dyn Index) {
-        if self.shown_is_stale && self.phase == Phase::Open && now >= self.show_after {
-            self.shown_is_stale = false;
-            self.show_after = now + LOBBY_PAUSE_MS;
-            self.show(index);
+    /// Shows the lobby again if it is old and the peer was left in peace for a while.
+    pub(super) fn show_lobby(&mut self, now: Millis, index: &dyn Index) {
+        if self.shown_is_old && now >= self.show_again_at && self.phase == Phase::Open {
+            self.shown_is_old = false;
+            self.show_again_at = now + LOBBY_PAUSE_MS;
+            self.queue_lobby(index);
         }
     }
 
@@ -188,7 +184,6 @@ impl Session {
         if matches!(self.phase, Phase::Greeting | Phase::Open) {
             self.exchanged.clear();
             self.refused.clear();
-            self.shown_is_stale = true;
             self.work.push_back(Work::Frame(self.follows_frame(index)));
         }
         self.ask(now);
@@ -301,13 +296,17 @@ impl Session {
         now: Millis,
         index: &dyn Index,
     ) -> Handled {
+        let shared = self.shared(index);
+        let strange = |(collection, _): &(Collection, Item)| {
+            let realm = collection.realm();
+            self.shown.contains(&realm) && !shared.contains(&realm)
+        };
+        self.shown_is_old |= items.iter().any(strange);
         if self.phase != Phase::Open {
             return Ok(());
         }
-        let shared = self.shared(index);
         let before = self.fresh.len();
         for (collection, item) in items {
-            self.shown_is_stale |= !self.peer.follows.contains(&collection.realm());
             let lacks = shared.contains(&collection.realm()) && !self.exchanged.contains(&item);
             if lacks && self.fresh.len() < FRESH_MAX {
                 self.fresh.push((collection, item));

@@ -26,6 +26,9 @@
 //! *Order.* Authority collections come first in every list, and what comes is admitted in order, so
 //! a realm's authority is here before what depends on it.
 //!
+//! *The lobby* is shown at the start, and again when a shown realm that the peer does not follow has
+//! changed, at most once in five seconds.
+//!
 //! Only realms that both sides follow are exchanged; statements of others are neither sent nor
 //! looked at. Does not verify signatures, does not store: that is the caller's. Nothing survives
 //! the stream but the cursor, which the caller keeps.
@@ -76,6 +79,8 @@ const ANSWERS_PER_SECOND: u64 = 2;
 const ANSWERS_BURST: u64 = 40;
 /// Freshly admitted items that wait for being pushed; what is over it waits for the next CHECK.
 const FRESH_MAX: usize = 16_384;
+/// Between two showings of the lobby to one peer.
+const LOBBY_PAUSE_MS: Millis = 5_000;
 /// Admissions under way above which no further frame should be read.
 const ADMITTING_MAX: usize = 8;
 
@@ -201,12 +206,11 @@ pub struct Session {
     /// Rounds and comparisons that follow one another at once: asked, or answered.
     questions: Bucket,
     fresh: Vec<(Collection, Item)>,
-    /// What the peer was shown of our own realms.
-    shown: BTreeSet<StatementId>,
-    /// Whether that may be out of date.
-    shown_is_stale: bool,
-    /// When it may be shown again.
-    show_after: Millis,
+    /// Realms that the peer was shown, and whether they have changed since.
+    shown: BTreeSet<RealmId>,
+    shown_is_old: bool,
+    /// When the lobby may be shown again.
+    show_again_at: Millis,
     /// Statements that we asked for by id and that have not come.
     wanted: u64,
     /// Items that the peer has sent or was sent.
@@ -246,8 +250,8 @@ impl Session {
             questions: Bucket::new(QUESTIONS_PER_SECOND, QUESTIONS_BURST),
             fresh: Vec::new(),
             shown: BTreeSet::new(),
-            shown_is_stale: false,
-            show_after: 0,
+            shown_is_old: false,
+            show_again_at: 0,
             wanted: 0,
             exchanged: Recent::default(),
             refused: Recent::default(),
@@ -278,7 +282,7 @@ impl Session {
     fn go_on(&mut self, now: Millis, index: &dyn Index) {
         self.judge(now, index);
         self.push_fresh(now);
-        self.show_again(now, index);
+        self.show_lobby(now, index);
         self.pump(now, index);
     }
 
@@ -294,7 +298,7 @@ impl Session {
             return None;
         }
         let push = (!self.fresh.is_empty()).then(|| self.pushes.ready_at());
-        let show = self.shown_is_stale.then_some(self.show_after);
+        let show = self.shown_is_old.then_some(self.show_again_at);
         [self.overflow_at, push, show, self.timer.due()].into_iter().flatten().min()
     }
 

@@ -36,7 +36,7 @@ pub(super) enum Work {
         /// Whether the realms that strangers may see are open too.
         lobby: bool,
     },
-    /// The lobby, as it was when it was last looked at.
+    /// The lobby, as it was when it was to be shown.
     Lobby(VecDeque<Envelope>),
     /// A CHECK of what is held once all that came is admitted.
     Check,
