@@ -67,6 +67,15 @@ impl Session {
         }
     }
 
+    /// What a realm claims is shown at once, or a stranger would follow it without; news can wait.
+    fn lobby_changed(&mut self, now: Millis, collection: &Collection) {
+        let due = match collection {
+            Collection::Authority(_) => now,
+            Collection::Format(..) | Collection::Other(_) => now.max(self.lobby_pause_until),
+        };
+        self.lobby_at = Some(self.lobby_at.map_or(due, |earlier| earlier.min(due)));
+    }
+
     /// Shows the lobby again when something has changed in it, but not all the time.
     pub(super) fn renew_lobby(&mut self, now: Millis, index: &dyn Index) {
         if self.phase == Phase::Open && self.lobby_at.is_some_and(|due| due <= now) {
@@ -306,8 +315,8 @@ impl Session {
         let before = self.fresh.len();
         for (collection, item) in items {
             let is_shared = shared.contains(&collection.realm());
-            if !is_shared && self.lobby_at.is_none() {
-                self.lobby_at = Some(now.max(self.lobby_pause_until));
+            if !is_shared {
+                self.lobby_changed(now, &collection);
             }
             let lacks = is_shared && !self.exchanged.contains(&item);
             if lacks && self.fresh.len() < FRESH_MAX {

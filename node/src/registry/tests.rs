@@ -29,7 +29,11 @@ const STRICT: Rules = Rules {
     resolve: |range, versions| {
         let range = semver::VersionReq::parse(range).map_err(|e| e.to_string())?;
         let parse = |v: &String| semver::Version::parse(v).ok();
-        Ok(versions.iter().filter(|v| parse(v).is_some_and(|v| range.matches(&v))).max_by_key(|v| parse(v)).cloned())
+        Ok(versions
+            .iter()
+            .filter(|v| parse(v).is_some_and(|v| range.matches(&v)))
+            .max_by_key(|v| parse(v))
+            .cloned())
     },
     hashes: Hashes { sha512: true, sha1: true, md5: false },
     files_may_join: false,
@@ -185,8 +189,7 @@ impl Node {
             extras: None,
             claimed_time: 2,
         };
-        let statement =
-            Statement::new(realm, Some(strict(name)), Body::Release(release)).unwrap();
+        let statement = Statement::new(realm, Some(strict(name)), Body::Release(release)).unwrap();
         self.registry.admit(vec![Verified::sign(statement, &[signer])]).await.unwrap();
     }
 }
@@ -458,7 +461,10 @@ async fn a_known_file_that_nobody_has_is_not_here_and_becomes_a_want() {
     assert_eq!(outcome(node.read("pad", "1.0.0").await), Outcome::NotHere);
     assert_eq!(node.registry.wants().unwrap().len(), 1);
     let metadata = node.metadata("pad").await.unwrap();
-    assert_eq!((metadata.offered.len(), metadata.hidden.as_slice()), (0, &["1.0.0".to_owned()][..]));
+    assert_eq!(
+        (metadata.offered.len(), metadata.hidden.as_slice()),
+        (0, &["1.0.0".to_owned()][..])
+    );
 }
 
 #[tokio::test]
@@ -471,10 +477,8 @@ async fn what_was_served_keeps_installing_after_a_withdrawal() {
     node.receive(realm, &key(61), "pad 1.0.0 a", "pad 1.0.0 a").await;
     node.read("pad", "1.0.0").await.unwrap().completion.unwrap().completed().await;
     let view = node.registry.store().package(&realm, &strict("pad")).unwrap().unwrap();
-    let withdrawn = Body::Withdraw {
-        release: view.versions["1.0.0"].releases[0],
-        reason: "gone".to_owned(),
-    };
+    let withdrawn =
+        Body::Withdraw { release: view.versions["1.0.0"].releases[0], reason: "gone".to_owned() };
     let statement = Statement::new(realm, Some(strict("pad")), withdrawn).unwrap();
     node.registry.admit(vec![Verified::sign(statement, &[&key(61)])]).await.unwrap();
     let view = node.registry.store().package(&realm, &strict("pad")).unwrap().unwrap();
