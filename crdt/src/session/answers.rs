@@ -1,12 +1,12 @@
 //! What each input does: greeting, statements that arrive, follows, wants, time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::limits::Bucket;
 use super::outgoing::{Work, grouped};
 use super::{
-    ANSWERS_BURST, ANSWERS_PER_SECOND, Checked, FRESH_MAX, Handled, Index, Millis, Output,
-    PROTOCOL_VERSION, Peer, Phase, Session, Timer, Violation, shared,
+    ANSWERS_BURST, ANSWERS_PER_SECOND, Checked, FRESH_MAX, Handled, Index, LOBBY_PAUSE_MS, Millis,
+    Output, PROTOCOL_VERSION, Peer, Phase, Session, Timer, Violation, shared,
 };
 use crate::message::{
     FOLLOWS_MAX, FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame, HELLO_FOLLOWS_MAX, WANT_MAX,
@@ -15,8 +15,6 @@ use crate::{Collection, Envelope, Item, RealmId, StatementId};
 
 /// Statements of one realm in a lobby.
 const LOBBY_STATEMENTS_MAX: usize = 32;
-/// At least so long between two renewals of a lobby.
-const LOBBY_PAUSE_MS: Millis = 3_000;
 /// Payload bytes of one realm in a lobby.
 const LOBBY_BYTES_MAX: usize = 64 * 1024;
 /// A batch of so many statements that we have costs the peer more than us.
@@ -55,33 +53,25 @@ impl Session {
             follows,
         }));
         self.out.extend(more.map(Output::Send));
-        self.show_lobby(index);
+        self.queue_lobby(index);
         Ok(())
     }
 
-    fn show_lobby(&mut self, index: &dyn Index) {
-        let lobby: Vec<Envelope> =
+    fn queue_lobby(&mut self, index: &dyn Index) {
+        let lobby: VecDeque<Envelope> =
             index.lobby().into_iter().map(|shown| shown.envelope().clone()).collect();
+        self.shown = lobby.iter().map(|envelope| envelope.statement.realm()).collect();
         if !lobby.is_empty() {
-            self.work.push_back(Work::Lobby(lobby.into()));
+            self.work.push_back(Work::Lobby(lobby));
         }
     }
 
-    /// What a realm claims is shown at once, or a stranger would follow it without; news can wait.
-    fn lobby_changed(&mut self, now: Millis, collection: &Collection) {
-        let due = match collection {
-            Collection::Authority(_) => now,
-            Collection::Format(..) | Collection::Other(_) => now.max(self.lobby_pause_until),
-        };
-        self.lobby_at = Some(self.lobby_at.map_or(due, |earlier| earlier.min(due)));
-    }
-
-    /// Shows the lobby again when something has changed in it, but not all the time.
-    pub(super) fn renew_lobby(&mut self, now: Millis, index: &dyn Index) {
-        if self.phase == Phase::Open && self.lobby_at.is_some_and(|due| due <= now) {
-            self.lobby_at = None;
-            self.lobby_pause_until = now + LOBBY_PAUSE_MS;
-            self.show_lobby(index);
+    /// Shows the lobby again if it is old and the peer was left in peace for a while.
+    pub(super) fn show_lobby(&mut self, now: Millis, index: &dyn Index) {
+        if self.shown_is_old && now >= self.show_again_at && self.phase == Phase::Open {
+            self.shown_is_old = false;
+            self.show_again_at = now + LOBBY_PAUSE_MS;
+            self.queue_lobby(index);
         }
     }
 
@@ -306,19 +296,24 @@ impl Session {
         now: Millis,
         index: &dyn Index,
     ) -> Handled {
+        let shared = self.shared(index);
+        let strange = |(collection, _): &(Collection, Item)| {
+            let realm = collection.realm();
+            self.shown.contains(&realm) && !shared.contains(&realm)
+        };
+        for (collection, _) in items.iter().filter(|item| strange(item)) {
+            self.shown_is_old = true;
+            // What a realm claims is shown at once: a stranger that follows it confirms just that.
+            if matches!(collection, Collection::Authority(_)) {
+                self.show_again_at = self.show_again_at.min(now);
+            }
+        }
         if self.phase != Phase::Open {
-            // The lobby was collected at the start, before this came.
-            self.lobby_at = self.lobby_at.or(Some(now));
             return Ok(());
         }
-        let shared = self.shared(index);
         let before = self.fresh.len();
         for (collection, item) in items {
-            let is_shared = shared.contains(&collection.realm());
-            if !is_shared {
-                self.lobby_changed(now, &collection);
-            }
-            let lacks = is_shared && !self.exchanged.contains(&item);
+            let lacks = shared.contains(&collection.realm()) && !self.exchanged.contains(&item);
             if lacks && self.fresh.len() < FRESH_MAX {
                 self.fresh.push((collection, item));
             }

@@ -26,6 +26,9 @@
 //! *Order.* Authority collections come first in every list, and what comes is admitted in order, so
 //! a realm's authority is here before what depends on it.
 //!
+//! *The lobby* is shown at the start, and again when a shown realm that the peer does not follow has
+//! changed, at most once in five seconds.
+//!
 //! Only realms that both sides follow are exchanged; statements of others are neither sent nor
 //! looked at. Does not verify signatures, does not store: that is the caller's. Nothing survives
 //! the stream but the cursor, which the caller keeps.
@@ -76,6 +79,8 @@ const ANSWERS_PER_SECOND: u64 = 2;
 const ANSWERS_BURST: u64 = 40;
 /// Freshly admitted items that wait for being pushed; what is over it waits for the next CHECK.
 const FRESH_MAX: usize = 16_384;
+/// Between two showings of the lobby to one peer.
+const LOBBY_PAUSE_MS: Millis = 5_000;
 /// Admissions under way above which no further frame should be read.
 const ADMITTING_MAX: usize = 8;
 
@@ -183,10 +188,6 @@ pub struct Session {
     cursor: Option<(u64, u64)>,
     out: VecDeque<Output>,
     work: VecDeque<Work>,
-    /// When the lobby is to be shown again.
-    lobby_at: Option<Millis>,
-    /// No renewal of the lobby before.
-    lobby_pause_until: Millis,
     /// Work was left over for the next time-out.
     overflow_at: Option<Millis>,
     /// Admissions under way, oldest first, with what they brought.
@@ -205,6 +206,11 @@ pub struct Session {
     /// Rounds and comparisons that follow one another at once: asked, or answered.
     questions: Bucket,
     fresh: Vec<(Collection, Item)>,
+    /// Realms that the peer was shown, and whether they have changed since.
+    shown: BTreeSet<RealmId>,
+    shown_is_old: bool,
+    /// When the lobby may be shown again.
+    show_again_at: Millis,
     /// Statements that we asked for by id and that have not come.
     wanted: u64,
     /// Items that the peer has sent or was sent.
@@ -232,8 +238,6 @@ impl Session {
             cursor: None,
             out: VecDeque::new(),
             work: VecDeque::new(),
-            lobby_at: None,
-            lobby_pause_until: 0,
             overflow_at: None,
             admitting: VecDeque::new(),
             checked: None,
@@ -245,6 +249,9 @@ impl Session {
             pushes: Bucket::new(PUSHES_PER_SECOND, PUSHES_BURST),
             questions: Bucket::new(QUESTIONS_PER_SECOND, QUESTIONS_BURST),
             fresh: Vec::new(),
+            shown: BTreeSet::new(),
+            shown_is_old: false,
+            show_again_at: 0,
             wanted: 0,
             exchanged: Recent::default(),
             refused: Recent::default(),
@@ -275,7 +282,7 @@ impl Session {
     fn go_on(&mut self, now: Millis, index: &dyn Index) {
         self.judge(now, index);
         self.push_fresh(now);
-        self.renew_lobby(now, index);
+        self.show_lobby(now, index);
         self.pump(now, index);
     }
 
@@ -291,7 +298,8 @@ impl Session {
             return None;
         }
         let push = (!self.fresh.is_empty()).then(|| self.pushes.ready_at());
-        [self.overflow_at, push, self.lobby_at, self.timer.due()].into_iter().flatten().min()
+        let show = self.shown_is_old.then_some(self.show_again_at);
+        [self.overflow_at, push, show, self.timer.due()].into_iter().flatten().min()
     }
 
     /// Whether the caller should read no further frame before it has fed an `Input::Admitted`.

@@ -215,6 +215,10 @@ impl Registry {
         let found = (rules.resolve)(range, &versions).map_err(Error::invalid)?;
         found.ok_or_else(|| {
             let PackageId { format, name } = package;
+            let exact = (rules.canonical_version)(range).ok();
+            if let Some(version) = exact.filter(|it| metadata.view.versions.contains_key(it)) {
+                return not_offered(metadata, &version);
+            }
             let seen: Vec<&str> = versions.iter().rev().take(5).map(String::as_str).collect();
             Error::not_found(format!("no version of {name} satisfies {range}")).with_hint(format!(
                 "it has {}; griot info {name} --format {format}",
@@ -344,6 +348,22 @@ impl Registry {
         self.inner.store.pin_content(&slot, found, true).await?;
         Ok(())
     }
+}
+
+/// Why a version that exists is not offered.
+fn not_offered(metadata: &super::Metadata, version: &str) -> Error {
+    let PackageId { format, name } = &metadata.view.package;
+    let why = format!("griot why {name} --format {format}");
+    let found = &metadata.view.versions[version];
+    if let Some(note) = note(&metadata.view.package, found) {
+        return Error::conflict(note).with_hint(why);
+    }
+    let reason = if metadata.hidden.iter().any(|hidden| hidden == version) {
+        "neither this node nor a connected peer holds its files"
+    } else {
+        "this node refuses it"
+    };
+    Error::not_here(format!("{name}@{version} is known, but {reason}")).with_hint(why)
 }
 
 /// The packages among the envelopes of an offer.
