@@ -56,7 +56,7 @@ pub(super) fn is_device(text: &str) -> bool {
 }
 
 /// Control, zero-width and direction characters, and the backslash.
-fn is_hidden(c: char) -> bool {
+pub(super) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\\' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -10,9 +10,12 @@
 //! Source: trust.md section 16, items 2 to 4.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 
 use super::error::Error;
+
+/// Where a browser says that a request comes from.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// `Ok`, or the answer to give: 421 for a foreign `Host`, 403 for a foreign `Origin`, a cross-site
 /// fetch or OPTIONS. `hosts` are `host:port` in lower case.
@@ -44,7 +47,7 @@ fn judge(hosts: &[String], request: &Request<Body>) -> Result<(), Error> {
         return Err(forbidden("a page of another origin may not use this node"));
     }
     let own_site = |site: &&str| matches!(*site, "same-origin" | "none");
-    if !all(headers, "sec-fetch-site".parse().expect("a valid header name"))?.iter().all(own_site) {
+    if !all(headers, FETCH_SITE)?.iter().all(own_site) {
         return Err(forbidden("a page of another site may not use this node"));
     }
     if *request.method() == Method::OPTIONS {
@@ -59,7 +62,7 @@ fn ours(hosts: &[String], host: &str) -> bool {
     hosts.iter().any(|known| *known == host || known.strip_suffix(":80") == Some(host.as_str()))
 }
 
-fn all(headers: &HeaderMap, name: header::HeaderName) -> Result<Vec<&str>, Error> {
+fn all(headers: &HeaderMap, name: HeaderName) -> Result<Vec<&str>, Error> {
     let values = headers.get_all(&name).iter().map(axum::http::HeaderValue::to_str);
     values.collect::<Result<_, _>>().map_err(|_| {
         Error::new(StatusCode::BAD_REQUEST, format!("the header {name} is not plain text"))

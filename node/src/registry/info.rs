@@ -205,20 +205,15 @@ impl Registry {
         let package = &metadata.view.package;
         let rules = self.require_rules(&package.format)?;
         // A version asked for by its number is had even when it is yanked.
-        if let Ok(exact) = (rules.canonical_version)(range)
-            && metadata.offered.contains(&exact)
-        {
-            return Ok(exact);
+        if let Some(exact) = self.exact(metadata, range) {
+            let offered = metadata.offered.contains(&exact);
+            return if offered { Ok(exact) } else { Err(not_offered(metadata, &exact)) };
         }
         let live = |version: &&String| metadata.view.versions[*version].yanked.is_none();
         let versions: Vec<String> = metadata.offered.iter().filter(live).cloned().collect();
         let found = (rules.resolve)(range, &versions).map_err(Error::invalid)?;
         found.ok_or_else(|| {
             let PackageId { format, name } = package;
-            let exact = (rules.canonical_version)(range).ok();
-            if let Some(version) = exact.filter(|it| metadata.view.versions.contains_key(it)) {
-                return not_offered(metadata, &version);
-            }
             let seen: Vec<&str> = versions.iter().rev().take(5).map(String::as_str).collect();
             Error::not_found(format!("no version of {name} satisfies {range}")).with_hint(format!(
                 "it has {}; griot info {name} --format {format}",

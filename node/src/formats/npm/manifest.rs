@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{name, version};
 use crate::formats::archive::{self, Entry, Error};
+use crate::formats::text;
 use crate::registry::Extracted;
 
 /// Of this extractor.
@@ -187,7 +188,7 @@ fn write_sorted(value: &Value, out: &mut Vec<u8>) {
 /// The description as one line that no terminal can misread.
 pub(super) fn describe(meta: &[u8]) -> String {
     let meta: Value = serde_json::from_slice(meta).unwrap_or_default();
-    let text = meta.get("description").and_then(Value::as_str).unwrap_or_default();
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let written = meta.get("description").and_then(Value::as_str).unwrap_or_default();
+    let line: String = written.chars().map(|c| if text::is_hidden(c) { ' ' } else { c }).collect();
     line.trim().chars().take(DESCRIPTION_MAX_CHARS).collect()
 }

@@ -430,7 +430,7 @@ fn the_meta_is_the_manifest_in_one_canonical_form() {
 
 #[test]
 fn a_description_is_one_line_without_escapes() {
-    let meta = json!({ "description": "  a\u{1b}[31m\nb  " }).to_string();
-    assert_eq!(manifest::describe(meta.as_bytes()), "a [31m b");
+    let meta = json!({ "description": "  a\u{1b}[31m\nb\u{202e}c  " }).to_string();
+    assert_eq!(manifest::describe(meta.as_bytes()), "a [31m b c");
     assert_eq!(manifest::describe(b"not json"), "");
 }

@@ -1,0 +1,288 @@
+//! What npm asks, in the order and shape that the client was seen to use.
+
+use std::io::{Read as _, Write as _};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use node::formats::PackedBytes;
+use node::registry::Scope;
+use serde_json::{Value, json};
+
+use crate::Node;
+
+/// The tarball of a package, packed as `griot publish` packs it.
+pub(crate) fn tarball(name: &str, version: &str, text: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = json!({
+        "name": name, "version": version, "description": "a demo", "keywords": ["k"],
+        "dependencies": { "is-odd": "^3.0.0" }, "scripts": { "test": "true" },
+    });
+    fs_err::write(folder.path().join("package.json"), manifest.to_string()).unwrap();
+    fs_err::write(folder.path().join("index.js"), text).unwrap();
+    let packed = (node::formats::npm::FORMAT.pack)(folder.path()).unwrap().unwrap();
+    let PackedBytes::Made(mut file) = packed.archive else { panic!("made now") };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// A body as npm sends it, with its wrong URL and key for scopes.
+pub(crate) fn publish_body(name: &str, version: &str, tarball: &[u8]) -> Value {
+    use sha2::Digest as _;
+    let integrity = format!("sha512-{}", STANDARD.encode(sha2::Sha512::digest(tarball)));
+    let shasum = crdt::digest::to_hex(&sha1::Sha1::digest(tarball));
+    let key = format!("{name}-{version}.tgz");
+    json!({
+        "_id": name, "name": name, "dist-tags": { "latest": version },
+        "versions": { version: { "name": name, "version": version, "dist": {
+            "integrity": integrity, "shasum": shasum,
+            "tarball": format!("http://localhost:1/{name}/-/{key}"),
+        } } },
+        "access": null,
+        "_attachments": { key: {
+            "content_type": "application/octet-stream", "data": STANDARD.encode(tarball),
+            "length": tarball.len(),
+        } },
+    })
+}
+
+pub(crate) async fn publish(node: &Node, name: &str, version: &str) -> Vec<u8> {
+    let bytes = tarball(name, version, "module.exports = 1\n");
+    let path = format!("/npm/{}", name.replace('/', "%2f"));
+    let answer = node.put(&path, publish_body(name, version, &bytes).to_string()).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    bytes
+}
+
+#[tokio::test]
+async fn what_npm_publishes_is_rendered_and_served() {
+    let node = Node::start().await;
+    assert_eq!(node.get("/npm/@acme%2fdemo").await.status, 404);
+    let bytes = publish(&node, "@acme/demo", "1.2.3").await;
+
+    let full = node.get("/npm/@acme%2fdemo").await;
+    assert_eq!(full.header("content-type"), "application/json");
+    assert_eq!(full.header("vary"), "Accept");
+    let document = full.json();
+    assert_eq!(document["_id"], "@acme/demo");
+    assert_eq!(document["description"], "a demo");
+    assert_eq!(document["dist-tags"], json!({ "latest": "1.2.3" }));
+    assert!(document["_rev"].is_string() && document["time"]["1.2.3"].is_string());
+    let version = &document["versions"]["1.2.3"];
+    assert_eq!(version["_id"], "@acme/demo@1.2.3");
+    assert_eq!(version["scripts"]["test"], "true");
+    let url = "http://127.0.0.1:7878/npm/@acme/demo/-/demo-1.2.3.tgz";
+    assert_eq!(version["dist"]["tarball"], url);
+    let body = publish_body("@acme/demo", "1.2.3", &bytes);
+    assert_eq!(version["dist"]["integrity"], body["versions"]["1.2.3"]["dist"]["integrity"]);
+    assert_eq!(version["dist"]["shasum"], body["versions"]["1.2.3"]["dist"]["shasum"]);
+
+    for path in [
+        "/npm/@acme/demo/-/demo-1.2.3.tgz",
+        "/npm/@acme%2fdemo/-/demo-1.2.3.tgz",
+        "/npm/@acme%2Fdemo/-/demo-1.2.3.tgz",
+        "/npm/~hosted/@acme/demo/-/demo-1.2.3.tgz",
+        "/@acme/demo/-/demo-1.2.3.tgz",
+        "/@acme%2fdemo/-/demo-1.2.3.tgz",
+    ] {
+        let answer = node.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert!(answer.body == bytes, "{path}");
+    }
+    assert_eq!(node.get("/npm/@acme/demo/-/demo-9.9.9.tgz").await.status, 404);
+    assert_eq!(node.get("/npm/@acme/demo/-/other-1.2.3.tgz").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_abbreviated_packument_has_what_an_install_reads_and_its_own_etag() {
+    let node = Node::start().await;
+    publish(&node, "demo", "1.0.0").await;
+    let accept = ("accept", "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8");
+    let short = node.ask("GET", "/npm/demo", &[accept], "").await;
+    assert_eq!(short.header("content-type"), "application/vnd.npm.install-v1+json");
+    let document = short.json();
+    assert!(document["modified"].is_string() && document["time"].is_null());
+    let version = &document["versions"]["1.0.0"];
+    assert_eq!(version["dependencies"]["is-odd"], "^3.0.0");
+    assert!(version["scripts"].is_null() && version["dist"]["integrity"].is_string());
+    let full = node.get("/npm/demo").await;
+    assert_ne!(full.header("etag"), short.header("etag"));
+
+    let known = ("if-none-match", short.header("etag"));
+    let again = node.ask("GET", "/npm/demo", &[accept, known], "").await;
+    assert_eq!((again.status.as_u16(), again.body.len()), (304, 0));
+    let head = node.ask("HEAD", "/npm/demo", &[], "").await;
+    assert_eq!(head.header("content-length"), full.body.len().to_string());
+    assert!(head.body.is_empty());
+    let hosted = node.get("/npm/~hosted/demo").await.json();
+    let url = "http://127.0.0.1:7878/npm/~hosted/demo/-/demo-1.0.0.tgz";
+    assert_eq!(hosted["versions"]["1.0.0"]["dist"]["tarball"], url);
+    let upstream = node.get("/npm/~upstream/demo").await;
+    assert_eq!(upstream.status, 404);
+    assert!(upstream.text().contains("no upstream is configured"), "{}", upstream.text());
+}
+
+#[tokio::test]
+async fn a_publish_must_be_what_it_says() {
+    let node = Node::start().await;
+    let bytes = tarball("demo", "1.0.0", "x");
+    let body = || publish_body("demo", "1.0.0", &bytes);
+    let mut integrity = body();
+    integrity["versions"]["1.0.0"]["dist"]["integrity"] = json!("sha512-AAAA");
+    let mut shasum = body();
+    shasum["versions"]["1.0.0"]["dist"]["shasum"] = json!("00");
+    let mut length = body();
+    length["_attachments"]["demo-1.0.0.tgz"]["length"] = json!(3);
+    let mut data = body();
+    data["_attachments"]["demo-1.0.0.tgz"]["data"] = json!("***");
+    let mut name = body();
+    name["name"] = json!("other");
+    for (what, body) in [
+        ("integrity", integrity.to_string()),
+        ("shasum", shasum.to_string()),
+        ("length", length.to_string()),
+        ("base64", data.to_string()),
+        ("name", name.to_string()),
+        ("version of the archive", publish_body("demo", "2.0.0", &bytes).to_string()),
+        ("no archive", publish_body("demo", "1.0.0", b"not a tarball").to_string()),
+        ("not json", "{".to_owned()),
+        ("nothing", "{}".to_owned()),
+        ("stars", json!({ "_id": "demo", "users": { "bob": true } }).to_string()),
+    ] {
+        let answer = node.put("/npm/demo", body).await;
+        assert_eq!(answer.status, 400, "{what}: {}", answer.text());
+        assert!(answer.json()["error"].is_string());
+    }
+    let other_name = tarball("other", "1.0.0", "x");
+    let answer =
+        node.put("/npm/demo", publish_body("demo", "1.0.0", &other_name).to_string()).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(node.get("/npm/demo").await.status, 404, "nothing was stored");
+    assert_eq!(node.put("/npm/Demo", body().to_string()).await.status, 400);
+    assert_eq!(node.put("/npm/demo", body().to_string()).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_version_never_changes() {
+    let node = Node::start().await;
+    let bytes = publish(&node, "demo", "1.0.0").await;
+    let same = node.put("/npm/demo", publish_body("demo", "1.0.0", &bytes).to_string()).await;
+    assert_eq!(same.status, 409, "{}", same.text());
+    let other = tarball("demo", "1.0.0", "other bytes");
+    let other = node.put("/npm/demo", publish_body("demo", "1.0.0", &other).to_string()).await;
+    assert_eq!(other.status, 409);
+    assert!(other.json()["error"].as_str().unwrap().contains("never changes"), "{}", other.text());
+    assert!(node.get("/npm/demo/-/demo-1.0.0.tgz").await.body == bytes);
+}
+
+#[tokio::test]
+async fn deprecation_is_a_yank_that_can_be_taken_back() {
+    let node = Node::start().await;
+    publish(&node, "demo", "1.0.0").await;
+    publish(&node, "demo", "1.1.0").await;
+    let mut document = node.get("/npm/demo?write=true").await.json();
+    document["versions"]["1.1.0"]["deprecated"] = json!("use 2");
+    assert_eq!(node.put("/npm/demo", document.to_string()).await.status, 200);
+    let yanked = node.get("/npm/demo").await.json();
+    assert_eq!(yanked["versions"]["1.1.0"]["deprecated"], "use 2");
+    assert!(yanked["versions"]["1.0.0"]["deprecated"].is_null());
+    assert_eq!(node.get("/npm/demo/-/demo-1.1.0.tgz").await.status, 200);
+    document["versions"]["1.1.0"]["deprecated"] = json!("");
+    assert_eq!(node.put("/npm/demo", document.to_string()).await.status, 200);
+    assert!(node.get("/npm/demo").await.json()["versions"]["1.1.0"]["deprecated"].is_null());
+}
+
+#[tokio::test]
+async fn tags_are_read_set_and_removed() {
+    let node = Node::start().await;
+    publish(&node, "@acme/demo", "1.0.0").await;
+    publish(&node, "@acme/demo", "2.0.0").await;
+    let tags = "/npm/-/package/@acme%2fdemo/dist-tags";
+    assert_eq!(node.get(tags).await.json(), json!({ "latest": "2.0.0" }));
+    assert_eq!(node.put(&format!("{tags}/next"), "\"1.0.0\"").await.status, 201);
+    let now = node.get("/npm/-/package/@acme/demo/dist-tags").await.json();
+    assert_eq!(now, json!({ "latest": "2.0.0", "next": "1.0.0" }));
+    assert_eq!(node.get("/npm/@acme%2fdemo/next").await.json()["version"], "1.0.0");
+    assert_eq!(node.get("/npm/@acme%2fdemo/2.0.0").await.json()["version"], "2.0.0");
+    assert_eq!(node.get("/npm/@acme%2fdemo/%5E1").await.json()["version"], "1.0.0");
+    assert_eq!(node.put(&format!("{tags}/1.x"), "\"1.0.0\"").await.status, 400);
+    assert_eq!(node.put(&format!("{tags}/next"), "\"9.0.0\"").await.status, 404);
+    assert_eq!(node.put(&format!("{tags}/next"), "9").await.status, 400);
+    let admin = [("authorization", "Bearer admin-secret")];
+    assert_eq!(node.ask("DELETE", &format!("{tags}/next"), &admin, "").await.status, 200);
+    assert_eq!(node.get(tags).await.json(), json!({ "latest": "2.0.0" }));
+    assert_eq!(node.ask("DELETE", &format!("{tags}/latest"), &[], "").await.status, 400);
+}
+
+#[tokio::test]
+async fn unpublish_follows_the_requests_of_npm() {
+    let node = Node::start().await;
+    publish(&node, "@acme/demo", "1.0.0").await;
+    publish(&node, "@acme/demo", "1.1.0").await;
+    let admin = [("authorization", "Bearer admin-secret")];
+    let mut document = node.get("/npm/@acme%2fdemo?write=true").await.json();
+    document["versions"].as_object_mut().unwrap().remove("1.1.0");
+    let rev = document["_rev"].as_str().unwrap().to_owned();
+    let stale = node.put("/npm/@acme%2fdemo/-rev/1-stale", document.to_string()).await;
+    assert_eq!(stale.status, 409);
+    let put = node.put(&format!("/npm/@acme%2fdemo/-rev/{rev}"), document.to_string()).await;
+    assert_eq!(put.status, 200, "{}", put.text());
+    let document = node.get("/npm/@acme%2fdemo?write=true").await.json();
+    assert!(document["versions"]["1.1.0"].is_null() && !document["versions"]["1.0.0"].is_null());
+    let rev = document["_rev"].as_str().unwrap();
+    let path = format!("/npm/@acme/demo/-/demo-1.1.0.tgz/-rev/{rev}");
+    assert_eq!(node.ask("DELETE", &path, &admin, "").await.status, 200);
+    let all = format!("/npm/@acme%2fdemo/-rev/{rev}");
+    assert_eq!(node.ask("DELETE", &all, &[], "").await.status, 401);
+    assert_eq!(node.ask("DELETE", &all, &admin, "").await.status, 200);
+    assert!(node.get("/npm/@acme%2fdemo").await.status.is_client_error());
+    let again = tarball("@acme/demo", "1.1.0", "other bytes");
+    let again =
+        node.put("/npm/@acme%2fdemo", publish_body("@acme/demo", "1.1.0", &again).to_string());
+    assert_eq!(again.await.status, 409, "a withdrawn version does not come back with other bytes");
+}
+
+#[tokio::test]
+async fn npms_small_endpoints_answer_at_once() {
+    let node = Node::start().await;
+    publish(&node, "@acme/demo", "1.0.0").await;
+    assert_eq!(node.get("/npm/-/ping").await.json(), json!({}));
+    assert_eq!(node.get("/npm/-/whoami").await.status, 401);
+    let bob = node.token(&[Scope::Read], &[]).await;
+    let who = node.ask("GET", "/npm/-/whoami", &[("authorization", &bob)], "").await;
+    assert_eq!(who.json(), json!({ "username": "bob" }));
+    let found = node.get("/npm/-/v1/search?text=demo&size=20&from=0").await.json();
+    assert_eq!(found["objects"][0]["package"]["name"], "@acme/demo");
+    assert_eq!(found["objects"][0]["package"]["version"], "1.0.0");
+    let gzip = {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(b"{\"a\":[\"1.0.0\"]}").unwrap();
+        gzip.finish().unwrap()
+    };
+    let audit = "/npm/-/npm/v1/security/advisories/bulk";
+    let encoding = [("content-encoding", "gzip")];
+    assert_eq!(node.ask("POST", audit, &encoding, gzip).await.status, 405);
+    assert_eq!(node.ask("POST", "/npm/-/v1/login", &[], "{}").await.status, 404);
+    let user = node.put("/npm/-/user/org.couchdb.user:me", "{}").await;
+    assert_eq!(user.status, 403);
+    assert!(user.text().contains("griot token create"));
+    assert_eq!(node.get("/npm/-/nothing").await.status, 404);
+    assert_eq!(node.ask("POST", "/npm/demo", &[], "").await.status, 405);
+    for strange in ["/npm/favicon.ico", "/npm/__proto__", "/npm/constructor", "/npm/@x"] {
+        let answer = node.get(strange).await;
+        assert_eq!(answer.status, 404, "{strange}");
+        assert!(answer.json()["error"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_gzip_publish_is_read() {
+    let node = Node::start().await;
+    let bytes = tarball("demo", "1.0.0", "x");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(publish_body("demo", "1.0.0", &bytes).to_string().as_bytes()).unwrap();
+    let headers = [("authorization", "Bearer admin-secret"), ("content-encoding", "gzip")];
+    let answer = node.ask("PUT", "/npm/demo", &headers, gzip.finish().unwrap()).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert!(node.get("/npm/demo/-/demo-1.0.0.tgz").await.body == bytes);
+}
