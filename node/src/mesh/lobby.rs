@@ -7,7 +7,7 @@
 //!
 //! Source: trust.md section 12.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crdt::{RealmId, Verified};
 use libp2p::PeerId;
@@ -38,9 +38,17 @@ struct Shown {
 }
 
 impl Lobby {
-    /// Keeps what a peer shows now, realm by realm; what it showed of those realms before goes.
-    pub(super) fn show(&mut self, peer: PeerId, envelopes: Vec<Verified>) {
+    /// Keeps what a peer shows now, realm by realm, and of what it showed before what still fits:
+    /// the statements of one realm may come in two frames.
+    pub(super) fn show(&mut self, peer: PeerId, mut envelopes: Vec<Verified>) {
         self.renewals += 1;
+        let ids: HashSet<_> = envelopes.iter().map(|shown| shown.statement().id()).collect();
+        let realms: HashSet<_> = envelopes.iter().map(|shown| shown.statement().realm()).collect();
+        for realm in realms {
+            let before = self.offers.remove(&(realm, peer)).unwrap_or_default().envelopes;
+            let other = before.into_iter().filter(|old| !ids.contains(&old.statement().id()));
+            envelopes.extend(other);
+        }
         let mut fresh: BTreeMap<RealmId, Shown> = BTreeMap::new();
         for envelope in envelopes {
             let bytes = envelope.envelope().encode().len();
@@ -102,14 +110,16 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_is_bounded_and_a_new_one_replaces_it() {
+    fn an_offer_is_bounded_and_what_is_shown_last_has_its_place() {
         let (realm, peer) = (Realm::new("theirs"), PeerId::random());
         let mut lobby = Lobby::default();
         let many = (0..=STATEMENTS_MAX).map(|version| release(&realm, version)).collect();
         lobby.show(peer, many);
         assert_eq!(lobby.offers()[0].envelopes.len(), STATEMENTS_MAX);
         lobby.show(peer, vec![realm.genesis.clone()]);
-        assert_eq!(lobby.offers()[0].envelopes, std::slice::from_ref(&realm.genesis));
+        let offer = &lobby.offers()[0].envelopes;
+        assert_eq!(offer.len(), STATEMENTS_MAX);
+        assert_eq!(offer[0], realm.genesis);
         assert_eq!(lobby.realms_of(peer), [realm.id]);
         lobby.forget(peer);
         assert!(lobby.offers().is_empty());

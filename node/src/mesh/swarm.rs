@@ -44,6 +44,9 @@ const JUDGED_MAX: usize = 64;
 /// Looks around at least this often.
 const IDLE_WAKE: Duration = Duration::from_secs(60 * 60);
 
+/// Somebody who waits for something to be done.
+pub(super) type Waiting = oneshot::Sender<Result<(), Error>>;
+
 /// The task's state.
 pub(super) struct Driver {
     pub(super) swarm: Swarm<Behaviour>,
@@ -59,9 +62,9 @@ pub(super) struct Driver {
     pub(super) lobby: Lobby,
     pub(super) known: Known,
     /// By digest and size: a caller with another size does not share the result.
-    pub(super) flights: HashMap<(Digest, u64), Vec<oneshot::Sender<Result<(), Error>>>>,
+    pub(super) flights: HashMap<(Digest, u64), Vec<Waiting>>,
     pub(super) places: Arc<Semaphore>,
-    pub(super) reaching: HashMap<ConnectionId, (PeerId, oneshot::Sender<Result<(), Error>>)>,
+    pub(super) reaching: HashMap<ConnectionId, (PeerId, Waiting)>,
     pub(super) listening: Listening,
     pub(super) judging: usize,
 }

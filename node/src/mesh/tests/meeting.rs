@@ -59,6 +59,12 @@ async fn a_strangers_realm_is_shown_and_nothing_of_it_admitted() {
         of_theirs.flat_map(|offer| &offer.envelopes).any(|shown| *shown == theirs.genesis)
     })
     .await;
+    let later = stranger.publish(&theirs, "song", b"la la").await;
+    eventually("what is published later is shown too", async || {
+        let offers = node.mesh.offers().await;
+        offers.iter().flat_map(|offer| &offer.envelopes).any(|shown| *shown == later)
+    })
+    .await;
     let listed = node.mesh.peers().await.remove(0);
     assert_eq!(listed.offers, [theirs.id]);
     // What both follow still travels: by then anything else would have come too.
