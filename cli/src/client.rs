@@ -142,18 +142,18 @@ async fn refuse(response: Response) -> Result<Response, Failure> {
         return Ok(response);
     }
     let bytes = response.bytes().await.unwrap_or_default();
-    let failure = match serde_json::from_slice::<ErrorBody>(&bytes) {
-        Ok(body) => Failure { hint: body.error.hint, ..Failure::new(body.error.message) },
-        Err(_) => Failure::new(format!("the node answered {status} without saying why")),
+    let Ok(ErrorBody { error }) = serde_json::from_slice(&bytes) else {
+        return Err(Failure::new(format!("the node answered {status} without saying why")));
     };
-    Err(failure.code(code(status)))
+    let code = if error.code == "corrupt" { Code::Refused } else { code(status) };
+    Err(Failure { hint: error.hint, ..Failure::new(error.message) }.code(code))
 }
 
 /// Exit code for what the node says.
 const fn code(status: StatusCode) -> Code {
     match status {
         StatusCode::NOT_FOUND | StatusCode::FAILED_DEPENDENCY => Code::Lacks,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_GATEWAY => Code::Refused,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Code::Refused,
         _ => Code::Failed,
     }
 }

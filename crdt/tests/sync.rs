@@ -2,7 +2,8 @@
 
 use crdt::message::Frame;
 use crdt::session::{Index, Input, MemoryIndex, Output, Session};
-use crdt::{SecretKey, Verified};
+use crdt::statement::{Counter, Pattern, RouteSource};
+use crdt::{Body, SecretKey, Statement, Verified};
 use proptest::prelude::*;
 
 use crate::network::{ALLIDS, CHECK, COLLS, Net, RESUME, Realm, STATEMENTS};
@@ -258,6 +259,17 @@ fn a_lobby_that_changed_is_shown_again_but_not_too_often() {
     assert!(net.nodes[stranger].lobby.iter().any(|shown| shown.statement.id() == newest));
     net.pass(60_000);
     assert_eq!(net.frames(link, LOBBY), 2);
+    net.publish(owner, realm.release("late", "2.0.0"));
+    let route = Body::Route {
+        format: "npm".into(),
+        pattern: Pattern("late".into()),
+        source: RouteSource::Deny,
+        counter: Counter { epoch: 0, n: 1 },
+    };
+    let route = Statement::new(realm.id, None, route).unwrap();
+    net.publish(owner, Verified::sign(route, &[&realm.key]));
+    net.settle();
+    assert_eq!(net.frames(link, LOBBY), 4, "what a realm claims waits for no pause");
     assert_eq!(net.nodes[stranger].index.last_sequence(), 0);
 }
 

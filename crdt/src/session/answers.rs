@@ -301,7 +301,13 @@ impl Session {
             let realm = collection.realm();
             self.shown.contains(&realm) && !shared.contains(&realm)
         };
-        self.shown_is_old |= items.iter().any(strange);
+        for (collection, _) in items.iter().filter(|item| strange(item)) {
+            self.shown_is_old = true;
+            // What a realm claims is shown at once: a stranger that follows it confirms just that.
+            if matches!(collection, Collection::Authority(_)) {
+                self.show_again_at = self.show_again_at.min(now);
+            }
+        }
         if self.phase != Phase::Open {
             return Ok(());
         }

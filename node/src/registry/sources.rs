@@ -130,8 +130,23 @@ impl Registry {
         let decision = self.decide(package)?;
         match &decision.source {
             Source::Realm { realm } => Ok((*realm, decision)),
+            Source::Upstream if decision.ground == Ground::Default => Err(self.unclaimed(package)?),
             other => Err(no_realm(package, other, decision.ground)),
         }
+    }
+
+    /// The answer for a name that no rule gives to anybody.
+    fn unclaimed(&self, package: &PackageId) -> Result<Error, Error> {
+        let PackageId { format, name } = package;
+        let realms = self.inner.store.realms_with(package)?;
+        let Some(realm) = realms.first() else {
+            return Ok(no_realm(package, &Source::Upstream, Ground::Default));
+        };
+        let why = format!(
+            "{name} is in the realm {realm}, which is followed here, but no claim or route gives it \
+             the name"
+        );
+        Ok(Error::not_found(why).with_hint(format!("griot route add {format}:{name} {realm}")))
     }
 
     /// Adds or replaces a route of this node alone; the site's routes are statements.

@@ -293,7 +293,7 @@ async fn only_format(admin: &Admin, name: &str) -> Result<String, Failure> {
         1 => Ok(formats.remove(0)),
         0 => {
             Err(Failure::not_found(format!("no realm that is followed has a package {name:.200}"))
-                .hint(format!("griot search {name:.200} --offered")))
+                .hint(format!("griot search {name:.200}")))
         }
         _ => Err(Failure::invalid(format!("{name:.200} is there as {}", formats.join(" and as ")))
             .hint(format!("say which one: --format {}", formats[0]))),
