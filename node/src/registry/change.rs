@@ -12,7 +12,7 @@ use super::{Error, Principal, Registry, Scope};
 use crate::store::Slot;
 
 impl Registry {
-    /// Yanks or unyanks a version: all its standing releases.
+    /// Yanks a version with a reason, or (`None`) unyanks it: all its standing releases.
     ///
     /// # Errors
     /// Unauthenticated or Forbidden (scope, grant), NotFound (no such version).
@@ -21,8 +21,7 @@ impl Registry {
         who: &Principal,
         package: &PackageId,
         version: &str,
-        reason: &str,
-        yank: bool,
+        yank: Option<&str>,
     ) -> Result<(), Error> {
         if !who.may(Scope::Publish) {
             who.require(Scope::Yank)?;
@@ -34,11 +33,9 @@ impl Registry {
         for release in releases {
             let n = counters.get(&release.to_string()).copied().unwrap_or(0) + 1;
             let counter = Counter { epoch, n };
-            let reason = reason.to_owned();
-            let body = if yank {
-                Body::Yank { release, counter, reason }
-            } else {
-                Body::Unyank { release, counter, reason }
+            let body = match yank {
+                Some(reason) => Body::Yank { release, counter, reason: reason.to_owned() },
+                None => Body::Unyank { release, counter, reason: String::new() },
             };
             self.sign_and_admit(Statement::new(realm, Some(package.clone()), body)?).await?;
         }
@@ -74,8 +71,7 @@ impl Registry {
         &self,
         who: &Principal,
         package: &PackageId,
-        version: &str,
-        file: Option<&str>,
+        (version, file): (&str, Option<&str>),
         reason: &str,
     ) -> Result<(), Error> {
         who.require(Scope::Publish)?;

@@ -237,7 +237,7 @@ async fn the_same_bytes_again_succeed_and_other_bytes_conflict() {
 async fn a_withdrawn_version_is_gone_and_cannot_come_back_with_other_bytes() {
     let node = Node::start(1).await;
     node.publish("pad 1.0.0 first").await.unwrap();
-    let gone = node.registry.withdraw(&admin(), &strict("pad"), "1.0.0", None, "oops").await;
+    let gone = node.registry.withdraw(&admin(), &strict("pad"), ("1.0.0", None), "oops").await;
     gone.unwrap();
     assert_eq!(outcome(node.read("pad", "1.0.0").await), Outcome::NotFound);
     assert_eq!(outcome(node.publish("pad 1.0.0 other").await), Outcome::Conflict);
@@ -402,12 +402,12 @@ async fn a_yank_hides_from_ranges_and_an_unyank_shows_again() {
     node.publish("pad 1.0.0 a").await.unwrap();
     node.publish("pad 1.1.0 b").await.unwrap();
     let pad = strict("pad");
-    node.registry.yank(&admin(), &pad, "1.1.0", "broken", true).await.unwrap();
+    node.registry.yank(&admin(), &pad, "1.1.0", Some("broken")).await.unwrap();
     let metadata = node.metadata("pad").await.unwrap();
     assert_eq!(metadata.tags["latest"], "1.0.0");
     assert_eq!(node.registry.resolve(&metadata, "^1").unwrap(), "1.0.0");
     assert_eq!(node.text("pad", "1.1.0").await.unwrap(), "pad 1.1.0 b");
-    node.registry.yank(&admin(), &pad, "1.1.0", "", false).await.unwrap();
+    node.registry.yank(&admin(), &pad, "1.1.0", None).await.unwrap();
     assert_eq!(node.metadata("pad").await.unwrap().tags["latest"], "1.1.0");
 }
 
@@ -416,7 +416,7 @@ async fn a_package_of_yanked_versions_is_added_only_by_number() {
     let node = Node::start(1).await;
     node.publish("pad 1.0.0 a").await.unwrap();
     let pad = strict("pad");
-    node.registry.yank(&admin(), &pad, "1.0.0", "broken", true).await.unwrap();
+    node.registry.yank(&admin(), &pad, "1.0.0", Some("broken")).await.unwrap();
     assert_eq!(outcome(node.registry.add(&pad, None).await), Outcome::NotFound);
     assert_eq!(node.registry.add(&pad, Some("1.0.0")).await.unwrap().version, "1.0.0");
 }

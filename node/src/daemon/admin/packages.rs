@@ -187,7 +187,8 @@ pub(super) async fn yank(
 ) -> Result<Json<Done>, Failure> {
     let package = package(&admin, &order.named).await?;
     let version = version(&order.named)?;
-    admin.registry.yank(&who, &package, version, &order.reason, order.yank).await?;
+    let reason = order.yank.then_some(order.reason.as_str());
+    admin.registry.yank(&who, &package, version, reason).await?;
     Ok(Json(Done { changed: true }))
 }
 

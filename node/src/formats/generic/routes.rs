@@ -157,7 +157,8 @@ async fn get(context: &Context, head: &Parts, place: Place) -> Result<Response<B
 async fn delete(context: &Context, place: Place) -> Result<Response<Body>, Error> {
     let Place { package, version, file } = place;
     let reason = "deleted over HTTP";
-    context.registry.withdraw(&context.who, &package, &version, Some(&file), reason).await?;
+    let one = (version.as_str(), Some(file.as_str()));
+    context.registry.withdraw(&context.who, &package, one, reason).await?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)

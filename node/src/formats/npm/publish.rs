@@ -319,8 +319,7 @@ async fn deprecate(
         if wanted == metadata::deprecated(view) {
             continue;
         }
-        let (reason, yank) = (wanted.unwrap_or_default(), wanted.is_some());
-        context.registry.yank(&context.who, package, &version, reason, yank).await?;
+        context.registry.yank(&context.who, package, &version, wanted).await?;
     }
     Ok(())
 }
@@ -347,6 +346,6 @@ pub(super) async fn withdraw(
     version: &str,
 ) -> Result<(), Error> {
     let reason = "unpublished";
-    context.registry.withdraw(&context.who, package, version, None, reason).await?;
+    context.registry.withdraw(&context.who, package, (version, None), reason).await?;
     Ok(())
 }
