@@ -75,10 +75,11 @@ fn counting<'h>(
 ) -> impl Iterator<Item = (&'h Body, Counter)> {
     held.values().filter_map(move |(statement, signers)| {
         let body = statement.body();
-        let (Body::Yank { counter, .. } | Body::Unyank { counter, .. } | Body::Tag { counter, .. }) =
-            body
-        else {
-            return None;
+        let counter = match body {
+            Body::Yank { counter, .. }
+            | Body::Unyank { counter, .. }
+            | Body::Tag { counter, .. } => counter,
+            _ => return None,
         };
         let counts = authority.admits(*counter) && !signers.is_disjoint(&judgement.publishers);
         counts.then_some((body, *counter))
