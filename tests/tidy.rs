@@ -177,13 +177,11 @@ fn formats_never_use_each_other() {
     for (name, text) in sources() {
         let Some(inner) = name.strip_prefix("node/src/formats/") else { continue };
         let Some((own, _)) = inner.split_once('/') else { continue };
-        for (number, line) in text.lines().enumerate() {
-            for rest in line.split("crate::formats::").skip(1) {
-                let other: String =
-                    rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        for rest in text.split("crate::formats::").skip(1) {
+            for other in first_words(rest).into_iter().filter(|other| !other.is_empty()) {
                 let folder = root().join("node/src/formats").join(&other);
-                if !other.is_empty() && other != own && folder.is_dir() {
-                    found.push(format!("{name}:{}: uses {other}", number + 1));
+                if other != own && folder.is_dir() {
+                    found.push(format!("{name}: uses {other}"));
                 }
             }
         }
