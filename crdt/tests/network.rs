@@ -105,6 +105,9 @@ pub(crate) struct Net {
     pub(crate) nodes: Vec<Node>,
     pub(crate) links: Vec<Link>,
     keys: u8,
+    /// Admissions take their time, when this is set: they wait here until `settle_shuffled`.
+    pub(crate) slow: bool,
+    admitting: Vec<(usize, usize, Vec<Envelope>, Option<(u64, u64)>)>,
 }
 
 pub(crate) const CHECK: u8 = 0x04;
@@ -199,6 +202,9 @@ impl Net {
                 on.wires[1 - side].push_back(bytes);
                 on.in_sync[side] &= frame.kind() == CHECK;
             }
+            Output::Admit { envelopes, cursor } if self.slow => {
+                self.admitting.push((link, side, envelopes, cursor));
+            }
             Output::Admit { envelopes, cursor } => self.admit_all(link, side, envelopes, cursor),
             Output::Cursor { epoch, sequence } => {
                 self.nodes[node].cursors.insert(peer, (epoch, sequence));
@@ -246,6 +252,70 @@ impl Net {
 
     pub(crate) fn send(&mut self, link: usize, side: usize, frame: &Frame) {
         self.deliver(link, side, &frame.encode());
+    }
+
+    /// Delivers at most `steps` frames, now to the one side of each link, now to the other.
+    pub(crate) fn step(&mut self, steps: usize) {
+        for step in 0..steps {
+            for link in 0..self.links.len() {
+                let side = step % 2;
+                if let Some(bytes) = self.links[link].wires[side].pop_front() {
+                    self.deliver(link, side, &bytes);
+                }
+            }
+        }
+    }
+
+    /// Delivers and admits until nothing is on the way, in an order drawn from `seed`; `meanwhile`
+    /// runs after so many events.
+    pub(crate) fn settle_shuffled(
+        &mut self,
+        seed: u64,
+        after: usize,
+        meanwhile: impl FnOnce(&mut Self),
+    ) {
+        let mut meanwhile = Some(meanwhile);
+        let mut state = seed;
+        for event in 0.. {
+            if event >= after && let Some(meanwhile) = meanwhile.take() {
+                meanwhile(self);
+            }
+            let mut choices = Vec::new();
+            for link in 0..self.links.len() {
+                for side in [0, 1] {
+                    if !self.links[link].wires[side].is_empty() {
+                        choices.push((link, side, false));
+                    }
+                    if self.admitting.iter().any(|one| (one.0, one.1) == (link, side)) {
+                        choices.push((link, side, true));
+                    }
+                }
+            }
+            if choices.is_empty() && meanwhile.is_none() {
+                return self.settle();
+            }
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let drawn = usize::try_from(state >> 33).unwrap() % choices.len().max(1);
+            let Some((link, side, admits)) = choices.get(drawn).copied() else { continue };
+            if admits {
+                let first = self.admitting.iter().position(|one| (one.0, one.1) == (link, side));
+                let (link, side, envelopes, cursor) = self.admitting.remove(first.unwrap());
+                self.admit_all(link, side, envelopes, cursor);
+            } else if let Some(bytes) = self.links[link].wires[side].pop_front() {
+                self.deliver(link, side, &bytes);
+            }
+        }
+    }
+
+    /// Tells the conversations that what the node follows has changed.
+    pub(crate) fn tell_follows(&mut self, node: usize) {
+        for link in 0..self.links.len() {
+            for side in [0, 1] {
+                if self.links[link].ends[side] == node {
+                    self.input(link, side, Input::FollowsChanged);
+                }
+            }
+        }
     }
 
     /// Delivers until nothing is on the way and nobody has work left for now.

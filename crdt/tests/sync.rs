@@ -238,6 +238,62 @@ fn strangers_see_the_lobby_and_hold_nothing_of_it() {
 }
 
 #[test]
+fn a_realm_followed_at_any_moment_of_the_conversation_arrives_without_waiting() {
+    // The store knows of it first, and the conversation hears of it some frames later.
+    let moments = (0..24).flat_map(|moment| (0..12).map(move |delay| (moment, delay)));
+    for (moment, delay) in moments {
+        for joiner_asks in [true, false] {
+            let realm = Realm::new(1);
+            let mut net = Net::default();
+            let (owner, joiner) = (net.node(), net.node());
+            net.nodes[owner].index.own(realm.id);
+            net.admit(owner, realm.genesis.clone());
+            let release = realm.release("a", "1.0.0");
+            net.admit(owner, release.clone());
+            let ends = if joiner_asks { (joiner, owner) } else { (owner, joiner) };
+            let link = net.connect(ends.0, ends.1);
+            net.step(moment);
+            net.nodes[joiner].index.follow(realm.id);
+            net.step(delay);
+            net.tell_follows(joiner);
+            net.settle();
+            let when = format!("joiner asks {joiner_asks}, moment {moment}, delay {delay}");
+            assert!(net.holds(joiner, &release), "{when}");
+            assert_eq!(net.links[link].closed, [None; 2], "{when}");
+        }
+    }
+}
+
+#[test]
+fn slow_admissions_and_repeated_nudges_never_leave_a_conversation_stuck() {
+    for seed in 0..3_000_u64 {
+        let realm = Realm::new(1);
+        let mut net = Net::default();
+        net.slow = true;
+        let (owner, joiner) = (net.node(), net.node());
+        net.nodes[owner].index.own(realm.id);
+        net.admit(owner, realm.genesis.clone());
+        let release = realm.release("a", "1.0.0");
+        net.admit(owner, release.clone());
+        let ends = if seed % 2 == 0 { (joiner, owner) } else { (owner, joiner) };
+        let link = net.connect(ends.0, ends.1);
+        let side = usize::from(ends.0 != joiner);
+        net.settle_shuffled(seed, usize::try_from(seed % 29).unwrap(), |net| {
+            net.nodes[joiner].index.follow(realm.id);
+            if seed % 3 > 0 {
+                net.step(usize::try_from(seed % 7).unwrap());
+            }
+            net.tell_follows(joiner);
+            if seed % 5 > 0 {
+                net.input(link, side, Input::Compare);
+            }
+        });
+        assert!(net.holds(joiner, &release), "seed {seed}");
+        assert_eq!(net.links[link].closed, [None; 2], "seed {seed}");
+    }
+}
+
+#[test]
 fn a_lobby_that_changed_is_shown_again_but_not_too_often() {
     const LOBBY: u8 = 0x0a;
     let realm = Realm::new(1);
