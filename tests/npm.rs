@@ -1,4 +1,4 @@
-//! The real npm against real nodes: publish at one, install from another after the first was killed.
+//! The real npm against real nodes: publish at one, install from another after the first is killed.
 //!
 //! Nothing here knows how a packument looks; npm itself is the judge, and the bytes are compared
 //! with the `integrity` that it wrote down.

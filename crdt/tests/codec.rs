@@ -225,7 +225,11 @@ prop_compose! {
         size: u64,
         digest: [u8; 32],
         sums: (Option<[u8; 16]>, bool, bool),
-        meta in prop::option::of((any::<u32>(), prop::collection::vec(any::<u8>(), 0..40), any::<bool>())),
+        meta in prop::option::of((
+            any::<u32>(),
+            prop::collection::vec(any::<u8>(), 0..40),
+            any::<bool>(),
+        )),
     ) -> File {
         let meta = meta.map(|(version, bytes, inline)| {
             let blob = BlobRef { digest: Digest::of(&bytes), size };
@@ -255,10 +259,12 @@ proptest! {
         files.sort_by(|a, b| a.name.cmp(&b.name));
         files.dedup_by(|a, b| a.name == b.name);
         let extras = extras.map(|size| BlobRef { digest: Digest::of(b"e"), size });
-        let content = Release { version: version.clone(), written: version, files, extras, claimed_time };
+        let written = version.clone();
+        let content = Release { version, written, files, extras, claimed_time };
         let package = PackageId::new("pypi", name);
         let realm = RealmId(Digest::of(b"r"));
-        let made = Statement::new(realm, Some(package.clone()), Body::Release(content.clone())).unwrap();
+        let body = Body::Release(content.clone());
+        let made = Statement::new(realm, Some(package.clone()), body).unwrap();
         let read = Statement::decode("release", made.payload()).unwrap();
         prop_assert_eq!(read.body(), &Body::Release(content));
         prop_assert_eq!((read.package(), read.id()), (Some(&package), made.id()));
@@ -299,7 +305,8 @@ proptest! {
                 && read.statement.kind() == one.statement().kind());
             if bytes != one.envelope().encode() {
                 // What is left of the signatures belongs to the honest bytes alone.
-                prop_assert!(read.verify().map_or(true, |read| read.statement() == one.statement()));
+                let same = |read: Verified| read.statement() == one.statement();
+                prop_assert!(read.verify().map_or(true, same));
             }
         }
     }

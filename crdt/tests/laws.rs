@@ -131,7 +131,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
     #[test]
-    fn red_07_any_order_same_view_equal_to_the_model((grants, events, pin, known, seed) in scenario()) {
+    fn red_07_any_order_same_view_equal_to_the_model(
+        (grants, events, pin, known, seed) in scenario(),
+    ) {
         let (w, set) = build(grants, &events);
         let pins = pins(pin);
         // A node may have pinned the chain that it saw when it knew less.
@@ -147,7 +149,9 @@ proptest! {
     }
 
     #[test]
-    fn red_07_nodes_that_held_parts_agree_once_they_hold_all((grants, events, pin, _, seed) in scenario()) {
+    fn red_07_nodes_that_held_parts_agree_once_they_hold_all(
+        (grants, events, pin, _, seed) in scenario(),
+    ) {
         let (w, set) = build(grants, &events);
         let (whole, pins) = (split(&set), pins(pin));
         let (_, text) = look(&w, &set, &[], &pins);

@@ -75,14 +75,19 @@ fn counting<'h>(
 ) -> impl Iterator<Item = (&'h Body, Counter)> {
     held.values().filter_map(move |(statement, signers)| {
         let body = statement.body();
-        let (Body::Yank { counter, .. } | Body::Unyank { counter, .. } | Body::Tag { counter, .. }) =
-            body
-        else {
-            return None;
-        };
-        let counts = authority.admits(*counter) && !signers.is_disjoint(&judgement.publishers);
-        counts.then_some((body, *counter))
+        let counter = counter_of(body)?;
+        let counts = authority.admits(counter) && !signers.is_disjoint(&judgement.publishers);
+        counts.then_some((body, counter))
     })
+}
+
+const fn counter_of(body: &Body) -> Option<Counter> {
+    match body {
+        Body::Yank { counter, .. } | Body::Unyank { counter, .. } | Body::Tag { counter, .. } => {
+            Some(*counter)
+        }
+        _ => None,
+    }
 }
 
 fn note<S: Ord, T: Ord>(newest: &mut Newest<S, T>, subject: S, says: T, counter: Counter) {

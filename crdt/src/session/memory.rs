@@ -2,7 +2,7 @@
 //!
 //! Follows the store's rules: only followed realms, an item once, at most 16 signatures, of several
 //! by one key the bytewise least, a log in the order of admission. Fingerprints are kept up to date
-//! with every admission. Nothing survives; [`MemoryIndex::restored`] plays a store that was rebuilt.
+//! with every admission. Nothing survives; [`MemoryIndex::restored`] plays a store rebuilt.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -26,8 +26,8 @@
 //! *Order.* Authority collections come first in every list, and what comes is admitted in order, so
 //! a realm's authority is here before what depends on it.
 //!
-//! *The lobby* is shown at the start, and again when a shown realm that the peer does not follow has
-//! changed, at most once in five seconds.
+//! *The lobby* is shown at the start, and again when a shown realm that the peer does not follow
+//! has changed, at most once in five seconds.
 //!
 //! Only realms that both sides follow are exchanged; statements of others are neither sent nor
 //! looked at. Does not verify signatures, does not store: that is the caller's. Nothing survives

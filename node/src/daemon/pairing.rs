@@ -5,7 +5,7 @@
 //! Neither changes what anybody may do: that takes a root epoch, signed by the command with the
 //! root key and posted like any statement. Rows survive a restart.
 //!
-//! The mesh asks [`Desk::answer`] for each request that arrives; what it answers is on disk first.
+//! The mesh asks the `Desk` about each request that arrives; what it answers is on disk first.
 //!
 //! Source: trust.md section 11.
 

@@ -196,7 +196,8 @@ impl Registry {
                 let Slot { package, version, file, .. } = slot.clone();
                 self.want(digest, Want { package, version, file, size }).await?;
                 return Err(Error::not_here(format!(
-                    "{} of {} is known, but neither held here nor by a connected peer; it is wanted now",
+                    "{} of {} is known, but neither held here nor by a connected peer; \
+                     it is wanted now",
                     slot.file, slot.package
                 ))
                 .with_hint("griot peer list"));

@@ -298,7 +298,8 @@ impl Registry {
         let mut lines = vec![ground_sentence(package, &decision)];
         if let Some(pending) = &decision.pending {
             lines.push(format!(
-                "the routes now say {}; this node keeps what it has until: griot accept {} --format {}",
+                "the routes now say {}; this node keeps what it has until: \
+                 griot accept {} --format {}",
                 source_words(pending),
                 package.name,
                 package.format

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crdt::session::Index as _;
 use crdt::statement::MetaBody;
 use crdt::{Body, Collection, Digest, PackageId, PublicKey, StatementId};
+use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -29,8 +30,13 @@ const KEEP: &str = "keep";
 /// Where the log was read to, and the bytes kept so far.
 const KEEP_STATE: &str = "keep-state";
 const LOG_PAGE: usize = 1024;
+/// Files that are fetched at a time.
+const KEEP_AT_ONCE: usize = 4;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+/// While something lacks: a peer that has it may have come back.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// While nothing lacks; an admission wakes it at once.
+const IDLE_WAKE: Duration = Duration::from_secs(60 * 60);
 
 /// One file that lacks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,10 +65,13 @@ impl Registry {
         let mut admissions = self.inner.store.subscribe();
         let mut wait = RETRY_FIRST;
         loop {
-            let progressed = self.keep_round().await?;
-            let lacking = self.inner.store.rows(KEEP)?.len() + self.wants()?.len();
+            // A full disk or a broken file must not end the node: what it holds is still served.
+            let (progressed, lacking) = self.keep_round().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "could not fetch ahead");
+                (false, true)
+            });
             wait = if progressed { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
-            let idle = if lacking == 0 { RETRY_MAX } else { wait };
+            let idle = if lacking { wait } else { IDLE_WAKE };
             match tokio::time::timeout(idle, admissions.recv()).await {
                 Ok(Err(RecvError::Closed)) => return Ok(()),
                 Ok(Ok(admission)) => {
@@ -78,8 +87,8 @@ impl Registry {
         }
     }
 
-    /// One pass: whether anything was fetched.
-    async fn keep_round(&self) -> Result<bool, Error> {
+    /// One pass: whether anything was fetched, and whether anything still lacks.
+    async fn keep_round(&self) -> Result<(bool, bool), Error> {
         self.read_log().await?;
         let mut progressed = self.fetch_lacking().await?;
         for (digest, want) in self.wants()? {
@@ -92,7 +101,8 @@ impl Registry {
                 Err(_) => self.fulfil(&digest).await?,
             }
         }
-        Ok(progressed)
+        let lacking = !self.inner.store.rows(KEEP)?.is_empty() || !self.wants()?.is_empty();
+        Ok((progressed, lacking))
     }
 
     /// Turns releases admitted since the cursor into rows of the queue.
@@ -147,31 +157,45 @@ impl Registry {
         self.set_progress(Progress { sequence: 0, ..progress }).await
     }
 
+    /// Fetches what lacks, a few at a time: one slow peer holds up nobody else's files.
     async fn fetch_lacking(&self) -> Result<bool, Error> {
-        let Some(mesh) = self.mesh() else { return Ok(false) };
-        let mut progressed = false;
+        let mut progress = self.progress()?;
+        let mut budget_bytes = self.keep_budget()?.saturating_sub(progress.kept_bytes);
+        let mut rows = Vec::new();
         for (digest, row) in self.turns()? {
-            let store = &self.inner.store;
-            if store.blob(&digest)?.is_some() || !self.stands(&row)? {
-                store.delete_row(KEEP, &digest.to_hex()).await?;
-                continue;
-            }
-            let mut progress = self.progress()?;
-            if !row.attached && progress.kept_bytes + row.size > self.keep_budget()? {
-                continue;
-            }
-            match mesh.fetch(digest, row.size).await {
-                Ok(()) => {
-                    self.check_meta(&digest).await?;
-                    progress.kept_bytes += row.size;
-                    self.set_progress(progress).await?;
-                    store.delete_row(KEEP, &digest.to_hex()).await?;
-                    progressed = true;
-                }
-                Err(error) => tracing::debug!(%error, %digest, "not kept yet"),
+            let cost_bytes = if row.attached { 0 } else { row.size };
+            if let Some(left) = budget_bytes.checked_sub(cost_bytes) {
+                budget_bytes = left;
+                rows.push((digest, row));
             }
         }
+        let fetches = rows.into_iter().map(|(digest, row)| self.keep_one(digest, row));
+        let mut fetches = stream::iter(fetches).buffer_unordered(KEEP_AT_ONCE);
+        let mut progressed = false;
+        while let Some(kept) = fetches.next().await {
+            let Some(bytes) = kept? else { continue };
+            progressed = true;
+            progress.kept_bytes += bytes;
+            self.set_progress(progress).await?;
+        }
         Ok(progressed)
+    }
+
+    /// Fetches one file; answers the bytes it counts for, or `None` if nothing came.
+    async fn keep_one(&self, digest: Digest, row: Lacking) -> Result<Option<u64>, Error> {
+        let store = &self.inner.store;
+        let Some(mesh) = self.mesh() else { return Ok(None) };
+        if store.blob(&digest)?.is_some() || !self.stands(&row)? {
+            store.delete_row(KEEP, &digest.to_hex()).await?;
+            return Ok(None);
+        }
+        if let Err(error) = mesh.fetch(digest, row.size).await {
+            tracing::debug!(%error, %digest, "not kept yet");
+            return Ok(None);
+        }
+        self.check_meta(&digest).await?;
+        store.delete_row(KEEP, &digest.to_hex()).await?;
+        Ok(Some(if row.attached { 0 } else { row.size }))
     }
 
     /// The queue in turns by signer, so that one who publishes much does not hold up the others.

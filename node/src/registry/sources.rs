@@ -143,8 +143,7 @@ impl Registry {
             return Ok(no_realm(package, &Source::Upstream, Ground::Default));
         };
         let why = format!(
-            "{name} is in the realm {realm}, which is followed here, but no claim or route gives it \
-             the name"
+            "{name} is in the followed realm {realm}, but no claim or route gives it the name"
         );
         Ok(Error::not_found(why).with_hint(format!("griot route add {format}:{name} {realm}")))
     }

@@ -14,7 +14,8 @@ impl Registry {
     /// is read.
     ///
     /// # Errors
-    /// Unauthenticated, Forbidden (scope, pattern, grant, route), Invalid (name), NotHere (unrouted).
+    /// Unauthenticated, Forbidden (scope, pattern, grant, route), Invalid (name), NotHere
+    /// (unrouted).
     pub async fn check_publish(
         &self,
         who: &Principal,
@@ -87,7 +88,8 @@ impl Registry {
         }
         if publishers.need > 1 {
             return Err(Error::forbidden(format!(
-                "{} needs {} publishers to sign each release, and one signature alone would not stand",
+                "{} needs {} publishers to sign each release, \
+                 and one signature alone would not stand",
                 package.name, publishers.need
             )));
         }

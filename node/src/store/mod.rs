@@ -126,7 +126,8 @@ impl Store {
         let paths = Paths::new(home);
         paths.create()?;
         let lock = take_lock(&paths)?;
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(paths.database())?;
+        let file = paths::private_file(&paths.database())?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_file(file)?;
         let epoch = prepare(&database)?;
         let inner = Inner {
             paths,

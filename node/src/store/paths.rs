@@ -120,6 +120,18 @@ pub(super) fn create_private(folder: &Path) -> io::Result<()> {
         .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", folder.display())))
 }
 
+/// Opens a file, made for its owner alone if it is new: it may hold secrets, and the folder around
+/// it may be older than we are.
+pub(super) fn private_file(path: &Path) -> io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", path.display())))
+}
+
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     fs_err::File::open(folder)?.sync_all()

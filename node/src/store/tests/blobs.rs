@@ -232,3 +232,14 @@ async fn folders_are_for_their_owner_alone() {
         assert_eq!(mode.mode() & 0o777, 0o700, "{folder}");
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_records_are_for_their_owner_alone_in_a_folder_that_others_may_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempdir().unwrap();
+    fs_err::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let _store = Store::open(home.path()).unwrap();
+    let mode = fs_err::metadata(home.path().join("store.redb")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
