@@ -60,16 +60,22 @@ impl Registry {
     /// Runs as long as the store does: reads the log, fetches what lacks, tries wants again.
     ///
     /// # Errors
-    /// When the store fails.
+    /// None; the type is that of a task.
     pub async fn keep_new_artifacts(self) -> Result<(), Error> {
         let mut admissions = self.inner.store.subscribe();
-        let mut wait = RETRY_FIRST;
+        let (mut wait, mut from_start) = (RETRY_FIRST, false);
         loop {
             // A full disk or a broken file must not end the node: what it holds is still served.
-            let (progressed, lacking) = self.keep_round().await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "could not fetch ahead");
-                (false, true)
-            });
+            let (progressed, lacking) = match self.keep_round(from_start).await {
+                Ok(kept) => {
+                    from_start = false;
+                    kept
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "could not fetch ahead");
+                    (false, true)
+                }
+            };
             wait = if progressed { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
             let idle = if lacking { wait } else { IDLE_WAKE };
             match tokio::time::timeout(idle, admissions.recv()).await {
@@ -77,19 +83,19 @@ impl Registry {
                 Ok(Ok(admission)) => {
                     wait = RETRY_FIRST;
                     let authority = |c: &Collection| matches!(c, Collection::Authority(_));
-                    if admission.new.iter().any(|new| authority(&new.collection)) {
-                        self.reread_log().await?;
-                    }
+                    from_start |= admission.new.iter().any(|new| authority(&new.collection));
                 }
-                Ok(Err(RecvError::Lagged(_))) => self.reread_log().await?,
+                Ok(Err(RecvError::Lagged(_))) => from_start = true,
                 Err(_) => {}
             }
         }
     }
 
     /// One pass: whether anything was fetched, and whether anything still lacks.
-    async fn keep_round(&self) -> Result<(bool, bool), Error> {
-        self.read_log().await?;
+    ///
+    /// `from_start` reads the whole log: a key that was granted since makes old releases stand.
+    async fn keep_round(&self, from_start: bool) -> Result<(bool, bool), Error> {
+        self.read_log(from_start).await?;
         let mut progressed = self.fetch_lacking().await?;
         for (digest, want) in self.wants()? {
             let found =
@@ -106,10 +112,10 @@ impl Registry {
     }
 
     /// Turns releases admitted since the cursor into rows of the queue.
-    async fn read_log(&self) -> Result<(), Error> {
+    async fn read_log(&self, from_start: bool) -> Result<(), Error> {
         let store = &self.inner.store;
         let mut progress = self.progress()?;
-        if progress.epoch != store.epoch() {
+        if from_start || progress.epoch != store.epoch() {
             progress = Progress { epoch: store.epoch(), sequence: 0, ..progress };
         }
         while let Some(page) = store.log(progress.sequence, LOG_PAGE) {
@@ -149,12 +155,6 @@ impl Registry {
             self.inner.store.put_row(KEEP, &digest.to_hex(), value).await?;
         }
         Ok(())
-    }
-
-    /// Reads the log from its start again: a key that was granted since makes old releases stand.
-    async fn reread_log(&self) -> Result<(), Error> {
-        let progress = self.progress()?;
-        self.set_progress(Progress { sequence: 0, ..progress }).await
     }
 
     /// Fetches what lacks, a few at a time: one slow peer holds up nobody else's files.
