@@ -78,3 +78,33 @@ fn what_was_published_on_both_sides_of_a_cut_cable_is_on_both_sides_after_it_hea
     npm_a.ok(&project, &["install", "from-b"]);
     check_module(&project, "from-b", "1.0.0");
 }
+
+#[test]
+fn two_nodes_with_the_default_ports_live_on_one_machine_and_one_joins_the_other() {
+    let Some(lan) = Lan::new() else { return };
+    let world = World::new();
+    let options = NodeOptions {
+        mesh_listen: String::new(),
+        host: Some(lan.host(0)),
+        ..NodeOptions::default()
+    };
+    let mut a = Node::start(&world, "a", options.clone());
+    let mut b = Node::start(&world, "b", options);
+    assert!(a.multiaddress().contains("/tcp/7879/"), "{}", a.multiaddress());
+    let Some(npm) = Npm::new(&world, "publisher", &a, Some(&a.token("publish"))) else { return };
+    b.join(&a);
+    let sources = world.folder("sources");
+    publish(&npm, &sources, "left-shift", "1.0.0");
+    b.wait_held("npm", ("left-shift", "1.0.0"), EVENTUALLY);
+
+    // Both start again, in the other order: each listens where its peers know it.
+    let (mesh_a, mesh_b) = (a.multiaddress(), b.multiaddress());
+    a.terminate();
+    b.terminate();
+    b.up();
+    a.up();
+    assert_eq!((a.multiaddress(), b.multiaddress()), (mesh_a, mesh_b));
+    let npm = Npm::new(&world, "again", &a, Some(&a.token("publish"))).expect("npm was there");
+    publish(&npm, &sources, "left-shift", "1.1.0");
+    b.wait_held("npm", ("left-shift", "1.1.0"), EVENTUALLY);
+}

@@ -25,6 +25,8 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod invites;
+#[cfg(test)]
 mod lan;
 #[cfg(test)]
 mod npm;

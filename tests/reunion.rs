@@ -102,11 +102,16 @@ fn a_version_published_apart_with_different_bytes_is_disputed_and_nobody_is_swit
     let c = world.node("c");
     c.join(&a);
     newcomer_gets_neither_by_name(&world, &c);
-    for (digest, bytes) in [(digest_a, bytes_a), (digest_b, bytes_b)] {
+    for (digest, bytes) in [(&digest_a, bytes_a), (&digest_b, bytes_b)] {
         let reply = c.get(&format!("/api/blobs/{digest}"));
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert_eq!(sha256(&reply.body), sha256(&bytes));
     }
+
+    // A person's word, and nothing else, takes one of the two; on that node alone.
+    c.json(&["accept", "fork@1.2.0", "--format", "npm", "--digest", &digest_b]);
+    assert_eq!(install(&world, "c-accepted", &c, "fork@1.2.0"), module_text("b says so"));
+    assert_eq!(install(&world, "a-later", &a, "fork@1.2.0"), module_text("a says so"));
 }
 
 /// A node that has served neither content serves neither, and says so.

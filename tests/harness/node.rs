@@ -25,7 +25,7 @@ pub(crate) struct NodeOptions {
     pub(crate) peers: Vec<String>,
     /// Whether it looks for neighbours on the LAN.
     pub(crate) mdns: bool,
-    /// Where the mesh listens; a restart listens where it did before.
+    /// Where the mesh listens; a restart listens where it did before. Empty: as without the flag.
     pub(crate) mesh_listen: String,
     /// The network namespace to run in.
     pub(crate) host: Option<String>,
@@ -77,7 +77,9 @@ impl Node {
         self.starts += 1;
         let ready = self.log("out");
         let mut command = self.command(&["up", "--listen", "127.0.0.1:0"]);
-        command.args(["--mesh-listen", &self.options.mesh_listen]);
+        if !self.options.mesh_listen.is_empty() {
+            command.args(["--mesh-listen", &self.options.mesh_listen]);
+        }
         if !self.options.mdns {
             command.arg("--no-mdns");
         }

@@ -1,0 +1,147 @@
+//! Invites with a role, tokens for some names, routes: who may do what, as a keeper hands it out.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::harness::node::text;
+use crate::harness::samples::{noise, npm_package};
+use crate::harness::wait::wait_exit;
+use crate::harness::{EVENTUALLY, Node, Npm, Request, SOON, World, wait_for, wait_until};
+
+/// `griot invite --role publisher`, which waits for somebody to answer.
+struct Waiting {
+    child: std::process::Child,
+    invite: String,
+}
+
+fn invite_publisher(world: &World, node: &Node) -> Waiting {
+    let file = world.path().join("invite.json");
+    let out = std::fs::File::create(&file).expect("a file can be made in the test's folder");
+    let child = node
+        .command(&["invite", "--role", "publisher", "--names", "npm:*", "--json"])
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary under test starts");
+    let invite = wait_for("the invite to be printed", SOON, || {
+        let line = fs_err::read_to_string(&file).unwrap_or_default();
+        let value: Value = serde_json::from_str(&line).map_err(|_| line)?;
+        Ok(text(&value, "invite"))
+    });
+    Waiting { child, invite }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn publish(world: &World, node: &Node, name: &str) -> Value {
+    let source = npm_package(&world.folder("sources"), name, "1.0.0", name);
+    node.json(&["publish", source.to_str().expect("paths of tests are UTF-8")])
+}
+
+#[test]
+fn who_joins_by_a_publishers_invite_publishes_into_the_site() {
+    let world = World::new();
+    let a = world.node("a");
+    let b = world.node("b");
+    let mut waiting = invite_publisher(&world, &a);
+    b.json(&["join", &waiting.invite]);
+    let status = wait_exit(&mut waiting.child, EVENTUALLY).expect("invite ends when it granted");
+    assert!(status.success());
+    let (realm, key) = (a.realm(), b.publisher());
+    wait_until("b to know of its grant", SOON, || {
+        b.griot(&["realm", "show", &realm, "--json"]).contains(&key)
+    });
+    let published = publish(&world, &b, "from-b");
+    assert!(published.to_string().contains(&realm), "not in the site's realm: {published}");
+    a.wait_held("npm", ("from-b", "1.0.0"), SOON);
+
+    // The secret of an invite is good for one: another node becomes a reader, no more.
+    let thief = world.node("thief");
+    let output = thief.run(&["join", &waiting.invite]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "the secret was good for two");
+    assert!(said.contains("hint:"), "{said}");
+    assert!(!a.griot(&["realm", "show", "own", "--json"]).contains(&thief.publisher()));
+    let published = publish(&world, &thief, "from-thief");
+    assert!(!published.to_string().contains(&realm), "{published}");
+    assert_eq!(a.info("npm", "from-thief"), Value::Null);
+}
+
+#[test]
+fn an_invite_that_was_damaged_is_refused_and_changes_nothing() {
+    let world = World::new();
+    let a = world.node("a");
+    let b = world.node("b");
+    let invite = a.invite();
+    let before = b.status()["index"].clone();
+    let middle = invite.len() / 2;
+    let other = if invite.as_bytes()[middle] == b'q' { "p" } else { "q" };
+    let flipped = format!("{}{other}{}", &invite[..middle], &invite[middle + 1..]);
+    for damaged in [&invite[..invite.len() - 3], &flipped, &format!("{invite}q"), ""] {
+        let (said, code) = b.refused(&["join", damaged]);
+        assert!(said.contains("hint:") || code == 2, "{said}");
+    }
+    assert_eq!(b.status()["index"], before);
+    b.json(&["join", &invite]);
+}
+
+#[test]
+fn a_join_while_the_other_node_is_down_succeeds_once_it_is_up() {
+    let world = World::new();
+    let mut a = world.node("a");
+    let b = world.node("b");
+    publish(&world, &a, "from-a");
+    let invite = a.invite();
+    a.terminate();
+    let (said, code) = b.refused(&["join", &invite]);
+    assert!(said.contains("hint:"), "{said}");
+    assert_eq!(code, 4, "offline has its own exit code: {said}");
+    a.up();
+    b.wait_held("npm", ("from-a", "1.0.0"), EVENTUALLY);
+}
+
+#[test]
+fn red_28_a_token_for_one_name_is_not_good_for_another_that_begins_like_it() {
+    let world = World::new();
+    let node = world.node("a");
+    let arguments = ["token", "create", "--scope", "publish", "--names", "generic:ui"];
+    let token = text(&node.json(&arguments), "token");
+    let put = |name: &str| {
+        let path = format!("/generic/{name}/1.0.0/tool.bin");
+        node.send(&Request::put(&path, noise(1, 1_000)).token(&token))
+    };
+    for name in ["ui-evil", "u", "uii", "other"] {
+        let reply = put(name);
+        assert_eq!(reply.status, 403, "{name}: {}", reply.text());
+    }
+    assert_eq!(node.status()["blobs"]["count"], 0);
+    assert_eq!(put("ui").status, 201);
+    let id = text(&node.json(&["token", "list"])[0], "id");
+    node.json(&["token", "revoke", &id]);
+    let reply =
+        node.send(&Request::put("/generic/ui/2.0.0/tool.bin", noise(2, 1_000)).token(&token));
+    assert_eq!(reply.status, 401, "a revoked token: {}", reply.text());
+}
+
+#[test]
+fn a_route_that_denies_a_name_is_obeyed_until_it_is_taken_back() {
+    let world = World::new();
+    let a = world.node("a");
+    let b = world.node("b");
+    b.join(&a);
+    publish(&world, &a, "left-shift");
+    b.wait_held("npm", ("left-shift", "1.0.0"), SOON);
+    b.json(&["route", "add", "npm:left-*", "deny"]);
+    let Some(npm) = Npm::new(&world, "b", &b, None) else { return };
+    let said = npm.refused(&npm.project(), &["install", "left-shift"]);
+    assert!(said.contains("left-shift"), "{said}");
+    b.json(&["route", "remove", "npm:left-*"]);
+    npm.ok(&npm.project(), &["install", "left-shift"]);
+}
