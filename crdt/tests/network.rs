@@ -99,6 +99,9 @@ pub(crate) struct Link {
     pub(crate) in_sync: [bool; 2],
 }
 
+/// Link, side, what came and the cursor with it.
+type Admitting = (usize, usize, Vec<Envelope>, Option<(u64, u64)>);
+
 #[derive(Default)]
 pub(crate) struct Net {
     pub(crate) now: Millis,
@@ -107,7 +110,7 @@ pub(crate) struct Net {
     keys: u8,
     /// Admissions take their time, when this is set: they wait here until `settle_shuffled`.
     pub(crate) slow: bool,
-    admitting: Vec<(usize, usize, Vec<Envelope>, Option<(u64, u64)>)>,
+    admitting: Vec<Admitting>,
 }
 
 pub(crate) const CHECK: u8 = 0x04;
@@ -277,7 +280,9 @@ impl Net {
         let mut meanwhile = Some(meanwhile);
         let mut state = seed;
         for event in 0.. {
-            if event >= after && let Some(meanwhile) = meanwhile.take() {
+            if event >= after
+                && let Some(meanwhile) = meanwhile.take()
+            {
                 meanwhile(self);
             }
             let mut choices = Vec::new();

@@ -170,15 +170,14 @@ impl Registry {
             }
         }
         let fetches = rows.into_iter().map(|(digest, row)| self.keep_one(digest, row));
-        let mut fetches = stream::iter(fetches).buffer_unordered(KEEP_AT_ONCE);
-        let mut progressed = false;
-        while let Some(kept) = fetches.next().await {
-            let Some(bytes) = kept? else { continue };
-            progressed = true;
-            progress.kept_bytes += bytes;
+        let kept: Vec<_> = stream::iter(fetches).buffer_unordered(KEEP_AT_ONCE).collect().await;
+        let kept: Vec<u64> =
+            kept.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        progress.kept_bytes += kept.iter().sum::<u64>();
+        if !kept.is_empty() {
             self.set_progress(progress).await?;
         }
-        Ok(progressed)
+        Ok(!kept.is_empty())
     }
 
     /// Fetches one file; answers the bytes it counts for, or `None` if nothing came.

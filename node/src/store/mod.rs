@@ -9,7 +9,7 @@
 //!        outboard/<digest>  hash trees of blobs above 1 MiB, for sending; can be deleted
 //! ```
 //!
-//! One writer inside: every change is one redb transaction under one async lock, committed and
+//! One writer inside: every change is one redb transaction under one lock, committed and
 //! synced before the method returns. Readers run beside it on snapshots. A crash loses nothing
 //! that was acknowledged; what it leaves half done is cleared at the next [`Store::open`] by the
 //! marks in `tmp/`, without looking at anything else. Does not decide what to keep, whom to
@@ -85,7 +85,7 @@ struct Inner {
     paths: Paths,
     database: Database,
     _lock: File,
-    writer: Arc<tokio::sync::Mutex<()>>,
+    writer: Mutex<()>,
     epoch: u64,
     describe: Describe,
     admissions: broadcast::Sender<Arc<Admission>>,
@@ -133,7 +133,7 @@ impl Store {
             paths,
             database,
             _lock: lock,
-            writer: Arc::default(),
+            writer: Mutex::default(),
             epoch,
             describe,
             admissions: broadcast::channel(SUBSCRIBER_LAG_MAX).0,
@@ -181,10 +181,11 @@ impl Store {
         F: FnOnce(&Inner, &WriteTransaction) -> Result<T, Error> + Send + 'static,
         A: FnOnce(&Inner, &T) + Send + 'static,
     {
-        let turn = Arc::clone(&self.inner.writer).lock_owned().await;
         let inner = Arc::clone(&self.inner);
         blocking(move || {
-            let _turn = turn;
+            // Waited for on a thread, never in an async queue: there the turn could be given to a
+            // future that its owner does not poll while it waits for a turn itself.
+            let _turn = lock(&inner.writer);
             let txn = inner.begin_write()?;
             let value = change(&inner, &txn).map_err(|why| inner.explain(why, 0))?;
             if is_change(&value) {
