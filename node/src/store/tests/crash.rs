@@ -143,6 +143,36 @@ async fn a_pin_that_is_set_needs_no_writer() {
         file: "x-1.0.0.tgz".into(),
     };
     assert!(store.pin_content(&slot, content.clone(), false).await.unwrap());
-    let _writing = store.inner.writer.lock().await;
+    let (writer, (held, is_held)) = (store.clone(), std::sync::mpsc::channel());
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let writing = std::thread::spawn(move || {
+        let _turn = writer.inner.writer.lock();
+        held.send(()).unwrap();
+        // Ends when the test lets go of its side.
+        let _ = released.recv();
+    });
+    is_held.recv().unwrap();
     assert!(!store.pin_content(&slot, content, false).await.unwrap());
+    drop(release);
+    writing.join().unwrap();
+}
+
+/// A future that waits in a queue and is not polled must not keep others from their turn.
+#[tokio::test]
+async fn a_change_that_nobody_polls_holds_up_no_other() {
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let put = |key: &'static str| {
+        let store = store.clone();
+        async move { store.put_row("test", key, vec![1]).await }
+    };
+    let (mut first, mut second) = (Box::pin(put("a")), Box::pin(put("b")));
+    for waiting in [&mut first, &mut second] {
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+    }
+    let third = tokio::time::timeout(std::time::Duration::from_secs(60), put("c")).await;
+    third.expect("the writer is free").unwrap();
+    first.await.unwrap();
+    second.await.unwrap();
+    assert_eq!(store.rows("test").unwrap().len(), 3);
 }
