@@ -30,6 +30,7 @@ mod invites;
 mod lan;
 #[cfg(test)]
 mod npm;
+mod openapi;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  request ─▶ count ─▶ Host and Origin ─▶ /api/admin/…  admin token ─▶ admin
-//!                                     ├─▶ / /healthz /metrics
+//!                                     ├─▶ / /healthz /metrics /openapi.json
 //!                                     └─▶ formats::serve
 //! ```
 
@@ -40,6 +40,7 @@ pub(super) fn router(front: Front, admin: Admin) -> Router {
         .route("/", get(page))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(numbers))
+        .route("/openapi.json", get(described))
         .with_state(own.clone())
         .merge(admin)
         .fallback(move |request: Request<Body>| formats::serve(front.clone(), request))
@@ -70,6 +71,12 @@ async fn guard(State(own): State<Own>, mut request: Request<Body>, next: Next) -
 
 async fn page(State(own): State<Own>, request: Request<Body>) -> Response<Body> {
     web::page(&own.front.registry, request.uri().query().unwrap_or_default()).await
+}
+
+/// The native API for machines; `tests/openapi.rs` compares it with the running node.
+async fn described() -> Response<Body> {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, include_str!("openapi.json")).into_response()
 }
 
 async fn numbers(State(own): State<Own>) -> Response<Body> {
