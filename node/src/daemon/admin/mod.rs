@@ -92,7 +92,8 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
 /// Who asks, if he may administrate.
 pub(super) fn authorize(tokens: &Tokens, request: &Request<Body>) -> Result<Principal, Failure> {
     let who = tokens.principal(request.headers())?;
-    if who.scopes.contains(&Scope::Admin) {
+    let bound = who.realm.is_some() || !who.patterns.is_empty();
+    if who.scopes.contains(&Scope::Admin) && !bound {
         return Ok(who);
     }
     Err(Failure {
