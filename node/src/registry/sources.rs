@@ -158,8 +158,7 @@ impl Registry {
         pattern: &str,
         source: RouteSource,
     ) -> Result<(), Error> {
-        self.require_rules(format)?;
-        let pattern = Pattern::parse(pattern)?;
+        let pattern = self.pattern(format, pattern)?;
         let rule = Rule {
             format: format.to_owned(),
             pattern,
@@ -172,12 +171,24 @@ impl Registry {
         Ok(())
     }
 
+    /// A pattern as names are compared; one in another spelling would cover nothing, in silence.
+    fn pattern(&self, format: &str, text: &str) -> Result<Pattern, Error> {
+        let rules = self.require_rules(format)?;
+        let parsed = Pattern::parse(text)?;
+        if text.ends_with('*') {
+            return Ok(parsed);
+        }
+        let name = (rules.canonical_name)(text).map_err(Error::invalid)?;
+        Ok(Pattern::parse(&name)?)
+    }
+
     /// Removes a route of this node; false if there was none.
     ///
     /// # Errors
-    /// When the store fails.
+    /// As [`Registry::route_add`].
     pub async fn route_remove(&self, format: &str, pattern: &str) -> Result<bool, Error> {
-        let removed = self.inner.store.remove_route(format, pattern).await?;
+        let pattern = self.pattern(format, pattern)?;
+        let removed = self.inner.store.remove_route(format, &pattern.0).await?;
         self.inner.routing.drop_table();
         Ok(removed)
     }
