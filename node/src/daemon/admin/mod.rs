@@ -54,6 +54,8 @@ pub(super) struct Admin {
     pub(super) title: String,
     pub(super) http: String,
     pub(super) offline: bool,
+    /// Held while a posted root epoch is judged and admitted: see `realms`.
+    pub(super) epochs: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The routes below `/api/admin`, without the token check.
