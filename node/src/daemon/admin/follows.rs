@@ -96,18 +96,36 @@ pub(super) async fn follow(
         return Err(Failure::invalid("this realm is followed already, as the own one or the site"));
     }
     let overlaps = overlaps(&followed, &order);
+    let claims = confirmed(&followed, order.realm, order.claims);
     let next = followed.iter().map(|known| known.order + 1).max().unwrap_or(1);
     let row = Followed {
         realm: order.realm,
         kind: FollowKind::Followed,
-        claims: order.claims.clone(),
+        claims: claims.clone(),
         order: known.map_or(next, |known| known.order),
         mirrors: false,
     };
     admin.store.follow(row).await?;
     admin.store.admit(roots, None).await?;
     admin.mesh.sync_now().await;
-    Ok(Json(Follows { realm: order.realm, claims: order.claims, overlaps }))
+    Ok(Json(Follows { realm: order.realm, claims, overlaps }))
+}
+
+/// The claims to keep. The order of a realm is that of its first follow, so one that joins later and
+/// overlaps another realm's would take its names: it is left out until a person chooses by a route.
+pub(super) fn confirmed(followed: &[Followed], realm: RealmId, claims: Vec<Claim>) -> Vec<Claim> {
+    let Some(known) = followed.iter().find(|known| known.realm == realm) else { return claims };
+    let others = || followed.iter().filter(|other| other.realm != realm);
+    let free = |claim: &Claim| {
+        !others().flat_map(|other| &other.claims).any(|other| overlap(claim, other))
+    };
+    let keep = |claim: &Claim| known.claims.contains(claim) || free(claim);
+    claims.into_iter().filter(keep).collect()
+}
+
+fn overlap(one: &Claim, two: &Claim) -> bool {
+    let formats = one.format == "*" || two.format == "*" || one.format == two.format;
+    formats && one.pattern.overlaps(&two.pattern)
 }
 
 pub(super) async fn unfollow(
@@ -125,11 +143,7 @@ fn overlaps(followed: &[Followed], order: &FollowOrder) -> Vec<Overlap> {
     let earlier = followed.iter().filter(|known| known.realm != order.realm);
     earlier
         .flat_map(|known| {
-            let taken = |claim: &&Claim| {
-                known.claims.iter().any(|other| {
-                    other.format == claim.format && other.pattern.overlaps(&claim.pattern)
-                })
-            };
+            let taken = |claim: &&Claim| known.claims.iter().any(|other| overlap(claim, other));
             let found = order.claims.iter().filter(taken);
             found.map(|claim| Overlap { claim: claim.clone(), earlier: known.realm })
         })
@@ -183,5 +197,35 @@ pub(super) async fn find(admin: &Admin, text: &str) -> Result<RealmId, Failure> 
             "{} realms begin with {text:.80}: type more of it",
             several.len()
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crdt::Digest;
+    use crdt::statement::Pattern;
+
+    fn claim(format: &str, pattern: &str) -> Claim {
+        Claim { format: format.into(), pattern: Pattern::parse(pattern).unwrap() }
+    }
+
+    fn followed(name: &str, order: u64, claims: Vec<Claim>) -> Followed {
+        let realm = RealmId(Digest::of(name.as_bytes()));
+        Followed { realm, kind: FollowKind::Followed, claims, order, mirrors: false }
+    }
+
+    #[test]
+    fn a_claim_that_joins_later_takes_no_name_that_another_realm_has() {
+        let first = followed("first", 1, vec![claim("npm", "one")]);
+        let second = followed("second", 2, vec![claim("npm", "two-*")]);
+        let all = [first.clone(), second];
+        let wider = vec![claim("npm", "one"), claim("*", "two-x"), claim("npm", "three")];
+        let kept = confirmed(&all, first.realm, wider.clone());
+        assert_eq!(kept, [claim("npm", "one"), claim("npm", "three")]);
+        let order = FollowOrder { realm: first.realm, claims: wider };
+        let shown = overlaps(&all, &order);
+        assert_eq!(shown.len(), 1, "an overlap through the format * is shown, too");
+        assert_eq!(shown[0].claim, claim("*", "two-x"));
     }
 }
