@@ -10,8 +10,9 @@ use crdt::realm::Claim;
 use crdt::{Authority, ChainStatus, RealmId, Verified};
 use serde::{Deserialize, Serialize};
 
-use super::peers::{authority_of, title};
+use super::peers::title;
 use super::{Admin, Done, Failure, Json, Read};
+use crate::mesh::Offer;
 use crate::store::{FollowKind, Followed};
 
 /// What to follow, as it was shown.
@@ -77,7 +78,7 @@ pub(super) async fn follow(
     Read(order): Read<FollowOrder>,
 ) -> Result<Json<Follows>, Failure> {
     let (authority, roots) = authority(&admin, &order.realm).await?;
-    if authority.status == ChainStatus::Unknown {
+    if authority.head.is_none() {
         return Err(Failure::not_found("no peer that is connected shows this realm")
             .hint("griot peer list; a realm that is elsewhere is joined by its invite"));
     }
@@ -160,15 +161,17 @@ pub(super) async fn authority(
     if held.status != ChainStatus::Unknown {
         return Ok((held, Vec::new()));
     }
-    let offers = admin.mesh.offers().await;
-    let shown = offers
-        .into_iter()
-        .find(|offer| offer.realm == *realm && authority_of(offer).status != ChainStatus::Unknown);
-    let Some(offer) = shown else { return Ok((held, Vec::new())) };
-    let authority = authority_of(&offer);
-    let roots = offer.envelopes.into_iter();
-    let roots = roots.filter(|envelope| envelope.statement().kind() == "root").collect();
-    Ok((authority, roots))
+    Ok(shown(realm, admin.mesh.offers().await))
+}
+
+/// What all peers together show: one that leaves out signatures or newer epochs hides nothing that
+/// another shows.
+fn shown(realm: &RealmId, offers: Vec<Offer>) -> (Authority, Vec<Verified>) {
+    let of_realm = offers.into_iter().filter(|offer| offer.realm == *realm);
+    let envelopes = of_realm.flat_map(|offer| offer.envelopes);
+    let roots: Vec<_> =
+        envelopes.filter(|envelope| envelope.statement().kind() == "root").collect();
+    (crdt::realm::authority(*realm, &roots, &[]), roots)
 }
 
 /// A realm by its id, by the start of one that is followed or offered, or by `own` and `site`.
@@ -203,8 +206,8 @@ pub(super) async fn find(admin: &Admin, text: &str) -> Result<RealmId, Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crdt::Digest;
-    use crdt::statement::Pattern;
+    use crdt::statement::{Grant, Grantee, Pattern, Root};
+    use crdt::{Body, Digest, SecretKey, Statement};
 
     fn claim(format: &str, pattern: &str) -> Claim {
         Claim { format: format.into(), pattern: Pattern::parse(pattern).unwrap() }
@@ -227,5 +230,43 @@ mod tests {
         let shown = overlaps(&all, &order);
         assert_eq!(shown.len(), 1, "an overlap through the format * is shown, too");
         assert_eq!(shown[0].claim, claim("*", "two-x"));
+    }
+
+    /// A genesis, and the next epoch, which grants `pattern`.
+    fn chain(root: &SecretKey, pattern: &str) -> [Statement; 2] {
+        let key = root.public();
+        let genesis = crate::daemon::genesis::personal(root, key, key, [1; 16], "realm").unwrap();
+        let Body::Root(first) = genesis.statement().body() else { panic!("a genesis is a root") };
+        let grant = Grant {
+            format: "npm".into(),
+            pattern: Pattern::parse(pattern).unwrap(),
+            role: "publish".into(),
+            to: Grantee::Key(key),
+            need: 1,
+            exclusive: false,
+        };
+        let prev = Some(genesis.statement().id());
+        let next = Root { epoch: 1, prev, grants: vec![grant], ..first.clone() };
+        let realm = genesis.statement().realm();
+        let next = Statement::new(realm, None, Body::Root(next)).unwrap();
+        [genesis.statement().clone(), next]
+    }
+
+    #[test]
+    fn a_peer_that_shows_less_hides_nothing_that_another_shows() {
+        let (root, liar) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
+        let [genesis, next] = chain(&root, "tool");
+        let realm = genesis.realm();
+        let offer = |peer: &str, envelopes| Offer { realm, peer: peer.into(), envelopes };
+        let unsigned = Verified::sign(genesis.clone(), &[&liar]);
+        let (authority, _) = shown(&realm, vec![offer("liar", vec![unsigned.clone()])]);
+        assert!(authority.head.is_none());
+        let stale = Verified::sign(genesis.clone(), &[&root]);
+        let all = vec![stale.clone(), Verified::sign(next, &[&root])];
+        let offers =
+            vec![offer("liar", vec![unsigned]), offer("old", vec![stale]), offer("new", all)];
+        let (authority, roots) = shown(&realm, offers);
+        assert_eq!(authority.claims(), [claim("npm", "tool")]);
+        assert_eq!(roots.len(), 4);
     }
 }
