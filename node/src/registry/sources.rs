@@ -173,8 +173,11 @@ impl Registry {
 
     /// A pattern as names are compared; one in another spelling would cover nothing, in silence.
     fn pattern(&self, format: &str, text: &str) -> Result<Pattern, Error> {
-        let rules = self.require_rules(format)?;
         let parsed = Pattern::parse(text)?;
+        if format == "*" {
+            return Ok(parsed);
+        }
+        let rules = self.require_rules(format)?;
         if text.ends_with('*') {
             return Ok(parsed);
         }
@@ -227,8 +230,18 @@ impl Registry {
     /// A person's word that the name comes from there from now on.
     ///
     /// # Errors
-    /// When the store fails.
+    /// [`super::Outcome::Invalid`] when it is no one place: a pin to nobody would outlive the route
+    /// that settles it.
     pub async fn accept_source(&self, package: &PackageId, source: Source) -> Result<(), Error> {
+        if let Source::Unrouted { realms, .. } = &source {
+            let PackageId { format, name } = package;
+            let places: Vec<_> = realms.iter().map(ToString::to_string).collect();
+            return Err(Error::invalid(format!(
+                "{name} has several possible sources: {}",
+                places.join(" and ")
+            ))
+            .with_hint(format!("griot accept {name} --format {format} --source REALM")));
+        }
         self.inner.store.pin_source(package, source, true).await?;
         Ok(())
     }

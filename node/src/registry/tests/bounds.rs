@@ -74,3 +74,27 @@ async fn meta_that_is_not_in_bytes_held_before_is_neither_kept_nor_rendered() {
         assert_eq!(metadata.meta("1.0.0", "pad-1.0.0.txt"), Some(truth.as_bytes()), "{lie}");
     }
 }
+
+#[tokio::test]
+async fn an_accept_never_pins_a_name_to_nobody() {
+    let node = Node::start(1).await;
+    node.publish("pad 1.0.0 mine").await.unwrap();
+    let realm = join_site(&node).await;
+    node.receive(realm, &key(61), "pad 2.0.0 theirs", "pad 2.0.0 theirs").await;
+    let pad = strict("pad");
+    let pending = node.registry.decide(&pad).unwrap().pending.unwrap();
+    assert!(matches!(pending, Source::Unrouted { .. }), "{pending:?}");
+    assert_eq!(outcome(node.registry.accept_source(&pad, pending).await), Outcome::Invalid);
+    assert_eq!(node.metadata("pad").await.unwrap().offered, ["1.0.0"]);
+    node.registry.accept_source(&pad, Source::Realm { realm }).await.unwrap();
+    assert_eq!(node.metadata("pad").await.unwrap().offered, ["2.0.0"]);
+}
+
+#[tokio::test]
+async fn a_route_for_every_format_covers_each() {
+    let node = Node::start(1).await;
+    node.registry.route_add("*", "pad", RouteSource::Deny).await.unwrap();
+    assert_eq!(node.registry.decide(&strict("pad")).unwrap().source, Source::Deny);
+    let loose = PackageId::new("loose", "pad");
+    assert_eq!(node.registry.decide(&loose).unwrap().source, Source::Deny);
+}
