@@ -98,3 +98,17 @@ async fn a_route_for_every_format_covers_each() {
     let loose = PackageId::new("loose", "pad");
     assert_eq!(node.registry.decide(&loose).unwrap().source, Source::Deny);
 }
+
+#[tokio::test]
+async fn a_tag_moves_on_after_every_version_was_withdrawn() {
+    let node = Node::start(1).await;
+    let pad = strict("pad");
+    node.publish("pad 1.0.0 a").await.unwrap();
+    for _ in 0..3 {
+        node.registry.set_tag(&admin(), &pad, "next", Some("1.0.0")).await.unwrap();
+    }
+    node.registry.withdraw(&admin(), &pad, ("1.0.0", None), "oops").await.unwrap();
+    node.registry.sign_tag(&node.own, &pad, "next", None).await.unwrap();
+    let view = node.registry.store().derived(&node.own, &pad).unwrap().unwrap();
+    assert_eq!((view.versions.len(), view.tag_counters["next"]), (0, 4));
+}
