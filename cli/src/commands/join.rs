@@ -35,8 +35,8 @@ pub(super) async fn run(context: &Context, join: Join) -> Result<(), Failure> {
         let title = plain(&joined.title);
         return Err(Failure::new(format!("joined {title}, but none of its addresses answers yet"))
             .hint(
-                "the node keeps dialling, and its packages come by themselves; names, mirrors and a \
-                 role take this same line again, once griot status shows a peer",
+                "the node keeps dialling, and its packages come by themselves; names, mirrors and \
+                 a role take this same line again, once griot status shows a peer",
             )
             .code(Code::Offline));
     }

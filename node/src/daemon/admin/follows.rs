@@ -112,8 +112,8 @@ pub(super) async fn follow(
     Ok(Json(Follows { realm: order.realm, claims, overlaps }))
 }
 
-/// The claims to keep. The order of a realm is that of its first follow, so one that joins later and
-/// overlaps another realm's would take its names: it is left out until a person chooses by a route.
+/// The claims to keep. A realm keeps the place of its first follow, so a claim that joins later and
+/// overlaps another realm's would take its names: it is left out until a person adds a route.
 pub(super) fn confirmed(followed: &[Followed], realm: RealmId, claims: Vec<Claim>) -> Vec<Claim> {
     let Some(known) = followed.iter().find(|known| known.realm == realm) else { return claims };
     let others = || followed.iter().filter(|other| other.realm != realm);
