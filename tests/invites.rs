@@ -139,9 +139,54 @@ fn a_route_that_denies_a_name_is_obeyed_until_it_is_taken_back() {
     publish(&world, &a, "left-shift");
     b.wait_held("npm", ("left-shift", "1.0.0"), SOON);
     b.json(&["route", "add", "npm:left-*", "deny"]);
+    let why = b.json(&["why", "left-shift", "--format", "npm"]);
+    assert!(why["reasons"].to_string().contains("denied"), "{why}");
     let Some(npm) = Npm::new(&world, "b", &b, None) else { return };
     let said = npm.refused(&npm.project(), &["install", "left-shift"]);
     assert!(said.contains("left-shift"), "{said}");
     b.json(&["route", "remove", "npm:left-*"]);
     npm.ok(&npm.project(), &["install", "left-shift"]);
+}
+
+#[test]
+fn grants_signed_at_the_same_moment_are_all_kept_and_fork_nothing() {
+    let world = World::new();
+    let a = world.node("a");
+    let keys: Vec<String> =
+        (1..=6).map(|seed| crdt::SecretKey::from_seed(&[seed; 32]).public().to_string()).collect();
+    let grant = |key: &String| {
+        let mut command = a.command(&["realm", "grant", "npm:*", key]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("the binary under test starts")
+    };
+    let mut running: Vec<_> = keys.iter().map(grant).collect();
+    for child in &mut running {
+        let status = wait_exit(child, EVENTUALLY).expect("a grant ends");
+        assert!(status.success());
+    }
+    let realm = a.json(&["realm", "show", "own"]);
+    assert_eq!((text(&realm, "status").as_str(), &realm["epoch"]), ("ok", &6.into()), "{realm}");
+    let all = realm["grants"].to_string();
+    assert!(keys.iter().all(|key| all.contains(key)), "{all}");
+}
+
+#[test]
+fn mirrors_believed_at_one_join_are_not_after_another_without_them() {
+    let world = World::new();
+    let a = world.node("a");
+    let b = world.node("b");
+    let (invite, realm) = (a.invite(), a.realm());
+    let believed = || {
+        let reply = b.send(&Request::get("/api/admin/follows").token(&b.admin_token()));
+        let rows = reply.json();
+        let rows = rows.as_array().expect("a list of realms").clone();
+        let row = rows.into_iter().find(|row| row["realm"] == realm.as_str());
+        row.expect("the site is followed")["mirrors"] == true
+    };
+    b.json(&["join", &invite]);
+    assert!(!believed(), "nobody was there to say yes");
+    b.json(&["join", &invite, "--yes"]);
+    assert!(believed());
+    b.json(&["join", &invite, "--no-mirror"]);
+    assert!(!believed());
 }

@@ -59,7 +59,9 @@ fn red_01_a_strangers_signature_changes_nothing_on_any_node() {
     let first = noise_file(&world.path().join("tool.bin"), 1, 50_000);
     let url = a.url("/generic/tool/1.0.0/tool.bin");
     assert_eq!(curl.upload(&first, &url, &a.token("publish")), 201);
-    stranger.wait_held("generic", ("tool", "1.0.0"), SOON);
+    for node in [&b, &stranger] {
+        node.wait_held("generic", ("tool", "1.0.0"), SOON);
+    }
     let before: Vec<Value> = [&a, &b].map(|node| node.info("generic", "tool")).to_vec();
 
     // Another content for a version that stands, and a version that does not: both by nobody.

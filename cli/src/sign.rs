@@ -18,6 +18,9 @@ use node::daemon::keys::{self, Role};
 use crate::client::Node;
 use crate::output::{Code, Failure};
 
+/// How often a grant is signed anew because another command was faster.
+const ATTEMPTS_MAX: usize = 16;
+
 /// The root key of a home, if it alone can act for the realm.
 pub(crate) fn root_key(home: &Path, realm: &RealmInfo) -> Result<SecretKey, Failure> {
     let key = keys::load(home, Role::Root)?.ok_or_else(|| {
@@ -48,13 +51,25 @@ pub(crate) async fn add_grant(
     realm: &RealmInfo,
     grant: Grant,
 ) -> Result<Option<Posted>, Failure> {
-    if realm.grants.contains(&grant) {
-        return Ok(None);
+    let mut realm = realm.clone();
+    for _ in 0..ATTEMPTS_MAX {
+        if realm.grants.contains(&grant) {
+            return Ok(None);
+        }
+        let key = root_key(node.home(), &realm)?;
+        let next = next_epoch(&realm, |root| root.grants.push(grant.clone()))?;
+        let statement = Statement::new(realm.realm, None, Body::Root(next)).map_err(unsound)?;
+        let failure = match post(node, statement, &key).await {
+            Ok(posted) => return Ok(Some(posted)),
+            Err(failure) => failure,
+        };
+        let now: RealmInfo = node.get(&format!("realms/{}", realm.realm)).await?;
+        if now.head == realm.head {
+            return Err(failure);
+        }
+        realm = now;
     }
-    let key = root_key(node.home(), realm)?;
-    let next = next_epoch(realm, |root| root.grants.push(grant))?;
-    let statement = Statement::new(realm.realm, None, Body::Root(next)).map_err(unsound)?;
-    post(node, statement, &key).await.map(Some)
+    Err(Failure::new("the realm changes faster than it can be signed").hint("type this again"))
 }
 
 /// Says for the whole site where a name comes from.

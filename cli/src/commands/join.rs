@@ -35,7 +35,8 @@ pub(super) async fn run(context: &Context, join: Join) -> Result<(), Failure> {
         let title = plain(&joined.title);
         return Err(Failure::new(format!("joined {title}, but none of its addresses answers yet"))
             .hint(
-                "nothing is lost: the node keeps dialling; griot status shows when it is connected",
+                "the node keeps dialling, and its packages come by themselves; names, mirrors and \
+                 a role take this same line again, once griot status shows a peer",
             )
             .code(Code::Offline));
     }
@@ -63,8 +64,13 @@ async fn choose_mirrors(
     joined: &Joined,
     join: &Join,
 ) -> Result<bool, Failure> {
+    let choose = async |believe| {
+        let choice = MirrorChoice { realm: joined.realm, believe };
+        node.post::<_, Done>("join/mirrors", &choice).await.map(|_| believe)
+    };
     if joined.mirrors.is_empty() || join.no_mirror {
-        return Ok(false);
+        // An earlier join may have said yes.
+        return choose(false).await;
     }
     let title = plain(&joined.title);
     context.output.say(format!("mirrors of {title}, whose word counts for upstream files:"));
@@ -79,9 +85,7 @@ async fn choose_mirrors(
             false
         }),
     };
-    let choice = MirrorChoice { realm: joined.realm, believe };
-    node.post::<_, Done>("join/mirrors", &choice).await?;
-    Ok(believe)
+    choose(believe).await
 }
 
 /// Hands in the request, and waits a while for the grant to arrive.

@@ -59,7 +59,10 @@ pub(super) async fn run(context: &Context, publish: Publish) -> Result<(), Failu
         let mut upload = open(path, &publish)?;
         upload.metadata.realm.clone_from(&realm);
         let mut published = send(&node, context.output, upload).await?;
-        route(context, &node, &mut published).await?;
+        if let Err(failure) = route(context, &node, &mut published).await {
+            // The package is published: that must not look undone because of its route.
+            context.output.say(format!("no route was added: {}", failure.message));
+        }
         all.push(published);
     }
     let lines = |all: &[Published]| all.iter().map(line).collect();
@@ -198,11 +201,8 @@ async fn route(context: &Context, node: &Node, published: &mut Published) -> Res
         context.output.say(format!("later: griot route add {format}:{name} own"));
         return Ok(());
     }
-    match sign::add_route(node, &own, (&published.format, &published.name)).await {
-        Ok(_) => published.routed = true,
-        // The package is published: that must not look undone because of its route.
-        Err(failure) => context.output.say(format!("no route was added: {}", failure.message)),
-    }
+    sign::add_route(node, &own, (&published.format, &published.name)).await?;
+    published.routed = true;
     Ok(())
 }
 

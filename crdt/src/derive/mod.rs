@@ -26,6 +26,8 @@ mod pointers;
 mod slots;
 mod standing;
 
+pub use slots::best_meta;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};

@@ -82,7 +82,8 @@ fn decide<'s>(
 }
 
 /// Of several metas for equal bytes: the highest extractor version, then the lowest digest.
-fn best_meta<'a>(metas: impl Iterator<Item = &'a Meta>) -> Option<Meta> {
+#[must_use]
+pub fn best_meta<'a>(metas: impl Iterator<Item = &'a Meta>) -> Option<Meta> {
     metas
         .min_by_key(|meta| (Reverse(meta.version), meta.body.digest(), meta.extractor.as_str()))
         .cloned()

@@ -335,6 +335,7 @@ fn serve(
         title: genesis::host_title(),
         http: format!("http://{}", listener.local_addr()?),
         offline: config.offline,
+        epochs: Arc::default(),
     };
     let router = router::router(front, admin);
     let answer = move |request: Request<Body>| {

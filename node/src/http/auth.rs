@@ -133,6 +133,13 @@ impl Tokens {
             return Err(Error::invalid("a token needs at least one scope")
                 .with_hint("griot token create --scope publish"));
         }
+        let bound = scope.realm.is_some() || !scope.patterns.is_empty();
+        if bound && scope.scopes.contains(&Scope::Admin) {
+            // It could make itself another without bounds.
+            let message = "the scope admin is everything on this node, so it takes no bounds";
+            return Err(Error::invalid(message)
+                .with_hint("griot token create --scope publish,yank --names FORMAT:PATTERN"));
+        }
         let text = token::draw().map_err(no_entropy)?;
         let secret = token::read(&text).expect("a token that was just written can be read");
         let key = self.key().await?;

@@ -269,6 +269,18 @@ async fn a_wrong_or_revoked_token_is_refused_rather_than_taken_for_none() {
 }
 
 #[tokio::test]
+async fn a_token_with_the_scope_admin_takes_no_bounds() {
+    let home = tempfile::tempdir().unwrap();
+    let tokens = Tokens::open(Store::open(home.path()).unwrap(), "admin".to_owned()).unwrap();
+    let pattern = crdt::statement::Pattern::parse("ui").unwrap();
+    let bound =
+        TokenScope { patterns: vec![("npm".to_owned(), pattern)], ..scope(&[Scope::Admin], None) };
+    assert_eq!(tokens.create(bound).await.unwrap_err().outcome, Outcome::Invalid);
+    assert!(tokens.list().unwrap().is_empty());
+    tokens.create(scope(&[Scope::Admin], None)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_token_ages_by_running_hours_alone() {
     let home = tempfile::tempdir().unwrap();
     let tokens = Tokens::open(Store::open(home.path()).unwrap(), "a".into()).unwrap();

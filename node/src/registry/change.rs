@@ -123,6 +123,9 @@ impl Registry {
         let Source::Realm { realm } = decision.source else {
             return Err(self.realm_of(package).map_or_else(|error| error, |_| absent(package, "")));
         };
+        if let Some(bound) = who.realm.filter(|bound| *bound != realm) {
+            return Err(Error::forbidden(format!("the token is for {bound} alone")));
+        }
         self.require_grant(package, &realm)?;
         Ok(realm)
     }

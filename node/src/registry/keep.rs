@@ -112,18 +112,20 @@ impl Registry {
     }
 
     /// Turns releases admitted since the cursor into rows of the queue.
-    async fn read_log(&self, from_start: bool) -> Result<(), Error> {
+    pub(super) async fn read_log(&self, from_start: bool) -> Result<(), Error> {
         let store = &self.inner.store;
         let mut progress = self.progress()?;
-        if from_start || progress.epoch != store.epoch() {
+        let same = progress.epoch == store.epoch();
+        let seen = if same { progress.sequence } else { 0 };
+        if from_start || !same {
             progress = Progress { epoch: store.epoch(), sequence: 0, ..progress };
         }
         while let Some(page) = store.log(progress.sequence, LOG_PAGE) {
             let Some((last, ..)) = page.last() else { break };
             progress.sequence = *last;
-            for (_, collection, item) in &page {
+            for (sequence, collection, item) in &page {
                 if matches!(collection, Collection::Format(..)) {
-                    self.queue_release(&item.id, &item.key).await?;
+                    self.queue_release(&item.id, &item.key, *sequence > seen).await?;
                 }
             }
             self.set_progress(progress).await?;
@@ -131,8 +133,14 @@ impl Registry {
         Ok(())
     }
 
-    /// Queues what lacks of one release, if it is one.
-    async fn queue_release(&self, id: &StatementId, signer: &PublicKey) -> Result<(), Error> {
+    /// Queues what lacks of one release, if it is one. What a new one says of bytes that are held
+    /// already is compared with them now, as they will not arrive again.
+    async fn queue_release(
+        &self,
+        id: &StatementId,
+        signer: &PublicKey,
+        is_new: bool,
+    ) -> Result<(), Error> {
         let Some(statement) = self.inner.store.statement(id)? else { return Ok(()) };
         let statement = statement.statement();
         let (Body::Release(release), Some(package)) = (statement.body(), statement.package())
@@ -146,13 +154,17 @@ impl Registry {
         });
         let extras = release.extras.iter().map(|blob| (blob.digest, blob.size, true));
         for (digest, size, attached) in files.chain(metas).chain(extras) {
-            if size > KEEP_FILE_MAX || self.inner.store.blob(&digest)?.is_some() {
+            let held = self.inner.store.blob(&digest)?.is_some();
+            if held && is_new && !attached && *signer != self.publisher_key() {
+                self.check_meta(&digest).await?;
+            }
+            if held || size > KEEP_FILE_MAX {
                 continue;
             }
             let (package, signer) = (package.clone(), *signer);
             let row = Lacking { package, release: *id, signer, size, attached };
             let value = serde_json::to_vec(&row).map_err(|e| Error::invalid(e.to_string()))?;
-            self.inner.store.put_row(KEEP, &digest.to_hex(), value).await?;
+            self.inner.store.put_row(KEEP, &row_key(&digest, id), value).await?;
         }
         Ok(())
     }
@@ -185,7 +197,7 @@ impl Registry {
         let store = &self.inner.store;
         let Some(mesh) = self.mesh() else { return Ok(None) };
         if store.blob(&digest)?.is_some() || !self.stands(&row)? {
-            store.delete_row(KEEP, &digest.to_hex()).await?;
+            store.delete_row(KEEP, &row_key(&digest, &row.release)).await?;
             return Ok(None);
         }
         if let Err(error) = mesh.fetch(digest, row.size).await {
@@ -193,7 +205,7 @@ impl Registry {
             return Ok(None);
         }
         self.check_meta(&digest).await?;
-        store.delete_row(KEEP, &digest.to_hex()).await?;
+        store.delete_row(KEEP, &row_key(&digest, &row.release)).await?;
         Ok(Some(if row.attached { 0 } else { row.size }))
     }
 
@@ -201,7 +213,8 @@ impl Registry {
     fn turns(&self) -> Result<Vec<(Digest, Lacking)>, Error> {
         let mut by_signer: BTreeMap<PublicKey, VecDeque<(Digest, Lacking)>> = BTreeMap::new();
         for (key, value) in self.inner.store.rows(KEEP)? {
-            let (Ok(digest), Ok(row)) = (key.parse(), serde_json::from_slice::<Lacking>(&value))
+            let digest = key.split('/').next().and_then(|digest| digest.parse().ok());
+            let (Some(digest), Ok(row)) = (digest, serde_json::from_slice::<Lacking>(&value))
             else {
                 continue;
             };
@@ -247,4 +260,10 @@ impl Registry {
         self.inner.store.put_row(KEEP_STATE, "log", value).await?;
         Ok(())
     }
+}
+
+/// A row for each release that names the file: one that does not stand must not take the place of
+/// one that does.
+fn row_key(digest: &Digest, release: &StatementId) -> String {
+    format!("{}/{release}", digest.to_hex())
 }

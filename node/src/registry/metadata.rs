@@ -7,11 +7,12 @@
 //! document pins nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
-use crdt::derive::{FileView, VersionView};
+use crdt::derive::{Candidate, FileView, VersionView, best_meta};
 use crdt::routes::Decision;
-use crdt::statement::MetaBody;
-use crdt::{Digest, PackageId, PackageView, SlotState};
+use crdt::statement::{Meta, MetaBody};
+use crdt::{Body, Digest, PackageId, PackageView, SlotState};
 
 use super::{Door, Error, Registry, Rules};
 
@@ -132,9 +133,8 @@ impl Registry {
             for (name, file) in &found.files {
                 let candidate =
                     file.candidates.iter().find(|c| Some(&c.content) == file.serves.as_ref());
-                let Some(meta) = candidate.and_then(|candidate| candidate.meta.as_ref()) else {
-                    continue;
-                };
+                let meta = candidate.map(|candidate| self.unrefused_meta(name, candidate));
+                let Some(meta) = meta.transpose()?.flatten() else { continue };
                 let bytes = match &meta.body {
                     MetaBody::Inline(bytes) => Some(bytes.clone()),
                     MetaBody::Blob(blob) => self.small_blob(&blob.digest, blob.size).await?,
@@ -145,6 +145,22 @@ impl Registry {
             }
         }
         Ok(metas)
+    }
+
+    /// The meta of a content; where this node refused some of its releases, that of the others.
+    fn unrefused_meta(&self, file: &str, of: &Candidate) -> Result<Option<Meta>, Error> {
+        let refused = self.inner.refused.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if of.releases.iter().all(|id| !refused.contains(id)) {
+            return Ok(of.meta.clone());
+        }
+        let mut metas = Vec::new();
+        for id in of.releases.iter().filter(|id| !refused.contains(id)) {
+            let Some(held) = self.inner.store.statement(id)? else { continue };
+            let Body::Release(release) = held.statement().body() else { continue };
+            let found = release.files.iter().find(|found| found.name == file);
+            metas.extend(found.and_then(|found| found.meta.clone()));
+        }
+        Ok(best_meta(metas.iter()))
     }
 
     /// A small blob that a statement refers to, whole; `None` if it is not held.

@@ -272,7 +272,7 @@ impl Registry {
         tag: &str,
         release: Option<StatementId>,
     ) -> Result<(), Error> {
-        let view = self.inner.store.package(realm, package)?;
+        let view = self.inner.store.derived(realm, package)?;
         let last = view.and_then(|view| view.tag_counters.get(tag).copied()).unwrap_or(0);
         let epoch = self.inner.store.authority(realm)?.epoch();
         let counter = Counter { epoch, n: last + 1 };

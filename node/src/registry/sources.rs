@@ -158,8 +158,7 @@ impl Registry {
         pattern: &str,
         source: RouteSource,
     ) -> Result<(), Error> {
-        self.require_rules(format)?;
-        let pattern = Pattern::parse(pattern)?;
+        let pattern = self.pattern(format, pattern)?;
         let rule = Rule {
             format: format.to_owned(),
             pattern,
@@ -172,12 +171,27 @@ impl Registry {
         Ok(())
     }
 
+    /// A pattern as names are compared; one in another spelling would cover nothing, in silence.
+    fn pattern(&self, format: &str, text: &str) -> Result<Pattern, Error> {
+        let parsed = Pattern::parse(text)?;
+        if format == "*" {
+            return Ok(parsed);
+        }
+        let rules = self.require_rules(format)?;
+        if text.ends_with('*') {
+            return Ok(parsed);
+        }
+        let name = (rules.canonical_name)(text).map_err(Error::invalid)?;
+        Ok(Pattern::parse(&name)?)
+    }
+
     /// Removes a route of this node; false if there was none.
     ///
     /// # Errors
-    /// When the store fails.
+    /// As [`Registry::route_add`].
     pub async fn route_remove(&self, format: &str, pattern: &str) -> Result<bool, Error> {
-        let removed = self.inner.store.remove_route(format, pattern).await?;
+        let pattern = self.pattern(format, pattern)?;
+        let removed = self.inner.store.remove_route(format, &pattern.0).await?;
         self.inner.routing.drop_table();
         Ok(removed)
     }
@@ -216,8 +230,18 @@ impl Registry {
     /// A person's word that the name comes from there from now on.
     ///
     /// # Errors
-    /// When the store fails.
+    /// [`super::Outcome::Invalid`] when it is no one place: a pin to nobody would outlive the route
+    /// that settles it.
     pub async fn accept_source(&self, package: &PackageId, source: Source) -> Result<(), Error> {
+        if let Source::Unrouted { realms, .. } = &source {
+            let PackageId { format, name } = package;
+            let places: Vec<_> = realms.iter().map(ToString::to_string).collect();
+            return Err(Error::invalid(format!(
+                "{name} has several possible sources: {}",
+                places.join(" and ")
+            ))
+            .with_hint(format!("griot accept {name} --format {format} --source REALM")));
+        }
         self.inner.store.pin_source(package, source, true).await?;
         Ok(())
     }

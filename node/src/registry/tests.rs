@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::{FollowKind, Followed, Hashes};
 
+mod bounds;
+
 /// A format whose files say `name version rest`, one file a version.
 const STRICT: Rules = Rules {
     format: "strict",

@@ -10,8 +10,9 @@ use crdt::realm::Claim;
 use crdt::{Authority, ChainStatus, RealmId, Verified};
 use serde::{Deserialize, Serialize};
 
-use super::peers::{authority_of, title};
+use super::peers::title;
 use super::{Admin, Done, Failure, Json, Read};
+use crate::mesh::Offer;
 use crate::store::{FollowKind, Followed};
 
 /// What to follow, as it was shown.
@@ -77,7 +78,7 @@ pub(super) async fn follow(
     Read(order): Read<FollowOrder>,
 ) -> Result<Json<Follows>, Failure> {
     let (authority, roots) = authority(&admin, &order.realm).await?;
-    if authority.status == ChainStatus::Unknown {
+    if authority.head.is_none() {
         return Err(Failure::not_found("no peer that is connected shows this realm")
             .hint("griot peer list; a realm that is elsewhere is joined by its invite"));
     }
@@ -96,18 +97,36 @@ pub(super) async fn follow(
         return Err(Failure::invalid("this realm is followed already, as the own one or the site"));
     }
     let overlaps = overlaps(&followed, &order);
+    let claims = confirmed(&followed, order.realm, order.claims);
     let next = followed.iter().map(|known| known.order + 1).max().unwrap_or(1);
     let row = Followed {
         realm: order.realm,
         kind: FollowKind::Followed,
-        claims: order.claims.clone(),
+        claims: claims.clone(),
         order: known.map_or(next, |known| known.order),
         mirrors: false,
     };
     admin.store.follow(row).await?;
     admin.store.admit(roots, None).await?;
     admin.mesh.sync_now().await;
-    Ok(Json(Follows { realm: order.realm, claims: order.claims, overlaps }))
+    Ok(Json(Follows { realm: order.realm, claims, overlaps }))
+}
+
+/// The claims to keep. A realm keeps the place of its first follow, so a claim that joins later and
+/// overlaps another realm's would take its names: it is left out until a person adds a route.
+pub(super) fn confirmed(followed: &[Followed], realm: RealmId, claims: Vec<Claim>) -> Vec<Claim> {
+    let Some(known) = followed.iter().find(|known| known.realm == realm) else { return claims };
+    let others = || followed.iter().filter(|other| other.realm != realm);
+    let free = |claim: &Claim| {
+        !others().flat_map(|other| &other.claims).any(|other| overlap(claim, other))
+    };
+    let keep = |claim: &Claim| known.claims.contains(claim) || free(claim);
+    claims.into_iter().filter(keep).collect()
+}
+
+fn overlap(one: &Claim, two: &Claim) -> bool {
+    let formats = one.format == "*" || two.format == "*" || one.format == two.format;
+    formats && one.pattern.overlaps(&two.pattern)
 }
 
 pub(super) async fn unfollow(
@@ -125,11 +144,7 @@ fn overlaps(followed: &[Followed], order: &FollowOrder) -> Vec<Overlap> {
     let earlier = followed.iter().filter(|known| known.realm != order.realm);
     earlier
         .flat_map(|known| {
-            let taken = |claim: &&Claim| {
-                known.claims.iter().any(|other| {
-                    other.format == claim.format && other.pattern.overlaps(&claim.pattern)
-                })
-            };
+            let taken = |claim: &&Claim| known.claims.iter().any(|other| overlap(claim, other));
             let found = order.claims.iter().filter(taken);
             found.map(|claim| Overlap { claim: claim.clone(), earlier: known.realm })
         })
@@ -146,15 +161,17 @@ pub(super) async fn authority(
     if held.status != ChainStatus::Unknown {
         return Ok((held, Vec::new()));
     }
-    let offers = admin.mesh.offers().await;
-    let shown = offers
-        .into_iter()
-        .find(|offer| offer.realm == *realm && authority_of(offer).status != ChainStatus::Unknown);
-    let Some(offer) = shown else { return Ok((held, Vec::new())) };
-    let authority = authority_of(&offer);
-    let roots = offer.envelopes.into_iter();
-    let roots = roots.filter(|envelope| envelope.statement().kind() == "root").collect();
-    Ok((authority, roots))
+    Ok(shown(realm, admin.mesh.offers().await))
+}
+
+/// What all peers together show: one that leaves out signatures or newer epochs hides nothing that
+/// another shows.
+fn shown(realm: &RealmId, offers: Vec<Offer>) -> (Authority, Vec<Verified>) {
+    let of_realm = offers.into_iter().filter(|offer| offer.realm == *realm);
+    let envelopes = of_realm.flat_map(|offer| offer.envelopes);
+    let roots: Vec<_> =
+        envelopes.filter(|envelope| envelope.statement().kind() == "root").collect();
+    (crdt::realm::authority(*realm, &roots, &[]), roots)
 }
 
 /// A realm by its id, by the start of one that is followed or offered, or by `own` and `site`.
@@ -183,5 +200,73 @@ pub(super) async fn find(admin: &Admin, text: &str) -> Result<RealmId, Failure> 
             "{} realms begin with {text:.80}: type more of it",
             several.len()
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crdt::statement::{Grant, Grantee, Pattern, Root};
+    use crdt::{Body, Digest, SecretKey, Statement};
+
+    fn claim(format: &str, pattern: &str) -> Claim {
+        Claim { format: format.into(), pattern: Pattern::parse(pattern).unwrap() }
+    }
+
+    fn followed(name: &str, order: u64, claims: Vec<Claim>) -> Followed {
+        let realm = RealmId(Digest::of(name.as_bytes()));
+        Followed { realm, kind: FollowKind::Followed, claims, order, mirrors: false }
+    }
+
+    #[test]
+    fn a_claim_that_joins_later_takes_no_name_that_another_realm_has() {
+        let first = followed("first", 1, vec![claim("npm", "one")]);
+        let second = followed("second", 2, vec![claim("npm", "two-*")]);
+        let all = [first.clone(), second];
+        let wider = vec![claim("npm", "one"), claim("*", "two-x"), claim("npm", "three")];
+        let kept = confirmed(&all, first.realm, wider.clone());
+        assert_eq!(kept, [claim("npm", "one"), claim("npm", "three")]);
+        let order = FollowOrder { realm: first.realm, claims: wider };
+        let shown = overlaps(&all, &order);
+        assert_eq!(shown.len(), 1, "an overlap through the format * is shown, too");
+        assert_eq!(shown[0].claim, claim("*", "two-x"));
+    }
+
+    /// A genesis, and the next epoch, which grants `pattern`.
+    fn chain(root: &SecretKey, pattern: &str) -> [Statement; 2] {
+        let key = root.public();
+        let genesis = crate::daemon::genesis::personal(root, key, key, [1; 16], "realm").unwrap();
+        let Body::Root(first) = genesis.statement().body() else { panic!("a genesis is a root") };
+        let grant = Grant {
+            format: "npm".into(),
+            pattern: Pattern::parse(pattern).unwrap(),
+            role: "publish".into(),
+            to: Grantee::Key(key),
+            need: 1,
+            exclusive: false,
+        };
+        let prev = Some(genesis.statement().id());
+        let next = Root { epoch: 1, prev, grants: vec![grant], ..first.clone() };
+        let realm = genesis.statement().realm();
+        let next = Statement::new(realm, None, Body::Root(next)).unwrap();
+        [genesis.statement().clone(), next]
+    }
+
+    #[test]
+    fn a_peer_that_shows_less_hides_nothing_that_another_shows() {
+        let (root, liar) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
+        let [genesis, next] = chain(&root, "tool");
+        let realm = genesis.realm();
+        let offer = |peer: &str, envelopes| Offer { realm, peer: peer.into(), envelopes };
+        let unsigned = Verified::sign(genesis.clone(), &[&liar]);
+        let (authority, _) = shown(&realm, vec![offer("liar", vec![unsigned.clone()])]);
+        assert!(authority.head.is_none());
+        let stale = Verified::sign(genesis.clone(), &[&root]);
+        let all = vec![stale.clone(), Verified::sign(next, &[&root])];
+        let offers =
+            vec![offer("liar", vec![unsigned]), offer("old", vec![stale]), offer("new", all)];
+        let (authority, roots) = shown(&realm, offers);
+        assert_eq!(authority.claims(), [claim("npm", "tool")]);
+        assert_eq!(roots.len(), 4);
     }
 }

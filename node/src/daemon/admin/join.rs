@@ -21,6 +21,7 @@ use crdt::{Authority, ChainStatus, PublicKey, RealmId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::follows::confirmed;
 use super::peers::title;
 use super::{Admin, Done, Failure, Json, Read};
 use crate::daemon::invite::{Invite, InviteRole};
@@ -149,7 +150,7 @@ async fn adopt(admin: &Admin, realm: RealmId, claims: Vec<Claim>) -> Result<(), 
         claims: if claims.is_empty() {
             known.map(|known| known.claims.clone()).unwrap_or_default()
         } else {
-            claims
+            confirmed(&followed, realm, claims)
         },
         order: known.map_or(next, |known| known.order),
         mirrors: known.is_some_and(|known| known.mirrors),

@@ -147,7 +147,8 @@ pub(super) async fn why(
     let package = package(&admin, &named).await?;
     let info = match admin.registry.info(&package).await {
         Ok(info) => Some(info),
-        Err(error) if error.outcome == Outcome::NotFound => None,
+        // A name that is denied or has no source yet: the reasons are what was asked for.
+        Err(error) if says_nothing(error.outcome) => None,
         Err(error) => return Err(error.into()),
     };
     Ok(Json(Why {
@@ -157,6 +158,10 @@ pub(super) async fn why(
         info,
         package,
     }))
+}
+
+const fn says_nothing(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::NotFound | Outcome::NotHere | Outcome::Forbidden)
 }
 
 pub(super) async fn add(

@@ -10,8 +10,8 @@ use axum::extract::{Path, State};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use crdt::realm::Claim;
-use crdt::statement::{Counter, Grant};
-use crdt::{Authority, Body, ChainStatus, Envelope, PublicKey, RealmId, StatementId};
+use crdt::statement::{Counter, Grant, Root, recovery_hash};
+use crdt::{Authority, Body, ChainStatus, Envelope, PublicKey, RealmId, StatementId, Verified};
 use serde::{Deserialize, Serialize};
 
 use super::follows::{self, find};
@@ -94,8 +94,35 @@ pub(super) async fn post_statement(
     if !admin.store.followed()?.iter().any(|followed| followed.realm == realm) {
         return Err(Failure::new(Outcome::Forbidden, "the statement is of a realm not followed"));
     }
+    let _one_epoch_at_a_time = admin.epochs.lock().await;
+    refuse_second_successor(&admin, &verified)?;
     let new = admin.registry.admit(vec![verified]).await? > 0;
     Ok(Json(Posted { id, new }))
+}
+
+/// Two commands that sign at once would fork the chain and freeze it for ever: the later is told to
+/// look again. A recovery may branch off, since that is what it is for.
+fn refuse_second_successor(admin: &Admin, verified: &Verified) -> Result<(), Failure> {
+    let statement = verified.statement();
+    let Body::Root(Root { prev: Some(prev), .. }) = statement.body() else { return Ok(()) };
+    let path = admin.store.authority(&statement.realm())?.path;
+    let Some(at) = path.iter().position(|id| id == prev) else { return Ok(()) };
+    if path.get(at + 1).is_none_or(|next| *next == statement.id()) {
+        return Ok(());
+    }
+    let parent = admin.store.statement(prev)?;
+    let rescues = parent.is_some_and(|parent| match parent.statement().body() {
+        Body::Root(parent) => {
+            let mut signers = verified.signatures().keys();
+            signers.any(|key| parent.recovery.contains(&recovery_hash(key)))
+        }
+        _ => false,
+    });
+    if rescues {
+        return Ok(());
+    }
+    Err(Failure::new(Outcome::Conflict, "another epoch of this realm was signed in between")
+        .hint("nothing is lost: type the command again"))
 }
 
 async fn describe(admin: &Admin, realm: RealmId) -> Result<RealmInfo, Failure> {
