@@ -6,10 +6,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use node::daemon::invite::InviteRole;
 use node::mesh::Multiaddr;
 use node::registry::Scope;
+
+use crate::output::{Code, Failure};
 
 /// A peer-to-peer package registry node: install with the cable out.
 #[derive(Debug, Parser)]
@@ -120,7 +123,7 @@ pub(crate) struct Publish {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Add {
     /// NAME, NAME@VERSION or NAME@RANGE, by the format's own rules
-    #[arg(value_name = "NAME[@RANGE]")]
+    #[arg(value_name = "NAME[@RANGE]", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several
     #[arg(long)]
@@ -149,7 +152,7 @@ pub(crate) struct Search {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Named {
     /// NAME, or NAME@VERSION
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several
     #[arg(long)]
@@ -159,7 +162,7 @@ pub(crate) struct Named {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Yank {
     /// NAME@VERSION
-    #[arg(value_name = "NAME@VERSION")]
+    #[arg(value_name = "NAME@VERSION", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several
     #[arg(long)]
@@ -172,7 +175,7 @@ pub(crate) struct Yank {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Tag {
     /// NAME@VERSION; with --remove, NAME
-    #[arg(value_name = "NAME@VERSION")]
+    #[arg(value_name = "NAME@VERSION", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// The tag, such as beta
     pub(crate) tag: String,
@@ -187,7 +190,7 @@ pub(crate) struct Tag {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Accept {
     /// NAME, to take the source that waits; NAME@VERSION, to take a content
-    #[arg(value_name = "NAME[@VERSION]")]
+    #[arg(value_name = "NAME[@VERSION]", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several
     #[arg(long)]
@@ -206,7 +209,7 @@ pub(crate) struct Accept {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Export {
     /// The package
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several
     #[arg(long)]
@@ -341,7 +344,7 @@ pub(crate) enum Token {
         #[arg(long, value_name = "FORMAT:PATTERN")]
         names: Vec<String>,
         /// Hours of the node's running time that it lasts [default: no end]
-        #[arg(long, value_name = "HOURS")]
+        #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..))]
         expires: Option<u64>,
         /// What it is for
         #[arg(long, default_value = "token")]
@@ -354,6 +357,18 @@ pub(crate) enum Token {
         /// As `token list` shows it
         id: String,
     },
+}
+
+/// What the parser says, as a failure: its sentence, and its usage line as the next command.
+pub(crate) fn misuse(text: &str) -> Failure {
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
+    let told = text.lines().take_while(|line| !line.starts_with("Usage: "));
+    let told = told.filter(|line| !line.starts_with("For more information"));
+    let message: Vec<&str> = told.map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let message = message.join("\n");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let hint = usage.map_or_else(String::new, |usage| format!("{usage}; "));
+    Failure::new(message).hint(format!("{hint}--help behind the verb tells more")).code(Code::Usage)
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
@@ -403,6 +418,19 @@ mod tests {
             assert!(args.json);
             assert_eq!(args.home, Some(PathBuf::from("/h")));
         }
+    }
+
+    #[test]
+    fn wrong_use_is_told_in_three_parts() {
+        let error = Args::try_parse_from(["griot", "info"]).unwrap_err();
+        let failure = misuse(&error.to_string());
+        assert!(failure.message.contains("<NAME>"), "{failure:?}");
+        assert!(failure.hint.unwrap().starts_with("griot info <NAME>"));
+        assert_eq!(failure.code, Code::Usage);
+        let error = Args::try_parse_from(["griot", "search", "--limit", "x"]).unwrap_err();
+        let failure = misuse(&error.to_string());
+        assert!(failure.message.starts_with("invalid value 'x'"), "{failure:?}");
+        assert!(!failure.message.contains("For more information"));
     }
 
     #[test]

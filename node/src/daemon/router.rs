@@ -69,7 +69,10 @@ async fn guard(State(own): State<Own>, mut request: Request<Body>, next: Next) -
 }
 
 async fn page(State(own): State<Own>, request: Request<Body>) -> Response<Body> {
-    web::page(&own.front.registry, request.uri().query().unwrap_or_default()).await
+    let base = own.front.base(&request);
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    drop(request);
+    web::page(&own.front.registry, &base, &query).await
 }
 
 async fn numbers(State(own): State<Own>) -> Response<Body> {
