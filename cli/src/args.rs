@@ -367,8 +367,12 @@ pub(crate) fn misuse(text: &str) -> Failure {
     let message: Vec<&str> = told.map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let message = message.join("\n");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
-    let hint = usage.map_or_else(String::new, |usage| format!("{usage}; "));
-    Failure::new(message).hint(format!("{hint}--help behind the verb tells more")).code(Code::Usage)
+    let hint = match usage.map(|usage| (usage, usage.split_once(" [OPTIONS] <COMMAND>"))) {
+        Some((_, Some((command, _)))) => format!("{command} --help lists the verbs"),
+        Some((usage, None)) => format!("{usage}; --help behind the verb tells more"),
+        None => "--help behind the verb tells more".into(),
+    };
+    Failure::new(message).hint(hint).code(Code::Usage)
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
@@ -427,6 +431,9 @@ mod tests {
         assert!(failure.message.contains("<NAME>"), "{failure:?}");
         assert!(failure.hint.unwrap().starts_with("griot info <NAME>"));
         assert_eq!(failure.code, Code::Usage);
+        let error = Args::try_parse_from(["griot", "peer", "nosuch"]).unwrap_err();
+        let hint = misuse(&error.to_string()).hint.unwrap();
+        assert_eq!(hint, "griot peer --help lists the verbs");
         let error = Args::try_parse_from(["griot", "search", "--limit", "x"]).unwrap_err();
         let failure = misuse(&error.to_string());
         assert!(failure.message.starts_with("invalid value 'x'"), "{failure:?}");

@@ -30,7 +30,7 @@ impl Node {
         let read = NodeJson::read(home);
         let found = read.map_err(|error| {
             Failure::new(format!("the file of the running node cannot be read: {error}"))
-                .hint(format!("start the node anew: griot{} up", commands::home_flag(home)))
+                .hint(format!("start the node anew: griot up{}", commands::home_flag(home)))
         })?;
         let found = found.ok_or_else(|| nobody(home))?;
         let http = reqwest::Client::builder()
@@ -131,7 +131,7 @@ impl Node {
 fn nobody(home: &Path) -> Failure {
     let flag = commands::home_flag(home);
     Failure::new(format!("no node is running on {}", home.display()))
-        .hint(format!("start one in another window: griot{flag} up"))
+        .hint(format!("start one in another window: griot up{flag}"))
         .code(Code::Offline)
 }
 
@@ -186,6 +186,14 @@ mod tests {
         let failure = Node::find(home.path()).unwrap_err();
         assert_eq!(failure.code, Code::Offline);
         assert!(failure.hint.unwrap().contains("griot up"));
+    }
+
+    #[test]
+    fn what_the_node_says_has_its_exit_code() {
+        assert_eq!(code(StatusCode::BAD_REQUEST), Code::Usage);
+        assert_eq!(code(StatusCode::NOT_FOUND), Code::Lacks);
+        assert_eq!(code(StatusCode::FORBIDDEN), Code::Refused);
+        assert_eq!(code(StatusCode::CONFLICT), Code::Failed);
     }
 
     #[tokio::test]

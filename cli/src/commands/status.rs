@@ -36,7 +36,7 @@ fn lines(status: &Status) -> Vec<String> {
         out.push(count(status.wants, "want"));
     }
     if status.requests > 0 {
-        let asked = count(status.requests as u64, "request");
+        let asked = count(status.requests, "request");
         out.push(format!("{asked} for a role: griot realm requests"));
     }
     out.push(match status.peers.len() {

@@ -20,6 +20,7 @@ use super::admin::{self, Admin};
 use super::metrics::Metrics;
 use super::web;
 use crate::formats::{self, Front};
+use crate::http::error::Error;
 use crate::http::origin;
 use crate::store::Store;
 
@@ -40,6 +41,9 @@ pub(super) fn router(front: Front, admin: Admin) -> Router {
         .route("/", get(page))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(numbers))
+        .method_not_allowed_fallback(|| async {
+            Error::method_not_allowed("GET, HEAD").into_response()
+        })
         .with_state(own.clone())
         .merge(admin)
         .fallback(move |request: Request<Body>| formats::serve(front.clone(), request))
