@@ -100,6 +100,17 @@ fn errors_say_what_failed_why_and_what_to_type_next() {
 }
 
 #[test]
+fn a_name_routed_to_a_realm_that_is_not_followed_says_what_to_follow() {
+    let world = World::new();
+    let (a, b) = (world.node("a"), world.node("b"));
+    let realm = a.realm();
+    b.json(&["route", "add", "npm:left-shift", &realm]);
+    let (text, code) = b.refused(&["add", "left-shift", "--format", "npm"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains(&format!("hint: griot follow {realm}")), "{text}");
+}
+
+#[test]
 fn another_node_at_the_address_of_a_killed_one_is_no_node() {
     let world = World::new();
     let node = world.node("a");

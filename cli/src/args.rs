@@ -17,12 +17,14 @@ use crate::output::{Code, Failure};
 /// A peer-to-peer package registry node: install with the cable out.
 #[derive(Debug, Parser)]
 #[command(name = "griot", version, propagate_version = false, arg_required_else_help = true)]
+#[command(max_term_width = 100)]
 pub(crate) struct Args {
     /// Folder of the node [default: griot in the user's data folder]
     #[arg(long, global = true, env = "GRIOT_HOME", value_name = "DIR")]
+    #[arg(hide_env_values = true, display_order = 100)]
     pub(crate) home: Option<PathBuf>,
     /// Print one JSON value on the standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 101)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -54,7 +56,7 @@ pub(crate) enum Verb {
     Accept(Accept),
     /// Write a package's automerge document and its signatures to files
     Export(Export),
-    /// Addresses of other nodes that this one dials
+    /// Other nodes: whom this one dials, and whom it is connected to
     #[command(subcommand)]
     Peer(Peer),
     /// Make one line of text that lets another node join this node's realm
@@ -317,6 +319,7 @@ pub(crate) enum Realm {
         key: crdt::PublicKey,
         /// publish or mirror
         #[arg(long, default_value = "publish", value_parser = ["publish", "mirror"])]
+        #[arg(hide_possible_values = true)]
         role: String,
         /// Realm of which the root key is here
         #[arg(long, default_value = "own")]
