@@ -11,7 +11,7 @@
 //! next start replaces it, and everything else that survives is the store's.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +118,9 @@ impl Error {
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(store::Error::Locked) => Some("griot status"),
+            Self::Mesh(mesh::Error::Listen(_)) => {
+                Some("griot up without --mesh-listen takes a free port")
+            }
             Self::Listen { .. } => Some("griot up --listen 127.0.0.1:0 takes a free port"),
             Self::NotLoopback(_) => {
                 Some("griot up --listen 127.0.0.1:7878; other nodes get the packages over the mesh")
@@ -301,7 +304,13 @@ fn start_mesh(config: &Config, store: &Store, tasks: &mut Tasks) -> Result<Mesh,
 /// one where another program has it.
 fn mesh_listen(config: &Config, store: &Store) -> Result<Vec<Multiaddr>, Error> {
     if !config.mesh_listen.is_empty() {
-        return Ok(config.mesh_listen.clone());
+        // libp2p shares a port with whoever listens there already, and each would get half of the
+        // calls.
+        let taken = config.mesh_listen.iter().find(|address| is_taken(address));
+        return match taken {
+            Some(address) => Err(mesh::Error::Listen(format!("{address} is in use")).into()),
+            None => Ok(config.mesh_listen.clone()),
+        };
     }
     let last = store.row(ROWS, "mesh-port")?;
     let last = last.and_then(|row| String::from_utf8(row).ok()?.parse::<u16>().ok());
@@ -310,6 +319,19 @@ fn mesh_listen(config: &Config, store: &Store) -> Result<Vec<Multiaddr>, Error> 
     let port = if free { wanted } else { 0 };
     let all = Multiaddr::empty().with(Protocol::Ip4([0, 0, 0, 0].into())).with(Protocol::Tcp(port));
     Ok(vec![all])
+}
+
+/// Whether another program listens at a TCP address.
+fn is_taken(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::from(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::from(ip),
+        _ => return false,
+    };
+    let Some(Protocol::Tcp(port)) = parts.next() else { return false };
+    let in_use = |error: std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+    port != 0 && std::net::TcpListener::bind((ip, port)).is_err_and(in_use)
 }
 
 fn serve(
@@ -402,6 +424,17 @@ mod tests {
         assert!(matches!(error, Error::NotLoopback(_)));
         assert!(error.to_string().contains("TLS"), "{error}");
         assert!(!home.exists());
+    }
+
+    #[test]
+    fn a_port_is_not_shared_with_another_program() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+        assert!(is_taken(&address));
+        drop(other);
+        assert!(!is_taken(&address));
+        assert!(!is_taken(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()));
     }
 
     #[test]
