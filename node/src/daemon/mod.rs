@@ -11,7 +11,7 @@
 //! next start replaces it, and everything else that survives is the store's.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,6 @@ use axum::body::Body;
 use axum::http::Request;
 use crdt::digest::to_hex;
 use crdt::{PublicKey, RealmId, SecretKey};
-use libp2p::multiaddr::Protocol;
 use tokio::net::TcpListener;
 use tower_service::Service as _;
 
@@ -35,6 +34,7 @@ pub mod admin;
 mod genesis;
 pub mod invite;
 pub mod keys;
+mod mesh_port;
 mod metrics;
 pub mod node_json;
 pub mod pairing;
@@ -51,8 +51,6 @@ use tasks::Tasks;
 
 /// Kind of the small rows that belong to this layer.
 const ROWS: &str = "daemon";
-/// Source: DESIGN section 6.
-const MESH_PORT_DEFAULT: u16 = 7879;
 /// How long a start waits for the mesh's first address.
 const MESH_LISTEN_WAIT: Duration = Duration::from_secs(3);
 /// Tokens age by the hour of running time.
@@ -237,9 +235,8 @@ impl Daemon {
             tracing::warn!("the mesh listens on no address yet");
             return Ok(());
         };
-        let port = addresses.iter().find_map(tcp_port);
-        if let (true, Some(port)) = (self.config.mesh_listen.is_empty(), port) {
-            store.put_row(ROWS, "mesh-port", port.to_string().into_bytes()).await?;
+        if self.config.mesh_listen.is_empty() {
+            mesh_port::remember(store, &addresses).await?;
         }
         Ok(())
     }
@@ -286,7 +283,7 @@ fn start_mesh(config: &Config, store: &Store, tasks: &mut Tasks) -> Result<Mesh,
     let desk = Arc::new(pairing::Desk::new(store.clone()));
     let mesh_config = mesh::Config {
         key_file: keys::folder(&config.home).join("peer"),
-        listen: mesh_listen(config, store)?,
+        listen: mesh_port::choose(&config.mesh_listen, store)?,
         mdns: config.mdns,
         dial: config.peers.clone(),
         agent: format!("griot/{}", env!("CARGO_PKG_VERSION")),
@@ -298,40 +295,6 @@ fn start_mesh(config: &Config, store: &Store, tasks: &mut Tasks) -> Result<Mesh,
     let (mesh, swarm) = Mesh::start(mesh_config, store.clone(), pairing)?;
     tasks.start("mesh", swarm);
     Ok(mesh)
-}
-
-/// What was asked for; else all addresses at the port of the last time, the usual one, or a free
-/// one where another program has it.
-fn mesh_listen(config: &Config, store: &Store) -> Result<Vec<Multiaddr>, Error> {
-    if !config.mesh_listen.is_empty() {
-        // libp2p shares a port with whoever listens there already, and each would get half of the
-        // calls.
-        let taken = config.mesh_listen.iter().find(|address| is_taken(address));
-        return match taken {
-            Some(address) => Err(mesh::Error::Listen(format!("{address} is in use")).into()),
-            None => Ok(config.mesh_listen.clone()),
-        };
-    }
-    let last = store.row(ROWS, "mesh-port")?;
-    let last = last.and_then(|row| String::from_utf8(row).ok()?.parse::<u16>().ok());
-    let wanted = last.unwrap_or(MESH_PORT_DEFAULT);
-    let free = std::net::TcpListener::bind(("0.0.0.0", wanted)).is_ok();
-    let port = if free { wanted } else { 0 };
-    let all = Multiaddr::empty().with(Protocol::Ip4([0, 0, 0, 0].into())).with(Protocol::Tcp(port));
-    Ok(vec![all])
-}
-
-/// Whether another program listens at a TCP address.
-fn is_taken(address: &Multiaddr) -> bool {
-    let mut parts = address.iter();
-    let ip = match parts.next() {
-        Some(Protocol::Ip4(ip)) => IpAddr::from(ip),
-        Some(Protocol::Ip6(ip)) => IpAddr::from(ip),
-        _ => return false,
-    };
-    let Some(Protocol::Tcp(port)) = parts.next() else { return false };
-    let in_use = |error: std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
-    port != 0 && std::net::TcpListener::bind((ip, port)).is_err_and(in_use)
 }
 
 fn serve(
@@ -397,13 +360,6 @@ fn admin_token() -> Result<String, Error> {
     Ok(format!("griot_local_{}", to_hex(&secret)))
 }
 
-fn tcp_port(address: &Multiaddr) -> Option<u16> {
-    address.iter().find_map(|part| match part {
-        Protocol::Tcp(port) => Some(port),
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -424,17 +380,6 @@ mod tests {
         assert!(matches!(error, Error::NotLoopback(_)));
         assert!(error.to_string().contains("TLS"), "{error}");
         assert!(!home.exists());
-    }
-
-    #[test]
-    fn a_port_is_not_shared_with_another_program() {
-        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = other.local_addr().unwrap().port();
-        let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
-        assert!(is_taken(&address));
-        drop(other);
-        assert!(!is_taken(&address));
-        assert!(!is_taken(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()));
     }
 
     #[test]
