@@ -89,14 +89,38 @@ fn errors_say_what_failed_why_and_what_to_type_next() {
     ] {
         let (text, code) = node.refused(arguments);
         assert!((1..=5).contains(&code), "{arguments:?}: {code}");
-        if code != 2 {
-            check_error(&text);
-        }
+        check_error(&text);
         let mut with_json = arguments.to_vec();
         with_json.push("--json");
         let output = node.run(&with_json);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: --json changes the code");
+        let told: Value = serde_json::from_slice(&output.stdout).expect("a failure is JSON too");
+        assert_eq!(told["error"]["exit"], code, "{arguments:?}: {told}");
     }
+}
+
+#[test]
+fn a_name_routed_to_a_realm_that_is_not_followed_says_what_to_follow() {
+    let world = World::new();
+    let (a, b) = (world.node("a"), world.node("b"));
+    let realm = a.realm();
+    b.json(&["route", "add", "npm:left-shift", &realm]);
+    let (text, code) = b.refused(&["add", "left-shift", "--format", "npm"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains(&format!("hint: griot follow {realm}")), "{text}");
+}
+
+#[test]
+fn another_node_at_the_address_of_a_killed_one_is_no_node() {
+    let world = World::new();
+    let node = world.node("a");
+    let left_behind = world.folder("b");
+    let text = fs_err::read_to_string(node.home().join("node.json")).expect("the node runs");
+    let text = text.replace(&node.admin_token(), "griot_ofAnotherStart");
+    fs_err::write(left_behind.join("node.json"), text).expect("it can be written");
+    let output = run(griot(&left_behind).arg("status"), SOON);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("no node is running"), "{}", said(&output));
 }
 
 #[test]
@@ -108,6 +132,11 @@ fn exit_codes_tell_done_failed_and_wrong_use_apart() {
     assert_eq!(code(&["no-such-verb"]), Some(2));
     assert_eq!(code(&["status", "--no-such-flag"]), Some(2));
     assert_eq!(code(&["info"]), Some(2));
+    assert_eq!(code(&["info", ""]), Some(2));
+    assert_eq!(code(&["join", "this is no invite"]), Some(2));
+    assert_eq!(code(&["peer", "add", "/ip4/127.0.0.1"]), Some(2));
+    assert_eq!(code(&["token", "create", "--scope", "read", "--expires", "0"]), Some(2));
+    assert_eq!(code(&["publish", ".", "--format", "nonsense"]), Some(2));
     assert_eq!(code(&["publish", "/no/such/path"]), Some(1));
     let miss = code(&["add", "nobody-has-this", "--format", "npm"]);
     assert!(matches!(miss, Some(1 | 3 | 4)), "{miss:?}");

@@ -42,6 +42,19 @@ fn a_folder_with_package_json_is_published_as_npm_packs_it() {
 }
 
 #[test]
+fn latest_follows_a_higher_version_and_no_other() {
+    let world = World::new();
+    let node = world.node("a");
+    publish_npm(&world, &node, "left-shift", &["1.0.0"]);
+    node.json(&["tag", "left-shift@1.0.0", "latest"]);
+    for (version, latest) in [("1.1.0", "1.1.0"), ("1.2.0-rc.1", "1.1.0"), ("1.0.1", "1.1.0")] {
+        publish_npm(&world, &node, "left-shift", &[version]);
+        let tags = &node.info("npm", "left-shift")["tags"];
+        assert_eq!(tags["latest"], latest, "after {version}: {tags}");
+    }
+}
+
+#[test]
 fn a_tgz_is_published_byte_for_byte_and_other_bytes_are_refused() {
     let world = World::new();
     let node = world.node("a");

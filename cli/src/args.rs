@@ -6,20 +6,25 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use node::daemon::invite::InviteRole;
 use node::mesh::Multiaddr;
 use node::registry::Scope;
 
+use crate::output::{Code, Failure};
+
 /// A peer-to-peer package registry node: install with the cable out.
 #[derive(Debug, Parser)]
 #[command(name = "griot", version, propagate_version = false, arg_required_else_help = true)]
+#[command(max_term_width = 100)]
 pub(crate) struct Args {
     /// Folder of the node [default: griot in the user's data folder]
     #[arg(long, global = true, env = "GRIOT_HOME", value_name = "DIR")]
+    #[arg(hide_env_values = true, display_order = 100)]
     pub(crate) home: Option<PathBuf>,
     /// Print one JSON value on the standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 101)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -51,7 +56,7 @@ pub(crate) enum Verb {
     Accept(Accept),
     /// Write a package's automerge document and its signatures to files
     Export(Export),
-    /// Addresses of other nodes that this one dials
+    /// Other nodes: whom this one dials, and whom it is connected to
     #[command(subcommand)]
     Peer(Peer),
     /// Make one line of text that lets another node join this node's realm
@@ -120,7 +125,7 @@ pub(crate) struct Publish {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Add {
     /// NAME, NAME@VERSION or NAME@RANGE, by the format's own rules
-    #[arg(value_name = "NAME[@RANGE]")]
+    #[arg(value_name = "NAME[@RANGE]", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several
     #[arg(long)]
@@ -149,7 +154,7 @@ pub(crate) struct Search {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Named {
     /// NAME, or NAME@VERSION
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several
     #[arg(long)]
@@ -159,7 +164,7 @@ pub(crate) struct Named {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Yank {
     /// NAME@VERSION
-    #[arg(value_name = "NAME@VERSION")]
+    #[arg(value_name = "NAME@VERSION", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several
     #[arg(long)]
@@ -172,7 +177,7 @@ pub(crate) struct Yank {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Tag {
     /// NAME@VERSION; with --remove, NAME
-    #[arg(value_name = "NAME@VERSION")]
+    #[arg(value_name = "NAME@VERSION", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// The tag, such as beta
     pub(crate) tag: String,
@@ -187,7 +192,7 @@ pub(crate) struct Tag {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Accept {
     /// NAME, to take the source that waits; NAME@VERSION, to take a content
-    #[arg(value_name = "NAME[@VERSION]")]
+    #[arg(value_name = "NAME[@VERSION]", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several
     #[arg(long)]
@@ -206,7 +211,7 @@ pub(crate) struct Accept {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Export {
     /// The package
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several
     #[arg(long)]
@@ -314,6 +319,7 @@ pub(crate) enum Realm {
         key: crdt::PublicKey,
         /// publish or mirror
         #[arg(long, default_value = "publish", value_parser = ["publish", "mirror"])]
+        #[arg(hide_possible_values = true)]
         role: String,
         /// Realm of which the root key is here
         #[arg(long, default_value = "own")]
@@ -341,7 +347,7 @@ pub(crate) enum Token {
         #[arg(long, value_name = "FORMAT:PATTERN")]
         names: Vec<String>,
         /// Hours of the node's running time that it lasts [default: no end]
-        #[arg(long, value_name = "HOURS")]
+        #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..))]
         expires: Option<u64>,
         /// What it is for
         #[arg(long, default_value = "token")]
@@ -354,6 +360,22 @@ pub(crate) enum Token {
         /// As `token list` shows it
         id: String,
     },
+}
+
+/// What the parser says, as a failure: its sentence, and its usage line as the next command.
+pub(crate) fn misuse(text: &str) -> Failure {
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
+    let told = text.lines().take_while(|line| !line.starts_with("Usage: "));
+    let told = told.filter(|line| !line.starts_with("For more information"));
+    let message: Vec<&str> = told.map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let message = message.join("\n");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let hint = match usage.map(|usage| (usage, usage.split_once(" [OPTIONS] <COMMAND>"))) {
+        Some((_, Some((command, _)))) => format!("{command} --help lists the verbs"),
+        Some((usage, None)) => format!("{usage}; --help behind the verb tells more"),
+        None => "--help behind the verb tells more".into(),
+    };
+    Failure::new(message).hint(hint).code(Code::Usage)
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
@@ -403,6 +425,22 @@ mod tests {
             assert!(args.json);
             assert_eq!(args.home, Some(PathBuf::from("/h")));
         }
+    }
+
+    #[test]
+    fn wrong_use_is_told_in_three_parts() {
+        let error = Args::try_parse_from(["griot", "info"]).unwrap_err();
+        let failure = misuse(&error.to_string());
+        assert!(failure.message.contains("<NAME>"), "{failure:?}");
+        assert!(failure.hint.unwrap().starts_with("griot info <NAME>"));
+        assert_eq!(failure.code, Code::Usage);
+        let error = Args::try_parse_from(["griot", "peer", "nosuch"]).unwrap_err();
+        let hint = misuse(&error.to_string()).hint.unwrap();
+        assert_eq!(hint, "griot peer --help lists the verbs");
+        let error = Args::try_parse_from(["griot", "search", "--limit", "x"]).unwrap_err();
+        let failure = misuse(&error.to_string());
+        assert!(failure.message.starts_with("invalid value 'x'"), "{failure:?}");
+        assert!(!failure.message.contains("For more information"));
     }
 
     #[test]

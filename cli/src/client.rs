@@ -1,7 +1,8 @@
 //! The command's side of the admin API.
 //!
 //! `node.json` in the home says where the running node listens and holds its token. It is left
-//! behind by a node that was killed, so an address at which nobody answers is the same as no file.
+//! behind by a node that was killed, so an address at which nobody answers, or another node, is the
+//! same as no file.
 //! Requests go past any proxy of the environment: the node is on this machine.
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use reqwest::{Body, Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::commands;
 use crate::output::{Code, Failure};
 
 /// The node that runs on a home.
@@ -28,6 +30,7 @@ impl Node {
         let read = NodeJson::read(home);
         let found = read.map_err(|error| {
             Failure::new(format!("the file of the running node cannot be read: {error}"))
+                .hint(format!("start the node anew: griot up{}", commands::home_flag(home)))
         })?;
         let found = found.ok_or_else(|| nobody(home))?;
         let http = reqwest::Client::builder()
@@ -110,19 +113,25 @@ impl Node {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
-        request.send().await.map_err(|error| {
+        let response = request.send().await.map_err(|error| {
             if error.is_connect() {
                 nobody(&self.home)
             } else {
                 Failure::new(format!("the node at {} broke off: {}", self.found.http, root(&error)))
             }
-        })
+        })?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // The token came from the file: who does not know it has not written it.
+            return Err(nobody(&self.home));
+        }
+        Ok(response)
     }
 }
 
 fn nobody(home: &Path) -> Failure {
+    let flag = commands::home_flag(home);
     Failure::new(format!("no node is running on {}", home.display()))
-        .hint(format!("start one in another window: griot up --home {}", home.display()))
+        .hint(format!("start one in another window: griot up{flag}"))
         .code(Code::Offline)
 }
 
@@ -152,6 +161,7 @@ async fn refuse(response: Response) -> Result<Response, Failure> {
 /// Exit code for what the node says.
 const fn code(status: StatusCode) -> Code {
     match status {
+        StatusCode::BAD_REQUEST => Code::Usage,
         StatusCode::NOT_FOUND | StatusCode::FAILED_DEPENDENCY => Code::Lacks,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Code::Refused,
         _ => Code::Failed,
@@ -176,6 +186,14 @@ mod tests {
         let failure = Node::find(home.path()).unwrap_err();
         assert_eq!(failure.code, Code::Offline);
         assert!(failure.hint.unwrap().contains("griot up"));
+    }
+
+    #[test]
+    fn what_the_node_says_has_its_exit_code() {
+        assert_eq!(code(StatusCode::BAD_REQUEST), Code::Usage);
+        assert_eq!(code(StatusCode::NOT_FOUND), Code::Lacks);
+        assert_eq!(code(StatusCode::FORBIDDEN), Code::Refused);
+        assert_eq!(code(StatusCode::CONFLICT), Code::Failed);
     }
 
     #[tokio::test]

@@ -17,7 +17,10 @@ mod output;
 mod sign;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return unparsed(&error),
+    };
     log(matches!(args.verb, args::Verb::Up(_)));
     let output = output::Output::new(args.json);
     let result = tokio::runtime::Builder::new_multi_thread()
@@ -29,6 +32,20 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.failure(&failure),
     }
+}
+
+/// Help is printed as it is; what was typed wrongly ends like any other failure.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    let help = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
+    let overview = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if help.contains(&error.kind()) || error.kind() == overview {
+        // Nobody may read it: that is no failure.
+        drop(error.print());
+        return if error.kind() == overview { ExitCode::from(2) } else { ExitCode::SUCCESS };
+    }
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    output::Output::new(json).failure(&args::misuse(&error.to_string()))
 }
 
 /// Logs go to the standard error: a node tells what it does, other verbs only what is wrong.

@@ -18,6 +18,10 @@ use serde::Serialize;
 
 /// The last line of an error that knows no better one.
 const HINT: &str = "griot status shows what the node is and does";
+/// The same, where what was typed is wrong.
+const HINT_USAGE: &str = "--help behind the verb shows what it takes";
+/// Letters of a file's name beside its bar: the whole line fits a terminal of 80 columns.
+const BAR_TITLE_CHARS: usize = 20;
 
 /// How a failed verb ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +125,8 @@ impl Output {
 
     /// Prints a failure and gives its exit code.
     pub(crate) fn failure(self, failure: &Failure) -> ExitCode {
-        let hint = failure.hint.as_deref().unwrap_or(HINT);
+        let general = if failure.code == Code::Usage { HINT_USAGE } else { HINT };
+        let hint = failure.hint.as_deref().unwrap_or(general);
         let exit = failure.code as u8;
         if self.json {
             let error = ErrorParts { message: &failure.message, hint, exit };
@@ -150,8 +155,14 @@ impl Output {
         if self.json || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::new(bytes).with_message(plain(title));
-        let style = "{msg}  {bar:24}  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}";
+        let mut title = plain(title);
+        if title.chars().count() > BAR_TITLE_CHARS {
+            title = title.chars().take(BAR_TITLE_CHARS - 1).chain(['…']).collect();
+        }
+        let bar = ProgressBar::new(bytes).with_message(title);
+        // Units as `size` writes them.
+        let style = "{msg}  {bar:16}  {decimal_bytes}/{decimal_total_bytes}  \
+                     {decimal_bytes_per_sec}  {eta}";
         bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
         bar
     }
@@ -187,6 +198,11 @@ pub(crate) fn short(id: &impl Display) -> String {
     if start.len() < text.len() { format!("{start}…") } else { start }
 }
 
+/// A number of things: "1 package", "2 packages".
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 /// A size for people, by thousands.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
@@ -219,6 +235,13 @@ mod tests {
         assert_eq!(size(1_000), "1.0 kB");
         assert_eq!(size(52_428_800), "52.4 MB");
         assert_eq!(size(1_100_000_000), "1.1 GB");
+    }
+
+    #[test]
+    fn one_thing_is_not_several() {
+        assert_eq!(count(1, "package"), "1 package");
+        assert_eq!(count(0, "file"), "0 files");
+        assert_eq!(count(2, "peer"), "2 peers");
     }
 
     #[test]

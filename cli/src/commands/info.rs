@@ -6,16 +6,29 @@ use node::registry::{Info, InfoVersion};
 use super::Context;
 use crate::args::Named;
 use crate::names;
-use crate::output::{Failure, plain, short, size};
+use crate::output::{Code, Failure, plain, short, size};
 
 pub(super) async fn run(context: &Context, named: Named) -> Result<(), Failure> {
     let (name, version) = names::split(&named.package);
     let order = Order { name, version: None, format: named.format };
     let mut info: Info = context.node()?.post("info", &order).await?;
     if let Some(version) = version {
-        info.versions.retain(|row| row.version == version);
+        only(&mut info, &version)?;
     }
     context.output.data(&info, lines)
+}
+
+/// Leaves one version, or says that it is not there.
+pub(super) fn only(info: &mut Info, version: &str) -> Result<(), Failure> {
+    info.versions.retain(|row| row.version == version);
+    info.tags.retain(|_, tagged| tagged == version);
+    if !info.versions.is_empty() {
+        return Ok(());
+    }
+    let (name, version) = (plain(&info.name), plain(version));
+    Err(Failure::new(format!("{name} has no version {version}"))
+        .hint(format!("griot info {name} --format {}", info.format))
+        .code(Code::Lacks))
 }
 
 /// The lines of a package: also the second half of `why`.

@@ -23,6 +23,9 @@ use crate::sign;
 
 /// How often the node is asked whether somebody has answered.
 const POLL: Duration = Duration::from_millis(300);
+/// Black letters on white.
+const DARK_ON_LIGHT: &str = "\u{1b}[30;107m";
+const PLAIN: &str = "\u{1b}[0m";
 
 pub(super) async fn run(context: &Context, order: Invite) -> Result<(), Failure> {
     let node = context.node()?;
@@ -46,13 +49,15 @@ pub(super) async fn run(context: &Context, order: Invite) -> Result<(), Failure>
     }
 }
 
-/// The line for a camera, where a terminal can show it.
+/// The line for a camera, where a terminal can show it: dark on light whatever the colours of the
+/// terminal are, as many cameras read nothing else.
 fn show_code(context: &Context, line: &str) {
     if !std::io::stderr().is_terminal() {
         return;
     }
-    if let Ok(code) = QrCode::new(line.to_uppercase()) {
-        context.output.say(code.render::<Dense1x2>().build());
+    let Ok(code) = QrCode::new(line.to_uppercase()) else { return };
+    for row in code.render::<Dense1x2>().build().lines() {
+        context.output.say(format!("{DARK_ON_LIGHT}{row}{PLAIN}"));
     }
 }
 

@@ -33,7 +33,10 @@ fn from_files(context: &Context) -> Result<Keys, Failure> {
     };
     let lacking = || {
         Failure::new(format!("there are no keys in {} yet", keys::folder(&context.home).display()))
-            .hint(format!("the first start makes them: griot up --home {}", context.home.display()))
+            .hint(format!(
+                "the first start makes them: griot up{}",
+                super::home_flag(&context.home)
+            ))
             .code(Code::Lacks)
     };
     Ok(Keys {

@@ -1,6 +1,6 @@
 //! The verbs, one file each. Here: which file a verb is in, and where the node's folder is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::args::{Args, Verb};
 use crate::client::Node;
@@ -70,6 +70,15 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         Verb::Realm(realm) => realm::run(&context, realm).await,
         Verb::Token(token) => token::run(&context, token).await,
     }
+}
+
+/// What has to be typed for this home: nothing for the one that is taken anyway.
+pub(crate) fn home_flag(home: &Path) -> String {
+    let named = std::env::var_os("GRIOT_HOME").map(PathBuf::from);
+    if named.or_else(|| default_home().ok()).is_some_and(|taken| taken == home) {
+        return String::new();
+    }
+    format!(" --home {}", home.display())
 }
 
 /// `$XDG_DATA_HOME/griot`, else `~/.local/share/griot`.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::args::Peer;
-use crate::output::{Failure, plain, short};
+use crate::output::{Failure, count, plain, short};
 
 #[derive(Serialize)]
 struct Listed {
@@ -48,7 +48,7 @@ fn lines(listed: &Listed) -> Vec<String> {
     for peer in &listed.peers {
         let behind = match peer.behind {
             0 => "in sync".into(),
-            behind => format!("{behind} statements to come"),
+            behind => format!("{} to come", count(behind, "statement")),
         };
         out.push(format!(
             "{}  {}  {}  {behind}",

@@ -9,14 +9,17 @@ use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
 use futures::stream::{self, StreamExt as _};
+use node::daemon::admin::Done;
+use node::daemon::admin::packages::{Named, TagOrder};
 use node::daemon::admin::realms::RealmInfo;
 use node::daemon::keys::{self, Role};
 use node::formats::{self, PackedBytes};
-use node::registry::Published;
+use node::registry::{Info, Published};
 use serde::Serialize;
 use tokio_util::io::ReaderStream;
 
 use super::Context;
+use super::follow::segment;
 use crate::args::Publish;
 use crate::client::Node;
 use crate::output::{Code, Failure, Output, plain, short};
@@ -40,8 +43,9 @@ struct Metadata {
 /// One upload, ready to go.
 struct Upload {
     metadata: Metadata,
+    /// The tag that follows the highest version.
+    tag: Option<&'static str>,
     file: std::fs::File,
-    /// A path of its own, absent for an archive that was made just now.
     size: u64,
 }
 
@@ -49,7 +53,7 @@ pub(super) async fn run(context: &Context, publish: Publish) -> Result<(), Failu
     let node = context.node()?;
     let realm = match &publish.realm {
         Some(realm) => {
-            let info: RealmInfo = node.get(&format!("realms/{realm}")).await?;
+            let info: RealmInfo = node.get(&format!("realms/{}", segment(realm))).await?;
             Some(info.realm.to_string())
         }
         None => None,
@@ -58,10 +62,14 @@ pub(super) async fn run(context: &Context, publish: Publish) -> Result<(), Failu
     for path in &publish.paths {
         let mut upload = open(path, &publish)?;
         upload.metadata.realm.clone_from(&realm);
+        let tag = upload.tag.filter(|_| publish.tag.is_empty());
         let mut published = send(&node, context.output, upload).await?;
         if let Err(failure) = route(context, &node, &mut published).await {
             // The package is published: that must not look undone because of its route.
             context.output.say(format!("no route was added: {}", failure.message));
+        }
+        if let Some(tag) = tag {
+            follow_up(context, &node, &published, tag).await;
         }
         all.push(published);
     }
@@ -88,13 +96,21 @@ fn open(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
         ))
         .hint("griot publish PATH, where PATH is a package's folder or archive"));
     }
-    if publish.format.as_deref() == Some("generic") {
+    let wanted = publish.format.as_deref();
+    if wanted == Some("generic") {
         return generic(path, publish);
     }
-    let asked = formats::ALL
-        .iter()
-        .filter(|format| publish.format.as_deref().is_none_or(|wanted| wanted == format.id));
-    for format in asked {
+    // One that extracts nothing knows no manifest either.
+    let known = formats::ALL.iter().filter(|format| format.rules.extract.is_some());
+    let asked: Vec<_> =
+        known.filter(|format| wanted.is_none_or(|wanted| wanted == format.id)).collect();
+    if let (Some(wanted), true) = (wanted, asked.is_empty()) {
+        let all: Vec<&str> = formats::ALL.iter().map(|format| format.id).collect();
+        return Err(Failure::new(format!("there is no format {wanted}"))
+            .hint(format!("use one of: {}", all.join(", ")))
+            .code(Code::Usage));
+    }
+    for format in &asked {
         let Some(packed) = (format.pack)(path) else { continue };
         let packed = packed.map_err(|why| {
             Failure::new(format!("{} is not a sound {} package: {why}", path.display(), format.id))
@@ -112,15 +128,12 @@ fn open(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
             tags: publish.tag.clone(),
             realm: None,
         };
-        return upload(metadata, file);
+        return upload(metadata, file, packed.tag);
     }
-    let known: Vec<&str> = formats::ALL.iter().map(|format| format.id).collect();
+    let asked: Vec<&str> = asked.iter().map(|format| format.id).collect();
     let path = path.display();
-    Err(Failure::new(format!(
-        "{path} has no manifest of a format known here: {}",
-        known.join(", ")
-    ))
-    .hint(format!("any file: griot publish {path} --format generic --name N --version V")))
+    Err(Failure::new(format!("{path} is no package of a format known here: {}", asked.join(", ")))
+        .hint(format!("any file: griot publish {path} --format generic --name N --version V")))
 }
 
 fn generic(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
@@ -142,13 +155,17 @@ fn generic(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
         tags: publish.tag.clone(),
         realm: None,
     };
-    upload(metadata, fs_err::File::open(path)?.into_parts().0)
+    upload(metadata, fs_err::File::open(path)?.into_parts().0, None)
 }
 
-fn upload(metadata: Metadata, mut file: std::fs::File) -> Result<Upload, Failure> {
+fn upload(
+    metadata: Metadata,
+    mut file: std::fs::File,
+    tag: Option<&'static str>,
+) -> Result<Upload, Failure> {
     let size = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
-    Ok(Upload { metadata, file, size })
+    Ok(Upload { metadata, tag, file, size })
 }
 
 /// Streams the two parts of a multipart body.
@@ -204,6 +221,32 @@ async fn route(context: &Context, node: &Node, published: &mut Published) -> Res
     sign::add_route(node, &own, (&published.format, &published.name)).await?;
     published.routed = true;
     Ok(())
+}
+
+/// Moves `tag` up to a new version, where an earlier word holds it at a lower one.
+async fn follow_up(context: &Context, node: &Node, published: &Published, tag: &str) {
+    let named = Named {
+        name: published.name.clone(),
+        format: Some(published.format.clone()),
+        version: Some(published.version.clone()),
+    };
+    let moved = async {
+        let info: Info = node.post("info", &named).await?;
+        if info.tags.get(tag).is_some_and(|held| is_lower(held, published)) {
+            let order = TagOrder { named: named.clone(), tag: tag.into() };
+            node.post::<_, Done>("tag", &order).await?;
+        }
+        Ok::<_, Failure>(())
+    };
+    // The package is published: that must not look undone because of its tag.
+    if let Err(failure) = moved.await {
+        context.output.say(format!("the tag {tag} was not moved: {}", failure.message));
+    }
+}
+
+fn is_lower(held: &str, published: &Published) -> bool {
+    let format = formats::ALL.iter().find(|format| format.id == published.format);
+    format.is_some_and(|format| (format.rules.compare_versions)(held, &published.version).is_lt())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use node::daemon::admin::status::Status;
 
 use super::Context;
-use crate::output::{Failure, plain, short, size};
+use crate::output::{Failure, count, plain, short, size};
 
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     let status: Status = context.node()?.get("status").await?;
@@ -21,29 +21,32 @@ fn lines(status: &Status) -> Vec<String> {
         format!("node {}   {}   {}", short(&status.node), plain(&status.title), status.http),
         format!("realm {}{site}", short(&status.realm)),
         format!(
-            "{} packages   {} releases   {} statements   {} realms",
-            index.packages, index.releases, index.statements, index.realms
+            "{}   {}   {}   {}",
+            count(index.packages, "package"),
+            count(index.releases, "release"),
+            count(index.statements, "statement"),
+            count(index.realms, "realm")
         ),
-        format!("{} files   {}", status.blobs.count, size(status.blobs.bytes)),
+        format!("{}   {}", count(status.blobs.count, "file"), size(status.blobs.bytes)),
     ];
     if !status.online {
         out.push("offline: no upstream is asked".into());
     }
     if status.wants > 0 {
-        out.push(format!("{} wants", status.wants));
+        out.push(count(status.wants, "want"));
     }
     if status.requests > 0 {
-        let count = status.requests;
-        out.push(format!("{count} nodes wait for a role: griot realm requests"));
+        let asked = count(status.requests, "request");
+        out.push(format!("{asked} for a role: griot realm requests"));
     }
     out.push(match status.peers.len() {
         0 => "no peers are connected".into(),
-        count => format!("{count} peers"),
+        peers => count(peers as u64, "peer"),
     });
     out.extend(status.peers.iter().map(|peer| {
         let behind = match peer.behind {
             0 => "in sync".into(),
-            behind => format!("{behind} statements to come"),
+            behind => format!("{} to come", count(behind, "statement")),
         };
         format!("  {}   {}   {behind}", short(&peer.id), peer.address)
     }));

@@ -2,6 +2,7 @@
 
 use node::daemon::admin::Done;
 use node::daemon::admin::packages::{Named, TagOrder};
+use node::registry::Info;
 
 use super::Context;
 use crate::args::Tag;
@@ -17,8 +18,18 @@ pub(super) async fn run(context: &Context, order: Tag) -> Result<(), Failure> {
             .code(Code::Usage));
     }
     let named = Named { name, version, format: order.format };
+    let node = context.node()?;
+    if order.remove {
+        let info: Info = node.post("info", &named).await?;
+        if !info.tags.contains_key(&order.tag) {
+            let (tag, package) = (plain(&order.tag), plain(&order.package));
+            return Err(Failure::new(format!("{package} has no tag {tag}"))
+                .hint(format!("griot info {package} --format {}", info.format))
+                .code(Code::Lacks));
+        }
+    }
     let body = TagOrder { named, tag: order.tag.clone() };
-    let done: Done = context.node()?.post("tag", &body).await?;
+    let done: Done = node.post("tag", &body).await?;
     context.output.data(&done, |_| {
         let (tag, package) = (plain(&order.tag), plain(&order.package));
         vec![if order.remove {

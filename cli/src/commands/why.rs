@@ -12,7 +12,7 @@ pub(super) async fn run(context: &Context, named: Named) -> Result<(), Failure> 
     let order = Order { name, version: None, format: named.format };
     let mut why: Why = context.node()?.post("why", &order).await?;
     if let (Some(version), Some(info)) = (version, why.info.as_mut()) {
-        info.versions.retain(|row| row.version == version);
+        super::info::only(info, &version)?;
     }
     context.output.data(&why, |why| {
         let mut out: Vec<String> = why.reasons.iter().map(|reason| plain(reason)).collect();

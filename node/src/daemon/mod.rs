@@ -20,7 +20,6 @@ use axum::body::Body;
 use axum::http::Request;
 use crdt::digest::to_hex;
 use crdt::{PublicKey, RealmId, SecretKey};
-use libp2p::multiaddr::Protocol;
 use tokio::net::TcpListener;
 use tower_service::Service as _;
 
@@ -35,6 +34,7 @@ pub mod admin;
 mod genesis;
 pub mod invite;
 pub mod keys;
+mod mesh_port;
 mod metrics;
 pub mod node_json;
 pub mod pairing;
@@ -51,8 +51,6 @@ use tasks::Tasks;
 
 /// Kind of the small rows that belong to this layer.
 const ROWS: &str = "daemon";
-/// Source: DESIGN section 6.
-const MESH_PORT_DEFAULT: u16 = 7879;
 /// How long a start waits for the mesh's first address.
 const MESH_LISTEN_WAIT: Duration = Duration::from_secs(3);
 /// Tokens age by the hour of running time.
@@ -118,6 +116,9 @@ impl Error {
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(store::Error::Locked) => Some("griot status"),
+            Self::Mesh(mesh::Error::Listen(_)) => {
+                Some("griot up without --mesh-listen takes a free port")
+            }
             Self::Listen { .. } => Some("griot up --listen 127.0.0.1:0 takes a free port"),
             Self::NotLoopback(_) => {
                 Some("griot up --listen 127.0.0.1:7878; other nodes get the packages over the mesh")
@@ -234,9 +235,8 @@ impl Daemon {
             tracing::warn!("the mesh listens on no address yet");
             return Ok(());
         };
-        let port = addresses.iter().find_map(tcp_port);
-        if let (true, Some(port)) = (self.config.mesh_listen.is_empty(), port) {
-            store.put_row(ROWS, "mesh-port", port.to_string().into_bytes()).await?;
+        if self.config.mesh_listen.is_empty() {
+            mesh_port::remember(store, &addresses).await?;
         }
         Ok(())
     }
@@ -283,7 +283,7 @@ fn start_mesh(config: &Config, store: &Store, tasks: &mut Tasks) -> Result<Mesh,
     let desk = Arc::new(pairing::Desk::new(store.clone()));
     let mesh_config = mesh::Config {
         key_file: keys::folder(&config.home).join("peer"),
-        listen: mesh_listen(config, store)?,
+        listen: mesh_port::choose(&config.mesh_listen, store)?,
         mdns: config.mdns,
         dial: config.peers.clone(),
         agent: format!("griot/{}", env!("CARGO_PKG_VERSION")),
@@ -295,21 +295,6 @@ fn start_mesh(config: &Config, store: &Store, tasks: &mut Tasks) -> Result<Mesh,
     let (mesh, swarm) = Mesh::start(mesh_config, store.clone(), pairing)?;
     tasks.start("mesh", swarm);
     Ok(mesh)
-}
-
-/// What was asked for; else all addresses at the port of the last time, the usual one, or a free
-/// one where another program has it.
-fn mesh_listen(config: &Config, store: &Store) -> Result<Vec<Multiaddr>, Error> {
-    if !config.mesh_listen.is_empty() {
-        return Ok(config.mesh_listen.clone());
-    }
-    let last = store.row(ROWS, "mesh-port")?;
-    let last = last.and_then(|row| String::from_utf8(row).ok()?.parse::<u16>().ok());
-    let wanted = last.unwrap_or(MESH_PORT_DEFAULT);
-    let free = std::net::TcpListener::bind(("0.0.0.0", wanted)).is_ok();
-    let port = if free { wanted } else { 0 };
-    let all = Multiaddr::empty().with(Protocol::Ip4([0, 0, 0, 0].into())).with(Protocol::Tcp(port));
-    Ok(vec![all])
 }
 
 fn serve(
@@ -374,13 +359,6 @@ fn admin_token() -> Result<String, Error> {
     let mut secret = [0_u8; 32];
     getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
     Ok(format!("griot_local_{}", to_hex(&secret)))
-}
-
-fn tcp_port(address: &Multiaddr) -> Option<u16> {
-    address.iter().find_map(|part| match part {
-        Protocol::Tcp(port) => Some(port),
-        _ => None,
-    })
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use super::admin::{self, Admin};
 use super::metrics::Metrics;
 use super::web;
 use crate::formats::{self, Front};
+use crate::http::error::Error;
 use crate::http::origin;
 use crate::store::Store;
 
@@ -41,6 +42,9 @@ pub(super) fn router(front: Front, admin: Admin) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(numbers))
         .route("/openapi.json", get(described))
+        .method_not_allowed_fallback(|| async {
+            Error::method_not_allowed("GET, HEAD").into_response()
+        })
         .with_state(own.clone())
         .merge(admin)
         .fallback(move |request: Request<Body>| formats::serve(front.clone(), request))
@@ -70,7 +74,10 @@ async fn guard(State(own): State<Own>, mut request: Request<Body>, next: Next) -
 }
 
 async fn page(State(own): State<Own>, request: Request<Body>) -> Response<Body> {
-    web::page(&own.front.registry, request.uri().query().unwrap_or_default()).await
+    let base = own.front.base(&request);
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    drop(request);
+    web::page(&own.front.registry, &base, &query).await
 }
 
 /// The native API for machines; `tests/openapi.rs` compares it with the running node.

@@ -11,6 +11,7 @@ use axum::http::{Response, header};
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use crdt::PackageId;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
@@ -26,16 +27,27 @@ const QUERY_CHARS_MAX: usize = 200;
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;\
 padding:0 1rem;color:#222;background:#fdfbf7}h1{font-size:1.5rem}input{font:inherit;padding:.3rem;\
 width:60%}button{font:inherit;padding:.3rem .8rem}li{margin:.8rem 0}ul{list-style:none;padding:0}\
-code{background:#efe9dd;padding:.1rem .3rem;user-select:all}small{color:#666}";
+code{display:block;background:#efe9dd;padding:.2rem .4rem;overflow-wrap:anywhere;\
+font-size:.9rem;user-select:all}small{color:#666}";
 
-/// Answers `GET /`, with the query string as it came.
-pub(super) async fn page(registry: &Registry, query: &str) -> Response<Body> {
+/// What a page says.
+struct Page<'a> {
+    base: &'a str,
+    search: &'a str,
+    rows: &'a [PackageSummary],
+    total: usize,
+    error: Option<&'a str>,
+}
+
+/// Answers `GET /`, with our own address and the query string as they came.
+pub(super) async fn page(registry: &Registry, base: &str, query: &str) -> Response<Body> {
     let search = parameter(query, "q");
     let (rows, total, error) = match registry.search(&search, None, ROWS_MAX, 0).await {
         Ok((rows, total)) => (rows, total, None),
         Err(error) => (Vec::new(), 0, Some(error.message)),
     };
-    let html = render(&search, &rows, total, error.as_deref());
+    let error = error.as_deref();
+    let html = render(&Page { base, search: &search, rows: &rows, total, error });
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
         (header::CONTENT_SECURITY_POLICY, policy()),
@@ -53,7 +65,8 @@ fn policy() -> String {
     )
 }
 
-fn render(search: &str, rows: &[PackageSummary], total: usize, error: Option<&str>) -> String {
+fn render(page: &Page<'_>) -> String {
+    let Page { base, search, rows, total, error } = *page;
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>griot</title>\
@@ -65,11 +78,14 @@ fn render(search: &str, rows: &[PackageSummary], total: usize, error: Option<&st
     if let Some(error) = error {
         push(&mut out, &format!("<p>The index cannot be read now: {}</p>", escape(error)));
     } else if rows.is_empty() && search.is_empty() {
-        out.push_str("<p>Nothing yet. In a folder with a package: <code>griot publish</code></p>");
+        out.push_str("<p>Nothing yet. In a folder with a package:</p><code>griot publish</code>");
+    } else if rows.is_empty() {
+        out.push_str("<p>Nothing here matches. <a href=\"/\">Show all</a></p>");
     } else {
-        let shown = rows.len();
-        push(&mut out, &format!("<p><small>{shown} of {total} packages</small></p><ul>"));
-        rows.iter().for_each(|row| push(&mut out, &item(row)));
+        let things = if total == 1 { "package" } else { "packages" };
+        let shown = if rows.len() < total { format!("{} of ", rows.len()) } else { String::new() };
+        push(&mut out, &format!("<p><small>{shown}{total} {things}</small></p><ul>"));
+        rows.iter().for_each(|row| push(&mut out, &item(base, row)));
         out.push_str("</ul>");
     }
     let titles: Vec<&str> = formats::ALL.iter().map(|format| format.title).collect();
@@ -79,17 +95,29 @@ fn render(search: &str, rows: &[PackageSummary], total: usize, error: Option<&st
     out
 }
 
-fn item(row: &PackageSummary) -> String {
+fn item(base: &str, row: &PackageSummary) -> String {
     let (name, format) = (escape(&row.package.name), escape(&row.package.format));
     let Some(latest) = &row.latest else {
         return format!("<li><b>{name}</b> <small>{format}: nothing offered now</small></li>");
     };
-    let latest = escape(latest);
-    let about = escape(&row.description);
-    format!(
-        "<li><b>{name}</b> {latest} <small>{format}</small><br>{about}<br>\
-         <code>griot add {name}@{latest} --format {format}</code></li>"
-    )
+    let mut out = format!("<li><b>{name}</b> {} <small>{format}</small>", escape(latest));
+    if !row.description.is_empty() {
+        out.push_str(&format!("<br>{}", escape(&row.description)));
+    }
+    if let Some(line) = install(base, &row.package, latest) {
+        out.push_str(&format!("<code>{}</code>", escape(&line)));
+    }
+    out.push_str("</li>");
+    out
+}
+
+/// The line to copy. Somebody will paste it into a shell, so there is none for a name or version
+/// that is not in the format's normal form.
+fn install(base: &str, package: &PackageId, version: &str) -> Option<String> {
+    let format = formats::ALL.iter().find(|format| format.id == package.format)?;
+    let name = (format.rules.canonical_name)(&package.name).ok()?;
+    let normal = (format.rules.canonical_version)(version).ok()?;
+    (name == package.name && normal == version).then(|| (format.install)(base, &name, &normal))
 }
 
 fn push(out: &mut String, text: &str) {
@@ -123,7 +151,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crdt::{Digest, PackageId, RealmId};
+    use crdt::{Digest, RealmId};
 
     fn row(name: &str, description: &str) -> PackageSummary {
         PackageSummary {
@@ -135,12 +163,43 @@ mod tests {
         }
     }
 
+    fn shown(search: &str, rows: &[PackageSummary]) -> String {
+        let base = "http://127.0.0.1:7878";
+        render(&Page { base, search, rows, total: rows.len(), error: None })
+    }
+
     #[test]
     fn what_packages_say_cannot_become_markup() {
-        let html = render("\"><script>", &[row("a", "<script>alert('x')</script>")], 1, None);
+        let html = shown("\"><script>", &[row("a", "<script>alert('x')</script>")]);
         assert!(!html.contains("<script"), "{html}");
         assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)"));
-        assert!(html.contains("griot add a@1.0.0 --format npm"));
+        assert!(html.contains("<small>1 package</small>"));
+    }
+
+    #[test]
+    fn each_format_has_its_line_to_copy() {
+        let html = shown("", &[row("@a/b", "")]);
+        let line = "npm install @a/b@1.0.0 --registry http://127.0.0.1:7878/npm/";
+        assert!(html.contains(line), "{html}");
+        assert!(html.contains("<small>npm</small><code>"), "an empty line: {html}");
+        let any = PackageId::new("generic", "acme/map");
+        let line = install("http://h", &any, "1 0;x").unwrap();
+        let path = "http://h/api/packages/acme%2Fmap/1%200%3Bx/download?format=generic";
+        assert_eq!(line, format!("curl -OJ '{path}'"));
+    }
+
+    #[test]
+    fn a_name_that_a_shell_would_run_has_no_line() {
+        for (name, version) in [("a;reboot", "1.0.0"), ("$(reboot)", "1.0.0"), ("a", "1.0.0;x")] {
+            assert_eq!(install("http://h", &PackageId::new("npm", name), version), None, "{name}");
+        }
+        assert!(shown("", &[row("a;reboot", "")]).contains("<b>a;reboot</b>"));
+    }
+
+    #[test]
+    fn a_search_in_vain_says_so() {
+        assert!(shown("zzz", &[]).contains("Nothing here matches"));
+        assert!(shown("", &[]).contains("griot publish"));
     }
 
     #[test]

@@ -34,6 +34,21 @@ pub struct Front {
     pub hosts: Arc<Vec<String>>,
 }
 
+impl Front {
+    /// The node's own address as the client wrote it, where that is in the list of our names.
+    #[must_use]
+    pub fn base(&self, request: &Request<Body>) -> String {
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = request.uri().authority().map(axum::http::uri::Authority::as_str).or(host);
+        let ours = |host: &&str| {
+            let host = host.to_ascii_lowercase();
+            self.hosts.iter().any(|known| *known == host || *known == format!("{host}:80"))
+        };
+        let known = host.filter(ours).or_else(|| self.hosts.first().map(String::as_str));
+        format!("http://{}", known.unwrap_or("localhost"))
+    }
+}
+
 /// Answers every request that is not the daemon's own.
 pub async fn serve(front: Front, request: Request<Body>) -> Response<Body> {
     let path = match PathQuery::parse(request.uri()) {
@@ -49,7 +64,7 @@ pub async fn serve(front: Front, request: Request<Body>) -> Response<Body> {
             return answer_unread(request, style(error)).await;
         }
     };
-    let base = base(&front, &request);
+    let base = front.base(&request);
     if is_native {
         let context = context(front.registry, who, Door::Virtual, path.below(1), base);
         return native::serve(context, request).await;
@@ -84,16 +99,4 @@ fn context(
 async fn answer_unread(request: Request<Body>, answer: Response<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
     upload::refuse(&head.headers, body, answer).await
-}
-
-/// The node's own address as the client wrote it, where that is in the list of our names.
-fn base(front: &Front, request: &Request<Body>) -> String {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = request.uri().authority().map(axum::http::uri::Authority::as_str).or(host);
-    let ours = |host: &&str| {
-        let host = host.to_ascii_lowercase();
-        front.hosts.iter().any(|known| *known == host || *known == format!("{host}:80"))
-    };
-    let known = host.filter(ours).or_else(|| front.hosts.first().map(String::as_str));
-    format!("http://{}", known.unwrap_or("localhost"))
 }

@@ -50,6 +50,9 @@ pub struct Format {
     pub serve: fn(Context, Request<Body>) -> BoxFuture<'static, Response<Body>>,
     /// What the registry must know.
     pub rules: Rules,
+    /// The line by which a client takes a version from the node at `base`. Name and version are in
+    /// their normal form.
+    pub install: fn(base: &str, name: &str, version: &str) -> String,
     /// Recognises a path given to `griot publish` by its manifest; `None`: not this format's.
     pub pack: fn(&Path) -> Option<Result<Packed, String>>,
 }
@@ -63,6 +66,8 @@ pub struct Packed {
     pub version: String,
     /// The artifact's name.
     pub filename: String,
+    /// The tag that follows the highest version, where clients of the format expect one.
+    pub tag: Option<&'static str>,
     /// Its bytes.
     pub archive: PackedBytes,
 }

@@ -288,6 +288,12 @@ impl Registry {
                 .with_hint(format!("griot search {name}"));
         }
         tracing::debug!(ground = ?decision.ground, %realm, name, "nothing held of a routed name");
+        // If the store cannot say, the plainer sentence is true as well.
+        let followed = self.inner.store.followed();
+        if followed.is_ok_and(|all| all.iter().all(|known| known.realm != *realm)) {
+            let message = format!("{name} comes from {realm}, which is not followed here");
+            return Error::not_here(message).with_hint(format!("griot follow {realm}"));
+        }
         Error::not_here(format!(
             "{name} comes from {realm}, and nothing of it has arrived here yet"
         ))

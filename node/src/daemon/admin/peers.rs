@@ -9,7 +9,10 @@ use crdt::{Authority, RealmId};
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Done, Failure, Json, Read};
-use crate::mesh::{Multiaddr, Offer, PeerInfo};
+use crate::mesh::{self, Multiaddr, Offer, PeerInfo};
+
+/// An address as it is written.
+const ADD_HINT: &str = "griot peer add /ip4/192.168.4.1/tcp/7879";
 
 /// An address to dial or to forget.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +42,11 @@ pub(super) async fn add(
     State(admin): State<Arc<Admin>>,
     Read(peer): Read<PeerAddress>,
 ) -> Result<Json<Done>, Failure> {
-    admin.mesh.add_peer(parse(&peer.address)?).await?;
-    Ok(Json(Done { changed: true }))
+    match admin.mesh.add_peer(parse(&peer.address)?).await {
+        // Not for reasons of trust: it can never be dialled.
+        Err(mesh::Error::Refused(why)) => Err(Failure::invalid(why).hint(ADD_HINT)),
+        added => Ok(Json(Done { changed: added.map(|()| true)? })),
+    }
 }
 
 pub(super) async fn remove(
@@ -76,7 +82,6 @@ pub(super) fn title(authority: &Authority) -> String {
 
 fn parse(address: &str) -> Result<Multiaddr, Failure> {
     address.parse().map_err(|error| {
-        Failure::invalid(format!("not a multiaddress: {address:.200} ({error})"))
-            .hint("griot peer add /ip4/192.168.4.1/tcp/7879")
+        Failure::invalid(format!("not a multiaddress: {address:.200} ({error})")).hint(ADD_HINT)
     })
 }

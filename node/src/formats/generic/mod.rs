@@ -12,7 +12,7 @@
 
 use crate::registry::{Hashes, Rules};
 
-use super::Format;
+use super::{Format, url_segment};
 
 mod name;
 mod routes;
@@ -40,6 +40,11 @@ pub static FORMAT: Format = Format {
         file_name: None,
         extract: None,
         describe: |_| String::new(),
+    },
+    install: |base, name, version| {
+        // The native route finds the file of a version, and says what it is called.
+        let (name, version) = (url_segment(name), url_segment(version));
+        format!("curl -OJ '{base}/api/packages/{name}/{version}/download?format=generic'")
     },
     // Nothing in a file says what it is called: `griot publish --format generic --name N --version
     // V`.

@@ -50,6 +50,7 @@ pub static FORMAT: Format = Format {
         extract: Some(manifest::extract),
         describe: manifest::describe,
     },
+    install: |base, name, version| format!("npm install {name}@{version} --registry {base}/npm/"),
     pack: pack::pack,
 };
 

@@ -39,7 +39,8 @@ pub(super) fn pack(path: &Path) -> Option<Result<Packed, String>> {
 fn packed(name: &str, version: &str, archive: PackedBytes) -> Result<Packed, String> {
     let canonical = name::canonical(name)?;
     let filename = name::file_name(&canonical, &version::canonical(version)?);
-    Ok(Packed { name: canonical, version: version.to_owned(), filename, archive })
+    let tag = (!version::is_prerelease(version)).then_some("latest");
+    Ok(Packed { name: canonical, version: version.to_owned(), filename, tag, archive })
 }
 
 fn pack_folder(folder: &Path) -> Result<Packed, String> {
