@@ -186,7 +186,8 @@ mod tests {
         let (stalled, fast) = (PeerId::random(), PeerId::random());
         let ranges: Vec<Range<u64>> = (0..6).map(|at| at * 100..at * 100 + 100).collect();
         let mut plan = Plan::new(ranges.clone());
-        (0..4).for_each(|_| drop(plan.next(stalled)));
+        let drawn: Vec<_> = (0..4).filter_map(|_| plan.next(stalled)).collect();
+        assert_eq!(drawn, ranges[..4]);
         let mut got = Vec::new();
         while let Some(range) = plan.next(fast) {
             assert!(got.len() < ranges.len(), "{range:?} was drawn again");

@@ -111,7 +111,7 @@ async fn peers_that_ask_and_do_not_read_do_not_hold_all_turns() {
         puppet.meet(&owner).await;
         for at in 0..4 {
             let mut stream = puppet.open(&owner, serve::PROTOCOL).await;
-            let ranges = vec![0..4 * MIB];
+            let ranges = [0, 4 * MIB].map(|start| start..start + 2 * MIB).to_vec();
             let get = Frame::Get { id: at, digest, size: 8 * MIB, ranges };
             let request = [Frame::HELLO.encode(), get.encode()].concat();
             stream.write_all(&request).await.expect("somebody listens");
@@ -125,4 +125,26 @@ async fn peers_that_ask_and_do_not_read_do_not_hold_all_turns() {
     let fetching = follower.mesh.fetch(digest, 8 * MIB);
     let fetched = tokio::time::timeout(Duration::from_secs(30), fetching).await;
     fetched.expect("has a turn soon").expect("comes whole");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_silent_peers_do_not_hide_what_one_holds() {
+    let (owner, follower) = (Node::start(), Node::start());
+    let realm = Realm::new("village");
+    owner.own(&realm).await;
+    follower.follow(&realm, FollowKind::Followed).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        let puppet = Puppet::start();
+        puppet.meet(&follower).await;
+        silent.push(puppet);
+    }
+    owner.publish(&realm, "drum", b"boom").await;
+    follower.meet(&owner).await;
+    // Meeting somebody makes old answers void; each of these is asked for afresh.
+    for at in 0..3_u8 {
+        let digest = owner.keep(&[at; 5]).await;
+        owner.admit(&realm.release("drum", &format!("2.0.{at}"), &[at; 5])).await;
+        assert_eq!(follower.mesh.held_by_peers(&[digest]).await, [true]);
+    }
 }
