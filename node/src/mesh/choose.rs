@@ -3,7 +3,8 @@
 //! [`Plan`] hands out the ranges of one blob. Each peer draws ranges as fast as it delivers them;
 //! what a lost peer had drawn goes back to the front. At the end the last two ranges are given out
 //! twice, and a peer with nothing else to do takes a second copy of any, so that one slow peer does
-//! not hold up the whole. No clock and no entropy: both are arguments. Nothing here survives a crash; what is verified is in the store's partial download.
+//! not hold up the whole. No clock and no entropy: both are arguments. Nothing here survives a
+//! crash; what is verified is in the store's partial download.
 //!
 //! Source: mesh.md sections 6.3 and 7.
 

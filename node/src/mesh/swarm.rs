@@ -203,7 +203,7 @@ impl Driver {
                 let address = endpoint.get_remote_address().clone();
                 let called = endpoint.is_listener();
                 for old in self.peers.connect(peer_id, connection_id, called, Instant::now()) {
-                    tracing::info!(peer = %peer_id, "a peer calls again: its old connection is dead");
+                    tracing::info!(peer = %peer_id, "it calls again: its old line is dead");
                     self.swarm.close_connection(old);
                 }
                 self.connected(peer_id, connection_id, address);

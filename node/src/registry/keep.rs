@@ -315,3 +315,20 @@ fn chosen(
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::tests::slow;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_trickles_in_does_not_hold_up_new_artifacts_of_others() {
+        slow::a_new_artifact_comes_past_a_trickling_peer(|store, mesh| async {
+            let publisher = crdt::SecretKey::from_seed(&[7; 32]);
+            let own = crdt::RealmId(Digest::of(b"own"));
+            let registry = Registry::new(store, Some(mesh), Vec::new(), publisher, own);
+            registry.expect("starts").keep_new_artifacts().await.expect("goes on");
+        })
+        .await;
+    }
+}

@@ -9,7 +9,7 @@ mod gossip;
 mod hostile;
 mod meeting;
 mod puppet;
-mod slow;
+pub(crate) mod slow;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,10 +7,14 @@ use tokio::sync::Notify;
 use super::super::{frame::Frame, serve};
 use super::puppet::Puppet;
 use super::*;
-use crate::registry::Registry;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_trickles_in_does_not_hold_up_new_artifacts_of_others() {
+/// Four files and more that only a trickling peer says it holds, and then one that a good one has:
+/// whatever `keep` starts must bring that.
+pub(crate) async fn a_new_artifact_comes_past_a_trickling_peer<K>(
+    keep: impl FnOnce(Store, Mesh) -> K,
+) where
+    K: Future<Output = ()> + Send + 'static,
+{
     let (owner, follower, slow) = (Node::start(), Node::start(), Puppet::start());
     let realm = Realm::new("village");
     owner.own(&realm).await;
@@ -18,12 +22,7 @@ async fn what_trickles_in_does_not_hold_up_new_artifacts_of_others() {
     slow.meet(&follower).await;
     let mut tasks = JoinSet::new();
     tasks.spawn(slow.trickle());
-    let store = follower.store.clone();
-    let mesh = Some(follower.mesh.clone());
-    let registry = Registry::new(store, mesh, Vec::new(), Realm::new("own").key, realm.id);
-    let keeping = registry.expect("starts").keep_new_artifacts();
-    tasks.spawn(async { keeping.await.expect("goes on") });
-    // Nobody but the slow one says that it holds these.
+    tasks.spawn(keep(follower.store.clone(), follower.mesh.clone()));
     for version in 0..8_u8 {
         owner.admit(&realm.release("gone", &format!("1.0.{version}"), &[version; 9])).await;
     }
