@@ -16,6 +16,9 @@ mod names;
 mod output;
 mod sign;
 
+/// How long threads at work may hold up the end; the store survives it at any point.
+const THREADS_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
 fn main() -> ExitCode {
     let args = match args::Args::try_parse() {
         Ok(args) => args,
@@ -27,7 +30,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| output::Failure::new(format!("the runtime cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(commands::run(args, output)));
+        .and_then(|runtime| {
+            let result = runtime.block_on(commands::run(args, output));
+            // A thread that reads a large file through cannot be told to stop.
+            runtime.shutdown_timeout(THREADS_MAX);
+            result
+        });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.failure(&failure),

@@ -463,6 +463,29 @@ fn a_long_answer_is_given_out_a_megabyte_at_a_time() {
 }
 
 #[test]
+fn a_peer_that_asks_on_without_reading_draws_no_more_into_memory() {
+    let realm = Realm::new(1);
+    let mut index = MemoryIndex::new(1);
+    index.follow(realm.id);
+    for n in 0..6000 {
+        index.admit(realm.release("a", &format!("1.0.{n}")));
+    }
+    let mut session = greeted(&index, false, Some((1, 0)));
+    // Nothing of what is given out is ever written: no time-out is fed.
+    for _ in 0..20 {
+        session.handle(5, Input::Frame(Frame::Want { ids: Vec::new() }), &index);
+    }
+    let mut bytes = 0;
+    while let Some(output) = session.poll() {
+        if let Output::Send(Frame::Resume { batch, .. }) = output {
+            bytes += batch.iter().map(|held| held.encode().len()).sum::<usize>();
+        }
+    }
+    assert!(bytes < 1_400_000, "{bytes} wait");
+    assert_eq!(session.next_timeout(), Some(5), "the rest comes when these are written");
+}
+
+#[test]
 fn either_end_can_have_the_sets_compared_at_once() {
     for side in [0, 1] {
         let (mut net, realm, nodes) = village(2);

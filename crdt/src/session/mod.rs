@@ -263,6 +263,9 @@ impl Session {
         if self.phase == Phase::Closed {
             return;
         }
+        // What overflowed goes on once everything before it was written, whatever else comes: or a
+        // peer that asks and does not read would draw a whole realm into our memory.
+        let holds_back = self.overflow_at.is_some() && !matches!(input, Input::Timeout);
         let done = match input {
             Input::Start { key, initiator, seen } => self.start(key, initiator, seen, index),
             Input::Frame(frame) => self.frame(now, frame, index),
@@ -273,17 +276,19 @@ impl Session {
             Input::Compare => self.compare(now, index),
             Input::Timeout => self.timeout(now),
         };
-        let done = done.map(|()| self.go_on(now, index));
+        let done = done.map(|()| self.go_on(now, holds_back, index));
         if let Err(Violation(reason)) = done {
             self.close(reason);
         }
     }
 
-    fn go_on(&mut self, now: Millis, index: &dyn Index) {
+    fn go_on(&mut self, now: Millis, holds_back: bool, index: &dyn Index) {
         self.judge(now, index);
         self.push_fresh(now);
         self.show_lobby(now, index);
-        self.pump(now, index);
+        if !holds_back {
+            self.pump(now, index);
+        }
     }
 
     /// What to do next; call until `None` after each `handle`.

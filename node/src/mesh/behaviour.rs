@@ -42,8 +42,9 @@ const PENDING_INCOMING_MAX: u32 = 32;
 const PENDING_OUTGOING_MAX: u32 = 32;
 /// Established connections that others opened.
 const ESTABLISHED_INCOMING_MAX: u32 = 128;
-/// Established connections with one peer: two nodes that dial each other at once keep both.
-const PER_PEER_MAX: u32 = 2;
+/// Established connections with one peer: two nodes that dial each other at once keep both, and one
+/// that has lost both without our hearing of it may call again.
+const PER_PEER_MAX: u32 = 3;
 /// Inbound streams whose protocol is still being negotiated, on one connection.
 const NEGOTIATING_MAX: usize = 32;
 /// Share of the machine's memory above which no new connection is taken.

@@ -2,8 +2,9 @@
 //!
 //! [`Plan`] hands out the ranges of one blob. Each peer draws ranges as fast as it delivers them;
 //! what a lost peer had drawn goes back to the front. At the end the last two ranges are given out
-//! twice, so that one slow peer does not hold up the whole. No clock and no entropy: both are
-//! arguments. Nothing here survives a crash; what is verified is in the store's partial download.
+//! twice, and a peer with nothing else to do takes a second copy of any, so that one slow peer does
+//! not hold up the whole. No clock and no entropy: both are arguments. Nothing here survives a
+//! crash; what is verified is in the store's partial download.
 //!
 //! Source: mesh.md sections 6.3 and 7.
 
@@ -66,9 +67,11 @@ impl Plan {
         Some(range)
     }
 
-    /// At the end: a range that one other peer alone was asked for.
+    /// At the end: a range that one other peer alone was asked for. While more than the last ranges
+    /// are out, only for a peer that would otherwise do nothing, and one at a time.
     fn second_copy(&self, peer: PeerId) -> Option<Range<u64>> {
-        if self.drawn.len() > TWICE_AT_THE_END {
+        let is_busy = self.drawn.iter().any(|one| one.peer == peer);
+        if self.drawn.len() > TWICE_AT_THE_END && is_busy {
             return None;
         }
         let touches = |range: &Range<u64>, by: &Drawn| {
@@ -80,10 +83,11 @@ impl Plan {
         self.drawn.iter().filter(other).find(alone).map(|one| one.range.clone())
     }
 
-    /// `peer` delivered `piece`, verified: the front of a range that it was asked for.
-    pub(super) fn arrived(&mut self, peer: PeerId, piece: &Range<u64>) {
+    /// `piece` was delivered, verified: nobody owes it any more, or a second copy of it would be
+    /// drawn again and again while the slow peer that owed it first is still waited for.
+    pub(super) fn arrived(&mut self, piece: &Range<u64>) {
         let drawn = self.drawn.iter_mut();
-        for one in drawn.filter(|one| one.peer == peer && one.range.start == piece.start) {
+        for one in drawn.filter(|one| piece.contains(&one.range.start)) {
             one.range.start = piece.end;
         }
         self.drawn.retain(|one| one.range.start < one.range.end);
@@ -158,7 +162,7 @@ mod tests {
         let mut plan = Plan::new(vec![0..100, 100..200, 200..250]);
         assert_eq!(plan.next(first), Some(0..100));
         assert_eq!(plan.next(first), Some(100..200));
-        plan.arrived(first, &(0..60));
+        plan.arrived(&(0..60));
         plan.release(first);
         assert_eq!(plan.next(second), Some(60..100));
         assert_eq!(plan.next(second), Some(100..200));
@@ -174,8 +178,25 @@ mod tests {
         assert_eq!(plan.next(third), None);
         plan.release(slow);
         assert_eq!(plan.next(slow), Some(0..100), "the fast one alone has it now");
-        plan.arrived(fast, &(0..100));
-        plan.arrived(slow, &(0..100));
+        plan.arrived(&(0..100));
+        assert!(plan.is_done());
+    }
+
+    #[test]
+    fn a_fast_peer_takes_over_each_range_of_a_stalled_one_once() {
+        let (stalled, fast) = (PeerId::random(), PeerId::random());
+        let ranges: Vec<Range<u64>> = (0..6).map(|at| at * 100..at * 100 + 100).collect();
+        let mut plan = Plan::new(ranges.clone());
+        let drawn: Vec<_> = (0..4).filter_map(|_| plan.next(stalled)).collect();
+        assert_eq!(drawn, ranges[..4]);
+        let mut got = Vec::new();
+        while let Some(range) = plan.next(fast) {
+            assert!(got.len() < ranges.len(), "{range:?} was drawn again");
+            plan.arrived(&range);
+            got.push(range);
+        }
+        got.sort_by_key(|range| range.start);
+        assert_eq!(got, ranges);
         assert!(plan.is_done());
     }
 

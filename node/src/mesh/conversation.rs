@@ -54,8 +54,10 @@ pub(super) enum Ended {
 type Cursor = Option<(u64, u64)>;
 /// Statements that came together, and the cursor that they move.
 type Batch = (Vec<Envelope>, Cursor);
-/// A batch that is being verified and admitted.
-type Admitting = Pin<Box<dyn Future<Output = Result<Cursor, Ended>> + Send>>;
+/// A batch that is being verified and admitted; ends with its cursor and how many signatures of it
+/// were broken. It never waits in a queue of ours: while an input is handled nobody polls it, and a
+/// place that it was given there would be lost to everybody.
+type Admitting = Pin<Box<dyn Future<Output = Result<(Cursor, usize), Ended>> + Send>>;
 
 /// One conversation in full swing.
 pub(super) struct Conversation<'a> {
@@ -124,7 +126,7 @@ impl<'a> Conversation<'a> {
                     }
                     continue;
                 }
-                done = finish(&mut self.admitting) => self.admitted(done?),
+                done = finish(&mut self.admitting) => self.admitted(done?).await?,
                 Some(frame) = frames.recv(), if reading => Input::Frame(frame),
                 news = news(&mut admissions) => news?,
                 changed = changed(&mut follows) => changed?,
@@ -220,13 +222,16 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn admitted(&mut self, cursor: Cursor) -> Input {
+    async fn admitted(&mut self, (cursor, broken): (Cursor, usize)) -> Result<Input, Ended> {
         self.admitting = None;
-        Input::Admitted { cursor }
+        for _ in 0..broken {
+            self.tell(Report::Offence(self.peer, Offence::Signature)).await?;
+        }
+        Ok(Input::Admitted { cursor })
     }
 }
 
-async fn finish(admitting: &mut Option<Admitting>) -> Result<Cursor, Ended> {
+async fn finish(admitting: &mut Option<Admitting>) -> Result<(Cursor, usize), Ended> {
     match admitting {
         Some(admitting) => admitting.await,
         None => std::future::pending().await,
@@ -264,14 +269,10 @@ async fn admit(
     peer: PeerId,
     envelopes: Vec<Envelope>,
     cursor: Cursor,
-) -> Result<Cursor, Ended> {
+) -> Result<(Cursor, usize), Ended> {
     let store = context.store.clone();
     let checked = tokio::task::spawn_blocking(move || check(&store, envelopes));
     let (verified, broken) = checked.await.map_err(|_| Ended::Stopped)?;
-    for _ in 0..broken {
-        let offence = Report::Offence(peer, Offence::Signature);
-        context.reports.send(offence).await.map_err(|_| Ended::Stopped)?;
-    }
     context.learned.note(&verified);
     let kept = cursor.map(|(epoch, sequence)| (peer.to_bytes(), epoch, sequence));
     if !verified.is_empty() {
@@ -279,7 +280,7 @@ async fn admit(
     } else if let Some((peer, epoch, sequence)) = kept {
         context.store.set_peer_seen(&peer, epoch, sequence).await?;
     }
-    Ok(cursor)
+    Ok((cursor, broken))
 }
 
 /// The envelopes whose new signatures verify, and how many had one that does not.

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crdt::Digest;
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use libp2p::{PeerId, Stream};
 use libp2p_stream::{Control, OpenStreamError};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -24,7 +25,7 @@ use super::serve::PROTOCOL;
 pub(super) const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// Every later byte.
 pub(super) const PROGRESS: Duration = Duration::from_secs(60);
-/// Peers that are asked at a time.
+/// Peers that one flight asks at a time.
 pub(super) const ASKED_AT_ONCE: usize = 16;
 /// Answers are good for this long.
 const FRESH: Duration = Duration::from_secs(10);
@@ -123,8 +124,9 @@ pub(super) async fn ask(
     peers: Vec<PeerId>,
     asked: Vec<Digest>,
 ) -> HashSet<Digest> {
-    let questions = peers.into_iter().map(|peer| ask_one(control.clone(), peer, &asked));
-    let mut answers = stream::iter(questions).buffer_unordered(ASKED_AT_ONCE);
+    // All at once, or a few that never answer would use up the time of those who would.
+    let mut answers: FuturesUnordered<_> =
+        peers.into_iter().map(|peer| ask_one(control.clone(), peer, &asked)).collect();
     let deadline = Instant::now() + ASKING;
     let mut held = HashSet::new();
     while let Ok(Some(answer)) = timeout_at(deadline, answers.next()).await {

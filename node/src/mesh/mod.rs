@@ -47,7 +47,7 @@ mod serve;
 mod swarm;
 mod sync;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transfer;
 
 pub use libp2p::{Multiaddr, PeerId};

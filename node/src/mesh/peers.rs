@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crdt::RealmId;
+use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -24,6 +25,8 @@ use super::sync::Prompt;
 const SCORE_MIN: i32 = -100;
 /// How long it takes to win one point back.
 const RECOVERY: Duration = Duration::from_secs(60);
+/// Nobody calls a peer that it is connected with, but two may call each other at once.
+const AT_ONCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 /// How long it is refused.
 const BAN: Duration = Duration::from_secs(60 * 60);
 /// Scores that are remembered of peers that left.
@@ -95,12 +98,40 @@ impl Peer {
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     connected: HashMap<PeerId, Peer>,
+    /// Its connections, and since when they are up.
+    connections: HashMap<PeerId, Vec<(ConnectionId, Instant)>>,
     /// The score, and when it was reckoned.
     scores: HashMap<PeerId, (i32, Instant)>,
     bans: Vec<(PeerId, Instant)>,
 }
 
 impl Peers {
+    /// A connection is up; the peer `called` or was called. Answers those that it has lost without
+    /// our hearing of it: who still had one would not have called.
+    pub(super) fn connect(
+        &mut self,
+        id: PeerId,
+        connection: ConnectionId,
+        called: bool,
+        now: Instant,
+    ) -> Vec<ConnectionId> {
+        let all = self.connections.entry(id).or_default();
+        let is_lost = |up: &Instant| called && now.duration_since(*up) > AT_ONCE;
+        let lost = all.iter().filter(|(_, up)| is_lost(up)).map(|(old, _)| *old).collect();
+        all.push((connection, now));
+        lost
+    }
+
+    /// A connection is gone.
+    pub(super) fn disconnect(&mut self, id: PeerId, connection: ConnectionId) {
+        if let Some(all) = self.connections.get_mut(&id) {
+            all.retain(|(old, _)| *old != connection);
+            if all.is_empty() {
+                self.connections.remove(&id);
+            }
+        }
+    }
+
     /// A first or further connection. Returns whether it is the first.
     pub(super) fn arrive(&mut self, id: PeerId, address: Multiaddr, found: Found) -> bool {
         if let Some(peer) = self.connected.get_mut(&id) {
@@ -189,6 +220,21 @@ mod tests {
         assert!(peers.pardon(now).is_empty());
         assert_eq!(peers.pardon(now + BAN).len(), 2);
         assert_eq!(peers.next_pardon(), None);
+    }
+
+    #[test]
+    fn a_peer_that_calls_again_later_has_lost_its_old_connection() {
+        let (now, id) = (Instant::now(), PeerId::random());
+        let [old, at_once, ours, again] = [1, 2, 3, 4].map(ConnectionId::new_unchecked);
+        let mut peers = Peers::default();
+        assert!(peers.connect(id, old, false, now).is_empty());
+        assert!(peers.connect(id, at_once, true, now).is_empty(), "both called at once");
+        let later = now + AT_ONCE + Duration::from_secs(1);
+        assert!(peers.connect(id, ours, false, later).is_empty(), "a call of ours says nothing");
+        peers.disconnect(id, at_once);
+        assert_eq!(peers.connect(id, again, true, later), [old]);
+        [old, ours, again].into_iter().for_each(|connection| peers.disconnect(id, connection));
+        assert!(peers.connections.is_empty());
     }
 
     #[test]

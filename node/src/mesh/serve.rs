@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ const IDLE: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Waiting for a turn longer than this is answered with "busy".
 const TURN_PATIENCE: Duration = Duration::from_secs(5);
+/// A piece that takes longer goes on without the turn among all.
+const TURN_KEPT: Duration = Duration::from_secs(1);
 /// When a peer that was told "busy" should ask again.
 const RETRY_MS: u32 = 2_000;
 /// Peers whose limits are remembered.
@@ -206,11 +209,14 @@ impl Server {
     ) -> Result<(), Broken> {
         let refused = match self.turn().await {
             Err(busy) => Some(busy),
-            Ok(_turn) => match self.gives(&wanted.digest) {
+            Ok((_turn, among_all)) => match self.gives(&wanted.digest) {
                 None if self.of_peer.may_miss(Instant::now()) => Some(Failure::NotFound),
                 None => return Err(Broken::Garbage("too many requests for what is not here")),
                 Some(size) if size != wanted.size => Some(Failure::OtherSize),
-                Some(_) => self.pieces(writer, wanted, cancelled, pace).await?,
+                Some(_) => {
+                    let mut turn = Some(among_all);
+                    self.pieces(writer, wanted, cancelled, (pace, &mut turn)).await?
+                }
             },
         };
         let Some(failure) = refused else { return Ok(()) };
@@ -227,13 +233,15 @@ impl Server {
         timeout(TURN_PATIENCE, turn).await.ok().and_then(Result::ok).ok_or(Failure::Busy(RETRY_MS))
     }
 
-    /// Sends the ranges piece by piece; stops without a word when they are cancelled.
-    async fn pieces(
-        &self,
+    /// Sends the ranges piece by piece; stops without a word when they are cancelled. Whoever takes
+    /// long for a piece gives the turn among all back meanwhile: a few slow readers would otherwise
+    /// hold all of them.
+    async fn pieces<'a>(
+        &'a self,
         writer: &mut (impl AsyncWrite + Unpin),
         wanted: &Wanted,
         cancelled: &Cancelled,
-        pace: &mut Pace,
+        (pace, turn): (&mut Pace, &mut Option<SemaphorePermit<'a>>),
     ) -> Result<Option<Failure>, Broken> {
         check(wanted)?;
         for range in &wanted.ranges {
@@ -242,6 +250,10 @@ impl Server {
                 if cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(&wanted.id) {
                     return Ok(None);
                 }
+                if turn.is_none() {
+                    // The semaphore is never closed.
+                    *turn = self.limits.transfers.acquire().await.ok();
+                }
                 let piece = start..range.end.min(start.saturating_add(pace.piece_bytes()));
                 start = piece.end;
                 let Some(encoded) = self.encoded(&wanted.digest, piece.clone()).await else {
@@ -249,8 +261,16 @@ impl Server {
                 };
                 let data = Frame::Data { id: wanted.id, range: piece, encoded }.encode();
                 let began = Instant::now();
-                let sending = frame::send(writer, &data, PATIENCE);
-                timeout(PIECE_PATIENCE, sending).await.map_err(|_| Broken::Slow)??;
+                let mut sending =
+                    pin!(timeout(PIECE_PATIENCE, frame::send(writer, &data, PATIENCE)));
+                let sent = match timeout(TURN_KEPT, &mut sending).await {
+                    Ok(sent) => sent,
+                    Err(_) => {
+                        drop(turn.take());
+                        sending.await
+                    }
+                };
+                sent.map_err(|_| Broken::Slow)??;
                 pace.note(began.elapsed());
             }
         }

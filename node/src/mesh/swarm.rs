@@ -201,10 +201,20 @@ impl Driver {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let address = endpoint.get_remote_address().clone();
+                let called = endpoint.is_listener();
+                for old in self.peers.connect(peer_id, connection_id, called, Instant::now()) {
+                    tracing::info!(peer = %peer_id, "it calls again: its old line is dead");
+                    self.swarm.close_connection(old);
+                }
                 self.connected(peer_id, connection_id, address);
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
-                self.disconnected(peer_id, cause.map(|cause| cause.to_string()));
+            SwarmEvent::ConnectionClosed {
+                peer_id, connection_id, num_established, cause, ..
+            } => {
+                self.peers.disconnect(peer_id, connection_id);
+                if num_established == 0 {
+                    self.disconnected(peer_id, cause.map(|cause| cause.to_string()));
+                }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.not_reached(connection_id, &error);

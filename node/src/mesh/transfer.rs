@@ -219,7 +219,7 @@ impl<'a> Download<'a> {
         }
         self.unsaved_bytes += range.end - range.start;
         self.job.change(|plan| {
-            plan.arrived(peer, &range);
+            plan.arrived(&range);
             if plan.is_done() {
                 plan.refill(self.partial.missing(RANGES_PLANNED, RANGE_BYTES));
             }

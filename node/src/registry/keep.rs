@@ -9,7 +9,7 @@
 //!
 //! Source: DESIGN section 4; trust.md section 12.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crdt::session::Index as _;
@@ -19,6 +19,7 @@ use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::wants::Want;
 use super::{Door, Error, Outcome, Registry};
 
 /// The largest file that is kept ahead. Source: trust.md section 12.
@@ -32,6 +33,10 @@ const KEEP_STATE: &str = "keep-state";
 const LOG_PAGE: usize = 1024;
 /// Files that are fetched at a time.
 const KEEP_AT_ONCE: usize = 4;
+/// Files that are tried in one pass; the next pass goes on behind them.
+const ROUND_FILES_MAX: usize = 1024;
+/// A pass waits no longer for a slow peer: what is new has its turn, the flight goes on meanwhile.
+const ROUND_MAX: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// While something lacks: a peer that has it may have come back.
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -40,7 +45,7 @@ const IDLE_WAKE: Duration = Duration::from_secs(60 * 60);
 
 /// One file that lacks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Lacking {
+pub(super) struct Lacking {
     package: PackageId,
     release: StatementId,
     signer: PublicKey,
@@ -63,10 +68,10 @@ impl Registry {
     /// None; the type is that of a task.
     pub async fn keep_new_artifacts(self) -> Result<(), Error> {
         let mut admissions = self.inner.store.subscribe();
-        let (mut wait, mut from_start) = (RETRY_FIRST, false);
+        let (mut wait, mut from_start, mut skip) = (RETRY_FIRST, false, 0);
         loop {
             // A full disk or a broken file must not end the node: what it holds is still served.
-            let (progressed, lacking) = match self.keep_round(from_start).await {
+            let (progressed, lacking) = match self.keep_round(from_start, &mut skip).await {
                 Ok(kept) => {
                     from_start = false;
                     kept
@@ -94,26 +99,37 @@ impl Registry {
     /// One pass: whether anything was fetched, and whether anything still lacks.
     ///
     /// `from_start` reads the whole log: a key that was granted since makes old releases stand.
-    async fn keep_round(&self, from_start: bool) -> Result<(bool, bool), Error> {
-        self.read_log(from_start).await?;
-        let mut progressed = self.fetch_lacking().await?;
-        for (digest, want) in self.wants()? {
-            let found =
-                self.artifact(Door::Virtual, &want.package, &want.version, &want.file).await;
-            match found {
-                Ok(_) => progressed = true,
-                Err(error) if error.outcome == Outcome::NotHere => {}
-                // Disputed, withdrawn or routed away since: nobody will be given it by name.
-                Err(_) => self.fulfil(&digest).await?,
-            }
-        }
-        let lacking = !self.inner.store.rows(KEEP)?.is_empty() || !self.wants()?.is_empty();
-        Ok((progressed, lacking))
+    async fn keep_round(&self, from_start: bool, skip: &mut usize) -> Result<(bool, bool), Error> {
+        let fresh = self.read_log(from_start).await?;
+        let (fetched, lacking) = self.fetch_lacking(fresh, skip).await?;
+        let wants = self.wants()?;
+        let wanting = !wants.is_empty();
+        let tries = wants.into_iter().map(|(digest, want)| self.try_want(digest, want));
+        let tries = stream::iter(tries).buffer_unordered(KEEP_AT_ONCE);
+        let tried: Vec<_> = tries.take_until(tokio::time::sleep(ROUND_MAX)).collect().await;
+        let found = tried.into_iter().collect::<Result<Vec<bool>, _>>()?;
+        Ok((fetched || found.contains(&true), lacking || wanting))
     }
 
-    /// Turns releases admitted since the cursor into rows of the queue.
-    pub(super) async fn read_log(&self, from_start: bool) -> Result<(), Error> {
+    /// Tries a want again; says whether its file is here now.
+    async fn try_want(&self, digest: Digest, want: Want) -> Result<bool, Error> {
+        let found = self.artifact(Door::Virtual, &want.package, &want.version, &want.file).await;
+        match found {
+            Err(error) if error.outcome == Outcome::NotHere => Ok(false),
+            // Whoever asked may have gone before the bytes came, and looked at nothing.
+            Ok(_) => {
+                self.check_meta(&digest).await?;
+                self.fulfil(&digest).await.map(|()| true)
+            }
+            // Disputed, withdrawn or routed away since: nobody will be given it by name.
+            Err(_) => self.fulfil(&digest).await.map(|()| false),
+        }
+    }
+
+    /// Turns releases admitted since the cursor into rows of the queue; answers the last of them.
+    pub(super) async fn read_log(&self, from_start: bool) -> Result<Vec<(Digest, Lacking)>, Error> {
         let store = &self.inner.store;
+        let mut fresh = Vec::new();
         let mut progress = self.progress()?;
         let same = progress.epoch == store.epoch();
         let seen = if same { progress.sequence } else { 0 };
@@ -123,25 +139,39 @@ impl Registry {
         while let Some(page) = store.log(progress.sequence, LOG_PAGE) {
             let Some((last, ..)) = page.last() else { break };
             progress.sequence = *last;
+            let mut queued = Vec::new();
             for (sequence, collection, item) in &page {
                 if matches!(collection, Collection::Format(..)) {
-                    self.queue_release(&item.id, &item.key, *sequence > seen).await?;
+                    let is_new = *sequence > seen;
+                    self.lacking_of((item.id, item.key), is_new, &mut queued).await?;
                 }
             }
+            self.queue(&queued).await?;
             self.set_progress(progress).await?;
+            fresh = queued;
         }
-        Ok(())
+        Ok(fresh)
     }
 
-    /// Queues what lacks of one release, if it is one. What a new one says of bytes that are held
-    /// already is compared with them now, as they will not arrive again.
-    async fn queue_release(
+    /// Writes rows of the queue, in one commit.
+    async fn queue(&self, lacking: &[(Digest, Lacking)]) -> Result<(), Error> {
+        let mut rows = Vec::new();
+        for (digest, row) in lacking {
+            let value = serde_json::to_vec(row).map_err(|e| Error::invalid(e.to_string()))?;
+            rows.push((row_key(digest, &row.release), value));
+        }
+        Ok(self.inner.store.put_rows(KEEP, rows).await?)
+    }
+
+    /// What lacks of one release, if it is one. What a new one says of bytes that are held already
+    /// is compared with them now, as they will not arrive again.
+    async fn lacking_of(
         &self,
-        id: &StatementId,
-        signer: &PublicKey,
+        (id, signer): (StatementId, PublicKey),
         is_new: bool,
+        lacking: &mut Vec<(Digest, Lacking)>,
     ) -> Result<(), Error> {
-        let Some(statement) = self.inner.store.statement(id)? else { return Ok(()) };
+        let Some(statement) = self.inner.store.statement(&id)? else { return Ok(()) };
         let statement = statement.statement();
         let (Body::Release(release), Some(package)) = (statement.body(), statement.package())
         else {
@@ -155,52 +185,59 @@ impl Registry {
         let extras = release.extras.iter().map(|blob| (blob.digest, blob.size, true));
         for (digest, size, attached) in files.chain(metas).chain(extras) {
             let held = self.inner.store.blob(&digest)?.is_some();
-            if held && is_new && !attached && *signer != self.publisher_key() {
+            if held && is_new && !attached && signer != self.publisher_key() {
                 self.check_meta(&digest).await?;
             }
             if held || size > KEEP_FILE_MAX {
                 continue;
             }
-            let (package, signer) = (package.clone(), *signer);
-            let row = Lacking { package, release: *id, signer, size, attached };
-            let value = serde_json::to_vec(&row).map_err(|e| Error::invalid(e.to_string()))?;
-            self.inner.store.put_row(KEEP, &row_key(&digest, id), value).await?;
+            let package = package.clone();
+            lacking.push((digest, Lacking { package, release: id, signer, size, attached }));
         }
         Ok(())
     }
 
-    /// Fetches what lacks, a few at a time: one slow peer holds up nobody else's files.
-    async fn fetch_lacking(&self) -> Result<bool, Error> {
+    /// Fetches what lacks, a few at a time and the fresh ones first: one slow peer holds up nobody
+    /// else's files. Says whether anything came, and whether anything that has room still lacks.
+    async fn fetch_lacking(
+        &self,
+        fresh: Vec<(Digest, Lacking)>,
+        skip: &mut usize,
+    ) -> Result<(bool, bool), Error> {
         let mut progress = self.progress()?;
-        let mut budget_bytes = self.keep_budget()?.saturating_sub(progress.kept_bytes);
-        let mut rows = Vec::new();
-        for (digest, row) in self.turns()? {
-            let cost_bytes = if row.attached { 0 } else { row.size };
-            if let Some(left) = budget_bytes.checked_sub(cost_bytes) {
-                budget_bytes = left;
-                rows.push((digest, row));
-            }
-        }
+        let budget_bytes = self.keep_budget()?.saturating_sub(progress.kept_bytes);
+        let this = self.clone();
+        let turns = tokio::task::spawn_blocking(move || this.turns()).await;
+        let turns = turns.map_err(|_| Error::invalid("the queue could not be read"))??;
+        let rows = chosen(fresh, turns, budget_bytes, *skip);
+        let chosen = rows.len();
         let fetches = rows.into_iter().map(|(digest, row)| self.keep_one(digest, row));
-        let kept: Vec<_> = stream::iter(fetches).buffer_unordered(KEEP_AT_ONCE).collect().await;
-        let kept: Vec<u64> =
-            kept.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        let fetches = stream::iter(fetches).buffer_unordered(KEEP_AT_ONCE);
+        let tried: Vec<_> = fetches.take_until(tokio::time::sleep(ROUND_MAX)).collect().await;
+        let under_way = KEEP_AT_ONCE.min(chosen - tried.len());
+        let tried = tried.into_iter().collect::<Result<Vec<Option<u64>>, _>>()?;
+        let kept: Vec<u64> = tried.iter().copied().flatten().collect();
+        // What lacks still waits there; the next pass begins behind it.
+        *skip += tried.len() - kept.len() + under_way;
         progress.kept_bytes += kept.iter().sum::<u64>();
         if !kept.is_empty() {
             self.set_progress(progress).await?;
         }
-        Ok(!kept.is_empty())
+        Ok((!kept.is_empty(), kept.len() < chosen || chosen == ROUND_FILES_MAX))
     }
 
     /// Fetches one file; answers the bytes it counts for, or `None` if nothing came.
     async fn keep_one(&self, digest: Digest, row: Lacking) -> Result<Option<u64>, Error> {
         let store = &self.inner.store;
         let Some(mesh) = self.mesh() else { return Ok(None) };
-        if store.blob(&digest)?.is_some() || !self.stands(&row)? {
+        if !self.stands(&row)? {
             store.delete_row(KEEP, &row_key(&digest, &row.release)).await?;
             return Ok(None);
         }
-        if let Err(error) = mesh.fetch(digest, row.size).await {
+        // Here already: it came after its pass was over, or somebody asked for it.
+        if store.blob(&digest)?.is_none()
+            && let Err(error) = mesh.fetch(digest, row.size).await
+        {
             tracing::debug!(%error, %digest, "not kept yet");
             return Ok(None);
         }
@@ -266,4 +303,47 @@ impl Registry {
 /// one that does.
 fn row_key(digest: &Digest, release: &StatementId) -> String {
     format!("{}/{release}", digest.to_hex())
+}
+
+/// The rows of one pass: the fresh ones, then a stretch of the queue behind `skip`, as far as the
+/// budget goes.
+fn chosen(
+    fresh: Vec<(Digest, Lacking)>,
+    mut turns: Vec<(Digest, Lacking)>,
+    mut budget_bytes: u64,
+    skip: usize,
+) -> Vec<(Digest, Lacking)> {
+    let queued = turns.len().max(1);
+    turns.rotate_left(skip % queued);
+    let (mut seen, mut rows) = (BTreeSet::new(), Vec::new());
+    for (digest, row) in fresh.into_iter().chain(turns) {
+        if rows.len() >= ROUND_FILES_MAX {
+            break;
+        }
+        let cost_bytes = if row.attached { 0 } else { row.size };
+        if let Some(left) = budget_bytes.checked_sub(cost_bytes)
+            && seen.insert(digest)
+        {
+            budget_bytes = left;
+            rows.push((digest, row));
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::tests::slow;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_trickles_in_does_not_hold_up_new_artifacts_of_others() {
+        slow::a_new_artifact_comes_past_a_trickling_peer(|store, mesh| async {
+            let publisher = crdt::SecretKey::from_seed(&[7; 32]);
+            let own = crdt::RealmId(Digest::of(b"own"));
+            let registry = Registry::new(store, Some(mesh), Vec::new(), publisher, own);
+            registry.expect("starts").keep_new_artifacts().await.expect("goes on");
+        })
+        .await;
+    }
 }

@@ -28,7 +28,11 @@ impl Registry {
     /// Remembers that the file was asked for in vain.
     pub(super) async fn want(&self, digest: &Digest, want: Want) -> Result<(), Error> {
         let value = serde_json::to_vec(&want).map_err(|e| Error::invalid(e.to_string()))?;
-        self.inner.store.put_row(WANT, &digest.to_hex(), value).await?;
+        let key = digest.to_hex();
+        // Tried again in vain every few seconds: that is no reason to write.
+        if self.inner.store.row(WANT, &key)?.as_ref() != Some(&value) {
+            self.inner.store.put_row(WANT, &key, value).await?;
+        }
         Ok(())
     }
 

@@ -24,7 +24,7 @@ use crdt::{Body, Collection, Item, PackageId, PublicKey, RealmId, Signature, Sta
 use redb::{ReadableTable, WriteTransaction};
 
 use super::authority::{Standing, extend_chain_pin};
-use super::statements::{IDS, document_id, named, signatures};
+use super::statements::{IDS, document_id, keep_cursor, named, signatures};
 use super::tables::{self, Tables};
 use super::{Admission, Error, Inner, NewItem, Store, blocking, collections, views};
 
@@ -154,7 +154,7 @@ impl<'t> Batch<'t> {
         }
         this.finish()?;
         if let Some((peer, epoch, sequence)) = cursor {
-            txn.open_table(tables::PEER_SEEN)?.insert(peer.as_slice(), (epoch, sequence))?;
+            keep_cursor(txn, &peer, epoch, sequence)?;
         }
         let Self { admission, changed, rooted, .. } = this;
         Ok(Done { admission, changed, rooted: rooted.into_keys().collect() })

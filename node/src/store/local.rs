@@ -125,6 +125,23 @@ impl Store {
         self.write(change, |_, ()| {}).await
     }
 
+    /// Keeps many rows of a kind, in one commit; none at all costs nothing.
+    ///
+    /// # Errors
+    /// When the database refuses: none is kept then.
+    pub async fn put_rows(&self, kind: &str, rows: Vec<(String, Vec<u8>)>) -> Result<(), Error> {
+        let kind = kind.to_owned();
+        let change = move |_: &Inner, txn: &WriteTransaction| {
+            let mut table = txn.open_table(tables::ROW)?;
+            for (key, value) in &rows {
+                table.insert((kind.as_str(), key.as_str()), value.as_slice())?;
+            }
+            Ok(!rows.is_empty())
+        };
+        self.write_if(|changed| *changed, change, |_, _| {}).await?;
+        Ok(())
+    }
+
     /// Removes it; says whether there was one.
     ///
     /// # Errors

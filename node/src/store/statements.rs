@@ -14,7 +14,7 @@ use crdt::{
     Body, Digest, Envelope, PackageId, PublicKey, RealmId, Signature, Statement, StatementId,
     Verified,
 };
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata as _};
 use tokio::sync::broadcast;
 
 use super::collections::{self, AUTHORITY};
@@ -23,6 +23,8 @@ use super::{Admission, ArtifactRef, Error, Store};
 
 /// The least and the greatest key of a range over keys.
 const KEYS: ([u8; 33], [u8; 33]) = ([0; 33], [0xff; 33]);
+/// Peers whose logs' state is remembered.
+pub(super) const PEERS_SEEN_MAX: u64 = 1024;
 /// The least and the greatest id of a range over ids.
 pub(super) const IDS: ([u8; 32], [u8; 32]) = ([0; 32], [0xff; 32]);
 
@@ -50,10 +52,8 @@ impl Store {
     /// When the database refuses.
     pub async fn set_peer_seen(&self, peer: &[u8], epoch: u64, sequence: u64) -> Result<(), Error> {
         let peer = peer.to_vec();
-        let change = move |_: &_, txn: &redb::WriteTransaction| {
-            txn.open_table(tables::PEER_SEEN)?.insert(peer.as_slice(), (epoch, sequence))?;
-            Ok(())
-        };
+        let change =
+            move |_: &_, txn: &redb::WriteTransaction| keep_cursor(txn, &peer, epoch, sequence);
         self.write(change, |_, ()| {}).await
     }
 
@@ -114,6 +114,31 @@ impl Store {
         let first = table.range((digest, &IDS.0)..=(digest, &IDS.1))?.next().transpose()?;
         Ok(first.is_some())
     }
+}
+
+/// Remembers how far a peer's log is here. Ids of peers cost nothing to make: beyond the bound
+/// another one's row goes, and those two compare their sets when they meet again.
+pub(super) fn keep_cursor(
+    txn: &redb::WriteTransaction,
+    peer: &[u8],
+    epoch: u64,
+    sequence: u64,
+) -> Result<(), Error> {
+    let mut table = txn.open_table(tables::PEER_SEEN)?;
+    let is_new = table.insert(peer, (epoch, sequence))?.is_none();
+    if is_new && table.len()? > PEERS_SEEN_MAX {
+        let mut draw = [0; 8];
+        getrandom::fill(&mut draw).map_err(std::io::Error::from)?;
+        // Ids begin alike and go on like dice: any but the new one.
+        let at = u64::from_le_bytes(draw) % PEERS_SEEN_MAX;
+        let other = table.iter()?.map(|row| row.map(|row| row.0.value().to_vec()));
+        let at = usize::try_from(at).unwrap_or(0);
+        let other = other.filter(|key| key.as_ref().map_or(true, |key| key != peer)).nth(at);
+        if let Some(other) = other.transpose()? {
+            table.remove(other.as_slice())?;
+        }
+    }
+    Ok(())
 }
 
 /// Where the statements of a package are filed.

@@ -9,6 +9,7 @@ mod gossip;
 mod hostile;
 mod meeting;
 mod puppet;
+pub(crate) mod slow;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use crdt::routes::{Rule, Source};
 use crdt::statement::{Counter, Pattern, RouteSource};
 use tempfile::tempdir;
 
+use super::super::statements::{PEERS_SEEN_MAX, keep_cursor};
 use super::super::{FollowKind, Store};
 use super::world::{Realm, package};
 
@@ -43,4 +44,21 @@ async fn routes_rows_sources_and_follows_survive_reopening() {
     assert!(store.remove_route("npm", "@acme/*").await.unwrap());
     assert!(!store.remove_route("npm", "@acme/*").await.unwrap());
     assert!(store.row("want", "a").unwrap().is_none() && store.routes().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn who_comes_under_ever_new_names_does_not_make_the_store_grow() {
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let names = |from: u64| (from..from + 300).map(|n| n.to_le_bytes().to_vec());
+    let txn = store.inner.begin_write().unwrap();
+    for name in (0..5).flat_map(|at| names(at * 300)) {
+        keep_cursor(&txn, &name, 1, 2).unwrap();
+    }
+    txn.commit().unwrap();
+    store.set_peer_seen(b"the last one", 3, 4).await.unwrap();
+    assert_eq!(store.peer_seen(b"the last one").unwrap(), Some((3, 4)));
+    let held =
+        (0..5).flat_map(|at| names(at * 300)).filter(|n| store.peer_seen(n).unwrap().is_some());
+    assert_eq!(held.count() as u64, PEERS_SEEN_MAX - 1);
 }
