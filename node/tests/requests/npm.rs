@@ -345,3 +345,17 @@ async fn a_gzip_publish_is_read() {
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert!(node.get("/npm/demo/-/demo-1.0.0.tgz").await.body == bytes);
 }
+
+#[tokio::test]
+async fn a_package_of_which_nothing_is_held_is_424_and_not_an_empty_document() {
+    let node = Node::start().await;
+    let bytes = publish(&node, "demo", "1.0.0").await;
+    let digest = crdt::Digest::from_bytes(*blake3::hash(&bytes).as_bytes());
+    node.front.registry.store().remove_blob(&digest).await.unwrap();
+    for path in ["/npm/demo", "/npm/demo/-/demo-1.0.0.tgz"] {
+        let answer = node.get(path).await;
+        assert_eq!(answer.status, 424, "{path}: {}", answer.text());
+        assert!(answer.json()["error"].as_str().unwrap().contains("1.0.0"));
+    }
+    assert_eq!(node.get("/npm/demo?write=true").await.status, 200);
+}

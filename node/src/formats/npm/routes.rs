@@ -125,6 +125,16 @@ fn readable(context: &Context, name: &str) -> Result<PackageId, Error> {
 async fn packument(context: &Context, head: &Parts, name: &str) -> Result<Response<Body>, Error> {
     let package = readable(context, name)?;
     let metadata = context.registry.metadata(context.door, &package).await?;
+    // A document without versions would read as "unpublished"; a writer compares with what it shows.
+    if metadata.offered.is_empty()
+        && !metadata.hidden.is_empty()
+        && context.path.parameter("write").is_none()
+    {
+        let known = metadata.hidden.join(", ");
+        let message = format!("{name}: {known} cannot be had now, neither here nor from a peer");
+        return Err(Error::new(StatusCode::FAILED_DEPENDENCY, message)
+            .with_hint(format!("griot info {name} --format npm")));
+    }
     let form = metadata::form(body::joined(&head.headers, header::ACCEPT).as_deref());
     let bytes = metadata::packument(&metadata, &context.door_url(MOUNT), form);
     let kind = if form == Form::Full { "application/json" } else { ABBREVIATED };
