@@ -66,7 +66,7 @@ pub async fn serve(front: Front, request: Request<Body>) -> Response<Body> {
     };
     let base = front.base(&request);
     if is_native {
-        let context = context(front.registry, who, Door::Virtual, path.below(1), base);
+        let context = context(front, who, Door::Virtual, path.below(1), base);
         return native::serve(context, request).await;
     }
     let mounted = path.segments.first().and_then(|first| ALL.iter().find(|f| f.mount == first));
@@ -76,24 +76,19 @@ pub async fn serve(front: Front, request: Request<Body>) -> Response<Body> {
             Some("~upstream") => (Door::Upstream, 2),
             _ => (Door::Virtual, 1),
         };
-        let context = context(front.registry, who, door, path.below(depth), base);
+        let context = context(front, who, door, path.below(depth), base);
         return (format.serve)(context, request).await;
     }
     if let Some(format) = ALL.iter().find(|format| (format.claims_root)(&path)) {
-        let context = context(front.registry, who, Door::Virtual, path, base);
+        let context = context(front, who, Door::Virtual, path, base);
         return (format.serve)(context, request).await;
     }
     answer_unread(request, Error::no_such_path().into_response()).await
 }
 
-fn context(
-    registry: Registry,
-    who: Principal,
-    door: Door,
-    path: PathQuery,
-    base: String,
-) -> Context {
-    Context { registry, who, door, path, base }
+fn context(front: Front, who: Principal, door: Door, path: PathQuery, base: String) -> Context {
+    let Front { registry, tokens, .. } = front;
+    Context { registry, who, tokens, door, path, base }
 }
 
 async fn answer_unread(request: Request<Body>, answer: Response<Body>) -> Response<Body> {

@@ -16,6 +16,7 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use futures::future::BoxFuture;
 
+use crate::http::auth::Tokens;
 use crate::http::path::PathQuery;
 use crate::registry::{Door, Principal, Registry, Rules};
 
@@ -88,6 +89,8 @@ pub struct Context {
     pub registry: Registry,
     /// Who asks.
     pub who: Principal,
+    /// For the one format whose client gives a token up.
+    pub tokens: Tokens,
     /// Which door was used.
     pub door: Door,
     /// The path below mount and door.

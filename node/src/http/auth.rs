@@ -176,6 +176,23 @@ impl Tokens {
         Ok(self.inner.store.delete_row(TOKENS, id).await?)
     }
 
+    /// Forgets the token that a request carries, if it is `text`; whether that was done. The admin
+    /// token stays.
+    ///
+    /// # Errors
+    /// Unauthenticated when the request's own token is unknown; Unavailable when the store fails.
+    pub async fn give_up(&self, headers: &HeaderMap, text: &str) -> Result<bool, Error> {
+        self.principal(headers)?;
+        let sent = credential(headers)?;
+        let same =
+            sent.is_some_and(|sent| blake3::hash(sent.as_bytes()) == blake3::hash(text.as_bytes()));
+        let (Some(secret), Some(key), true) = (token::read(text), self.inner.key.get(), same)
+        else {
+            return Ok(false);
+        };
+        self.revoke(&id_of(&blake3::keyed_hash(key, secret.as_slice()))).await
+    }
+
     /// Bearer, Basic (password) or a raw token. No credential: a reader.
     ///
     /// # Errors

@@ -93,6 +93,13 @@ impl Registry {
             withdrawn += 1;
         }
         if withdrawn == 0 {
+            let view = self.inner.store.package(&realm, package)?;
+            let found = view.as_ref().and_then(|view| view.versions.get(&version));
+            let has = |file: &str| found.is_some_and(|found| found.files.contains_key(file));
+            if let Some(file) = file.filter(|file| !has(file)) {
+                let message = format!("{}@{version} has no file {file}", package.name);
+                return Err(Error::not_found(message));
+            }
             let file = file.unwrap_or("a release");
             return Err(Error::forbidden(format!(
                 "{file} of {}@{version} was not signed by this node, so it cannot withdraw it",

@@ -106,3 +106,20 @@ async fn generic_folders_list_what_is_there_until_it_is_withdrawn() {
     assert_eq!(node.get("/generic/ns%2Fapp/10/b").await.text(), "b");
     assert_eq!(node.put("/generic/ns%2Fapp/10/a", "other").await.status, 409);
 }
+
+#[tokio::test]
+async fn deleting_what_is_not_there_is_a_404() {
+    let node = Node::start().await;
+    for file in ["one", "two"] {
+        let answer = node.put(&format!("/generic/tool/1.0/{file}"), file.to_owned()).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    let admin = [("authorization", "Bearer admin-secret")];
+    let delete = async |path: &str| node.ask("DELETE", path, &admin, "").await;
+    assert_eq!(delete("/generic/tool/1.0/one").await.status, 204);
+    for path in ["/generic/tool/1.0/one", "/generic/tool/1.0/never", "/generic/tool/2.0/two"] {
+        let answer = delete(path).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+    }
+    assert_eq!(node.get("/generic/tool/1.0/two").await.status, 200);
+}

@@ -94,6 +94,26 @@ async fn what_npm_publishes_is_rendered_and_served() {
 }
 
 #[tokio::test]
+async fn a_tarball_is_found_where_older_npms_double_the_path_of_the_registry() {
+    let node = Node::start().await;
+    let scoped = publish(&node, "@acme/demo", "1.0.0").await;
+    let named_as_the_mount = publish(&node, "npm", "1.0.0").await;
+    for (path, bytes) in [
+        ("/npm/npm/@acme/demo/-/demo-1.0.0.tgz", &scoped),
+        ("/npm/npm/@acme%2fdemo/-/demo-1.0.0.tgz", &scoped),
+        ("/npm/~hosted/npm/~hosted/@acme/demo/-/demo-1.0.0.tgz", &scoped),
+        ("/npm/npm/-/npm-1.0.0.tgz", &named_as_the_mount),
+        ("/npm/npm/npm/-/npm-1.0.0.tgz", &named_as_the_mount),
+    ] {
+        let answer = node.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert!(answer.body == *bytes, "{path}");
+    }
+    assert_eq!(node.get("/npm/npm").await.json()["name"], "npm");
+    assert!(node.get("/npm/npm/@acme%2fdemo").await.status.is_client_error(), "tarballs alone");
+}
+
+#[tokio::test]
 async fn the_abbreviated_packument_has_what_an_install_reads_and_its_own_etag() {
     let node = Node::start().await;
     publish(&node, "demo", "1.0.0").await;
@@ -276,6 +296,45 @@ async fn npms_small_endpoints_answer_at_once() {
 }
 
 #[tokio::test]
+async fn npms_small_endpoints_answer_head_as_get() {
+    let node = Node::start().await;
+    publish(&node, "demo", "1.0.0").await;
+    let bob = node.token(&[Scope::Read], &[]).await;
+    let headers = [("authorization", bob.as_str())];
+    for path in [
+        "/npm/-/ping",
+        "/npm/-/whoami",
+        "/npm/-/v1/search?text=demo",
+        "/npm/-/package/demo/dist-tags",
+    ] {
+        let get = node.ask("GET", path, &headers, "").await;
+        let head = node.ask("HEAD", path, &headers, "").await;
+        assert_eq!((get.status.as_u16(), head.status.as_u16()), (200, 200), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn logout_revokes_the_token_that_was_sent_and_no_other() {
+    let node = Node::start().await;
+    let (bob, eve) = (node.token(&[Scope::Read], &[]).await, node.token(&[Scope::Read], &[]).await);
+    let logout = |of: &str| format!("/npm/-/user/token/{}", of.trim_start_matches("Bearer "));
+    let headers = [("authorization", bob.as_str())];
+    assert_eq!(node.ask("DELETE", &logout(&bob), &[], "").await.status, 401);
+    let other = node.ask("DELETE", &logout(&eve), &headers, "").await;
+    assert_eq!(other.status, 403, "{}", other.text());
+    assert!(other.text().contains("griot token revoke"), "{}", other.text());
+    let admin = [("authorization", "Bearer admin-secret")];
+    let admin = node.ask("DELETE", "/npm/-/user/token/admin-secret", &admin, "").await;
+    assert_eq!(admin.status, 403, "the node's own token stays");
+    let done = node.ask("DELETE", &logout(&bob), &headers, "").await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(node.ask("GET", "/npm/-/whoami", &headers, "").await.status, 401);
+    let eve = [("authorization", eve.as_str())];
+    assert_eq!(node.ask("GET", "/npm/-/whoami", &eve, "").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_gzip_publish_is_read() {
     let node = Node::start().await;
     let bytes = tarball("demo", "1.0.0", "x");
@@ -285,4 +344,18 @@ async fn a_gzip_publish_is_read() {
     let answer = node.ask("PUT", "/npm/demo", &headers, gzip.finish().unwrap()).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert!(node.get("/npm/demo/-/demo-1.0.0.tgz").await.body == bytes);
+}
+
+#[tokio::test]
+async fn a_package_of_which_nothing_is_held_is_424_and_not_an_empty_document() {
+    let node = Node::start().await;
+    let bytes = publish(&node, "demo", "1.0.0").await;
+    let digest = crdt::Digest::from_bytes(*blake3::hash(&bytes).as_bytes());
+    node.front.registry.store().remove_blob(&digest).await.unwrap();
+    for path in ["/npm/demo", "/npm/demo/-/demo-1.0.0.tgz"] {
+        let answer = node.get(path).await;
+        assert_eq!(answer.status, 424, "{path}: {}", answer.text());
+        assert!(answer.json()["error"].as_str().unwrap().contains("1.0.0"));
+    }
+    assert_eq!(node.get("/npm/demo?write=true").await.status, 200);
 }

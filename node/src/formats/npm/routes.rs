@@ -12,7 +12,7 @@ use crate::formats::Context;
 use crate::http::body::{self, Label};
 use crate::http::error::Error;
 use crate::http::upload;
-use crate::registry::{Error as RegistryError, Metadata, Outcome};
+use crate::registry::{Door, Error as RegistryError, Metadata, Outcome};
 
 /// A tag in a body, an audit request: everything small.
 const SMALL_MAX_BYTES: u64 = 1024 * 1024;
@@ -34,7 +34,7 @@ pub(super) async fn serve(context: Context, request: Request<Body>) -> Response<
 
 async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<Body>, Error> {
     let parts = context.path.parts();
-    match parts.as_slice() {
+    match undoubled(context.door, &parts) {
         // The package `npm` asked for at the root has the path of this format's mount.
         ["-", file] if file.ends_with(".tgz") => tarball(context, head, MOUNT, file).await,
         ["-", rest @ ..] => endpoint(context, head, body, rest).await,
@@ -43,6 +43,19 @@ async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<B
             None => Err(Error::no_such_path()),
         },
     }
+}
+
+/// npm 8 to 10 with `replace-registry-host=always` put the registry's path before the whole path of
+/// a tarball, which begins with it already: `/npm/npm/demo/-/demo-1.0.0.tgz`.
+fn undoubled<'p, 's>(door: Door, parts: &'p [&'s str]) -> &'p [&'s str] {
+    let mount: &[&str] = match door {
+        Door::Virtual => &[MOUNT],
+        Door::Hosted => &[MOUNT, "~hosted"],
+        Door::Upstream => &[MOUNT, "~upstream"],
+    };
+    let rest = parts.strip_prefix(mount);
+    let is_tarball = |rest: &&[&str]| matches!(name::split(rest), Some((_, ["-", _])));
+    rest.filter(is_tarball).unwrap_or(parts)
 }
 
 /// What lies under a package's name.
@@ -81,8 +94,8 @@ async fn endpoint(
 ) -> Result<Response<Body>, Error> {
     match (rest, &head.method) {
         (["ping"], &Method::GET | &Method::HEAD) => Ok(answer(StatusCode::OK, &json!({}))),
-        (["whoami"], &Method::GET) => whoami(context),
-        (["v1", "search"], &Method::GET) => search(context).await,
+        (["whoami"], &Method::GET | &Method::HEAD) => whoami(context),
+        (["v1", "search"], &Method::GET | &Method::HEAD) => search(context).await,
         (["package", tail @ ..], _) => dist_tags(context, head, body, tail).await,
         // 405 is silent in `npm install`; an empty report would read as "no vulnerabilities".
         (["npm", "v1", "security", ..], _) => {
@@ -90,6 +103,7 @@ async fn endpoint(
             let error = Error::new(StatusCode::METHOD_NOT_ALLOWED, message);
             Ok(upload::refuse(&head.headers, body, error.into_response()).await)
         }
+        (["user", "token", token], &Method::DELETE) => logout(context, head, token).await,
         (["user", ..], &Method::PUT) => {
             let message = "accounts are not made over HTTP: this node gives tokens";
             let error = Error::new(StatusCode::FORBIDDEN, message)
@@ -111,6 +125,16 @@ fn readable(context: &Context, name: &str) -> Result<PackageId, Error> {
 async fn packument(context: &Context, head: &Parts, name: &str) -> Result<Response<Body>, Error> {
     let package = readable(context, name)?;
     let metadata = context.registry.metadata(context.door, &package).await?;
+    // A document without versions would read as "unpublished"; a writer compares with what it shows.
+    if metadata.offered.is_empty()
+        && !metadata.hidden.is_empty()
+        && context.path.parameter("write").is_none()
+    {
+        let known = metadata.hidden.join(", ");
+        let message = format!("{name}: {known} cannot be had now, neither here nor from a peer");
+        return Err(Error::new(StatusCode::FAILED_DEPENDENCY, message)
+            .with_hint(format!("griot info {name} --format npm")));
+    }
     let form = metadata::form(body::joined(&head.headers, header::ACCEPT).as_deref());
     let bytes = metadata::packument(&metadata, &context.door_url(MOUNT), form);
     let kind = if form == Form::Full { "application/json" } else { ABBREVIATED };
@@ -245,7 +269,7 @@ async fn dist_tags(
     let Some((name, rest)) = name::split(tail) else { return Err(Error::no_such_path()) };
     let package = readable(context, &name)?;
     match (rest, &head.method) {
-        (["dist-tags"], &Method::GET) => {
+        (["dist-tags"], &Method::GET | &Method::HEAD) => {
             let metadata = context.registry.metadata(context.door, &package).await?;
             Ok(answer(StatusCode::OK, &json!(metadata.tags)))
         }
@@ -269,7 +293,7 @@ async fn dist_tags(
             context.registry.set_tag(&context.who, &package, tag, None).await?;
             Ok(answer(StatusCode::OK, &json!({ "ok": true })))
         }
-        (["dist-tags"], _) => Err(Error::method_not_allowed("GET")),
+        (["dist-tags"], _) => Err(Error::method_not_allowed("GET, HEAD")),
         (["dist-tags", _], _) => Err(Error::method_not_allowed("PUT, DELETE")),
         _ => Err(Error::no_such_path()),
     }
@@ -289,6 +313,18 @@ fn whoami(context: &Context) -> Result<Response<Body>, Error> {
             .with_hint("griot token create --scope publish"));
     }
     Ok(answer(StatusCode::OK, &json!({ "username": context.who.name })))
+}
+
+/// `npm logout`: whoever sends a token may give it up, and no other one.
+async fn logout(context: &Context, head: &Parts, token: &str) -> Result<Response<Body>, Error> {
+    if context.who.is_anonymous() {
+        return Err(Error::new(StatusCode::UNAUTHORIZED, "no token was sent"));
+    }
+    if !context.tokens.give_up(&head.headers, token).await? {
+        let message = "npm logout gives up the token that it sends, and no other";
+        return Err(Error::new(StatusCode::FORBIDDEN, message).with_hint("griot token revoke ID"));
+    }
+    Ok(answer(StatusCode::OK, &json!({ "ok": true })))
 }
 
 async fn search(context: &Context) -> Result<Response<Body>, Error> {
