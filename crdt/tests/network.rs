@@ -20,19 +20,7 @@ pub(crate) struct Realm {
 impl Realm {
     pub(crate) fn new(seed: u8) -> Self {
         let key = SecretKey::from_seed(&[seed; 32]);
-        let root = Root {
-            epoch: 0,
-            prev: None,
-            nonce: [seed; 16],
-            title: format!("realm {seed}"),
-            roots: vec![key.public()],
-            k: 1,
-            recovery: Vec::new(),
-            rk: 0,
-            grants: Vec::new(),
-            cleared: Vec::new(),
-            seals: None,
-        };
+        let root = Root::of_one(key.public(), [seed; 16], &format!("realm {seed}"), Vec::new());
         let genesis = Verified::sign(Statement::genesis(root).unwrap(), &[&key]);
         Self { id: genesis.statement().realm(), key, genesis }
     }

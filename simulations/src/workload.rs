@@ -1,7 +1,7 @@
 //! Who publishes what, and when: everything in a world comes from its dice.
 
 use crdt::session::Millis;
-use crdt::statement::{File, Grant, Grantee, Pattern, Release, Root};
+use crdt::statement::{File, Grant, Pattern, Release, Root};
 use crdt::{Body, Checksums, Digest, PackageId, RealmId, SecretKey, Statement, Verified};
 
 use crate::dice::Dice;
@@ -36,27 +36,8 @@ pub(crate) fn publishes(
 fn genesis(dice: &mut Dice, key: &SecretKey) -> Verified {
     let mut nonce = [0; 16];
     nonce.copy_from_slice(&dice.bytes()[..16]);
-    let grant = Grant {
-        format: "*".to_owned(),
-        pattern: Pattern("*".to_owned()),
-        role: "publish".to_owned(),
-        to: Grantee::Key(key.public()),
-        need: 1,
-        exclusive: false,
-    };
-    let root = Root {
-        epoch: 0,
-        prev: None,
-        nonce,
-        title: "village".to_owned(),
-        roots: vec![key.public()],
-        k: 1,
-        recovery: Vec::new(),
-        rk: 0,
-        grants: vec![grant],
-        cleared: Vec::new(),
-        seals: None,
-    };
+    let grant = Grant::to_key("publish", Pattern("*".to_owned()), key.public());
+    let root = Root::of_one(key.public(), nonce, "village", vec![grant]);
     let statement = Statement::genesis(root).expect("a genesis of one key is well-formed");
     Verified::sign(statement, &[key])
 }

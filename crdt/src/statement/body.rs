@@ -124,6 +124,21 @@ pub struct Grant {
     pub exclusive: bool,
 }
 
+impl Grant {
+    /// A role in every format for one key, of which one signature is enough.
+    #[must_use]
+    pub fn to_key(role: &str, pattern: Pattern, key: PublicKey) -> Self {
+        Self {
+            format: "*".to_owned(),
+            pattern,
+            role: role.to_owned(),
+            to: Grantee::Key(key),
+            need: 1,
+            exclusive: false,
+        }
+    }
+}
+
 /// `root`: one epoch of a realm's authority. The id of epoch 0, the genesis, is the realm's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
@@ -149,6 +164,26 @@ pub struct Root {
     pub cleared: Vec<StatementId>,
     /// The earlier seals that still count, sorted; absent means all.
     pub seals: Option<Vec<StatementId>>,
+}
+
+impl Root {
+    /// The genesis of a realm with one root key and no recovery.
+    #[must_use]
+    pub fn of_one(key: PublicKey, nonce: [u8; 16], title: &str, grants: Vec<Grant>) -> Self {
+        Self {
+            epoch: 0,
+            prev: None,
+            nonce,
+            title: title.to_owned(),
+            roots: vec![key],
+            k: 1,
+            recovery: Vec::new(),
+            rk: 0,
+            grants,
+            cleared: Vec::new(),
+            seals: None,
+        }
+    }
 }
 
 /// How a root names a recovery key that nobody knows yet: BLAKE3 of the key's 33 bytes.

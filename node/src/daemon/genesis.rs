@@ -11,7 +11,7 @@
 
 use std::path::Path;
 
-use crdt::statement::{Grant, Grantee, Pattern, Root};
+use crdt::statement::{Grant, Pattern, Root};
 use crdt::{Envelope, PublicKey, RealmId, SecretKey, Statement, Verified};
 
 use super::keys::{self, Role};
@@ -32,27 +32,13 @@ pub fn personal(
     nonce: [u8; 16],
     title: &str,
 ) -> Result<Verified, crdt::Error> {
-    let grant = |role: &str, key| Grant {
-        format: "*".into(),
-        pattern: Pattern("*".into()),
-        role: role.into(),
-        to: Grantee::Key(key),
-        need: 1,
-        exclusive: false,
-    };
-    let statement = Statement::genesis(Root {
-        epoch: 0,
-        prev: None,
+    let grant = |role: &str, key| Grant::to_key(role, Pattern("*".into()), key);
+    let statement = Statement::genesis(Root::of_one(
+        root.public(),
         nonce,
-        title: title.into(),
-        roots: vec![root.public()],
-        k: 1,
-        recovery: Vec::new(),
-        rk: 0,
-        grants: vec![grant("publish", publisher), grant("mirror", node)],
-        cleared: Vec::new(),
-        seals: None,
-    })?;
+        title,
+        vec![grant("publish", publisher), grant("mirror", node)],
+    ))?;
     Ok(Verified::sign(statement, &[root]))
 }
 

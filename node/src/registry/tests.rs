@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::io::Read as _;
 
 use crdt::routes::{Ground, Source};
-use crdt::statement::{Grant, Grantee, Pattern, Root, RouteSource};
+use crdt::statement::{Grant, Pattern, Root, RouteSource};
 use crdt::{Body, Digest, PackageId, RealmId, SecretKey, SlotState, Statement, Verified};
 use tempfile::TempDir;
 
@@ -80,30 +80,11 @@ fn key(seed: u8) -> SecretKey {
 }
 
 fn publish_grant(pattern: &str, to: &SecretKey) -> Grant {
-    Grant {
-        format: "*".to_owned(),
-        pattern: Pattern::parse(pattern).unwrap(),
-        role: "publish".to_owned(),
-        to: Grantee::Key(to.public()),
-        need: 1,
-        exclusive: false,
-    }
+    Grant::to_key("publish", Pattern::parse(pattern).unwrap(), to.public())
 }
 
 fn genesis(root: &SecretKey, grants: Vec<Grant>) -> Verified {
-    let body = Root {
-        epoch: 0,
-        prev: None,
-        nonce: [7; 16],
-        title: "village".to_owned(),
-        roots: vec![root.public()],
-        k: 1,
-        recovery: Vec::new(),
-        rk: 0,
-        grants,
-        cleared: Vec::new(),
-        seals: None,
-    };
+    let body = Root::of_one(root.public(), [7; 16], "village", grants);
     Verified::sign(Statement::genesis(body).unwrap(), &[root])
 }
 
@@ -118,6 +99,15 @@ impl Node {
         store.admit(vec![genesis], None).await.unwrap();
         let registry = Registry::new(store, None, vec![STRICT, LOOSE], publisher, own).unwrap();
         Self { registry, own, _home: home }
+    }
+
+    /// Follows a realm whose releases key 61 signs.
+    async fn meet(&self, kind: FollowKind) -> RealmId {
+        let genesis = genesis(&key(60), vec![publish_grant("*", &key(61))]);
+        let realm = genesis.statement().realm();
+        self.registry.follow(realm, kind, Vec::new(), false).await.unwrap();
+        self.registry.admit(vec![genesis]).await.unwrap();
+        realm
     }
 
     async fn publish(&self, text: &str) -> Result<Published, Error> {
@@ -307,10 +297,7 @@ async fn an_unrouted_name_goes_to_the_site_that_grants_the_key_else_to_the_own_r
 async fn a_new_claim_waits_behind_a_pin_until_it_is_accepted() {
     let node = Node::start(1).await;
     node.publish("pad 1.0.0 mine").await.unwrap();
-    let other = genesis(&key(60), vec![publish_grant("*", &key(61))]);
-    let realm = other.statement().realm();
-    node.registry.follow(realm, FollowKind::Followed, Vec::new(), false).await.unwrap();
-    node.registry.admit(vec![other]).await.unwrap();
+    let realm = node.meet(FollowKind::Followed).await;
     node.receive(realm, &key(61), "pad 2.0.0 theirs", "pad 2.0.0 theirs").await;
     assert_eq!(node.metadata("pad").await.unwrap().offered, ["1.0.0"]);
 
@@ -339,10 +326,7 @@ async fn an_own_route_takes_effect_at_once() {
 #[tokio::test]
 async fn a_followed_realm_supplies_no_name_that_it_did_not_claim() {
     let node = Node::start(1).await;
-    let other = genesis(&key(60), vec![publish_grant("*", &key(61))]);
-    let realm = other.statement().realm();
-    node.registry.follow(realm, FollowKind::Followed, Vec::new(), false).await.unwrap();
-    node.registry.admit(vec![other]).await.unwrap();
+    let realm = node.meet(FollowKind::Followed).await;
     node.receive(realm, &key(61), "theirs 1.0.0", "theirs 1.0.0").await;
     assert_eq!(outcome(node.metadata("theirs").await), Outcome::NotFound);
     let pattern = Pattern::parse("theirs").unwrap();
@@ -385,10 +369,7 @@ async fn a_disputed_version_is_offered_to_nobody_but_to_who_has_pinned_it() {
 #[tokio::test]
 async fn only_a_completed_artifact_pins_and_metadata_pins_nothing() {
     let node = Node::start(1).await;
-    let site = genesis(&key(60), vec![publish_grant("*", &key(61))]);
-    let realm = site.statement().realm();
-    node.registry.follow(realm, FollowKind::Site, Vec::new(), false).await.unwrap();
-    node.registry.admit(vec![site]).await.unwrap();
+    let realm = node.meet(FollowKind::Site).await;
     node.receive(realm, &key(61), "pad 1.0.0 a", "pad 1.0.0 a").await;
     node.metadata("pad").await.unwrap();
     let got = node.read("pad", "1.0.0").await.unwrap();
@@ -443,10 +424,7 @@ async fn a_tag_moves_and_goes() {
 #[tokio::test]
 async fn red_24_a_release_whose_meta_is_not_in_its_bytes_is_refused_here() {
     let node = Node::start(1).await;
-    let site = genesis(&key(60), vec![publish_grant("*", &key(61))]);
-    let realm = site.statement().realm();
-    node.registry.follow(realm, FollowKind::Site, Vec::new(), false).await.unwrap();
-    node.registry.admit(vec![site]).await.unwrap();
+    let realm = node.meet(FollowKind::Site).await;
     node.receive(realm, &key(61), "pad 1.0.0 truth", "pad 1.0.0 lie").await;
     node.registry.check_meta(&Digest::of(b"pad 1.0.0 truth")).await.unwrap();
     assert_eq!(outcome(node.read("pad", "1.0.0").await), Outcome::Corrupt);
@@ -472,10 +450,7 @@ async fn a_known_file_that_nobody_has_is_not_here_and_becomes_a_want() {
 #[tokio::test]
 async fn what_was_served_keeps_installing_after_a_withdrawal() {
     let node = Node::start(1).await;
-    let site = genesis(&key(60), vec![publish_grant("*", &key(61))]);
-    let realm = site.statement().realm();
-    node.registry.follow(realm, FollowKind::Site, Vec::new(), false).await.unwrap();
-    node.registry.admit(vec![site]).await.unwrap();
+    let realm = node.meet(FollowKind::Site).await;
     node.receive(realm, &key(61), "pad 1.0.0 a", "pad 1.0.0 a").await;
     node.read("pad", "1.0.0").await.unwrap().completion.unwrap().completed().await;
     let view = node.registry.store().package(&realm, &strict("pad")).unwrap().unwrap();

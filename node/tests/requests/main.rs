@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use crdt::statement::{Grant, Grantee, Pattern, Root};
+use crdt::statement::{Grant, Pattern, Root};
 use crdt::{PackageId, SecretKey, Statement, Verified};
 use http_body_util::BodyExt as _;
 use node::formats::{ALL, Front, serve};
@@ -114,27 +114,8 @@ impl Node {
 }
 
 fn genesis(root: &SecretKey, publisher: &SecretKey) -> Verified {
-    let grant = Grant {
-        format: "*".to_owned(),
-        pattern: Pattern::parse("*").unwrap(),
-        role: "publish".to_owned(),
-        to: Grantee::Key(publisher.public()),
-        need: 1,
-        exclusive: false,
-    };
-    let body = Root {
-        epoch: 0,
-        prev: None,
-        nonce: [7; 16],
-        title: "village".to_owned(),
-        roots: vec![root.public()],
-        k: 1,
-        recovery: Vec::new(),
-        rk: 0,
-        grants: vec![grant],
-        cleared: Vec::new(),
-        seals: None,
-    };
+    let grant = Grant::to_key("publish", Pattern::parse("*").unwrap(), publisher.public());
+    let body = Root::of_one(root.public(), [7; 16], "village", vec![grant]);
     Verified::sign(Statement::genesis(body).unwrap(), &[root])
 }
 

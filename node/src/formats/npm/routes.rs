@@ -125,7 +125,8 @@ fn readable(context: &Context, name: &str) -> Result<PackageId, Error> {
 async fn packument(context: &Context, head: &Parts, name: &str) -> Result<Response<Body>, Error> {
     let package = readable(context, name)?;
     let metadata = context.registry.metadata(context.door, &package).await?;
-    // A document without versions would read as "unpublished"; a writer compares with what it shows.
+    // A document without versions would read as "unpublished"; a writer compares with what it
+    // shows.
     if metadata.offered.is_empty()
         && !metadata.hidden.is_empty()
         && context.path.parameter("write").is_none()

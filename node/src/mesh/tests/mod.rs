@@ -14,7 +14,7 @@ pub(crate) mod slow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crdt::statement::{File, Grant, Grantee, Meta, MetaBody, Pattern, Release, Root};
+use crdt::statement::{File, Grant, Meta, MetaBody, Pattern, Release, Root};
 use crdt::{
     Body, Checksums, Digest, PackageId, RealmId, SecretKey, Statement, StatementId, Verified,
 };
@@ -40,27 +40,12 @@ impl Realm {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).expect("the system has randomness");
         let key = SecretKey::from_seed(&seed);
-        let grant = Grant {
-            format: "*".to_owned(),
-            pattern: Pattern::parse("*").expect("everything is a pattern"),
-            role: "publish".to_owned(),
-            to: Grantee::Key(key.public()),
-            need: 1,
-            exclusive: false,
-        };
-        let root = Root {
-            epoch: 0,
-            prev: None,
-            nonce: [7; 16],
-            title: title.to_owned(),
-            roots: vec![key.public()],
-            k: 1,
-            recovery: Vec::new(),
-            rk: 0,
-            grants: vec![grant],
-            cleared: Vec::new(),
-            seals: None,
-        };
+        let grant = Grant::to_key(
+            "publish",
+            Pattern::parse("*").expect("everything is a pattern"),
+            key.public(),
+        );
+        let root = Root::of_one(key.public(), [7; 16], title, vec![grant]);
         let genesis = Verified::sign(Statement::genesis(root).expect("a sound genesis"), &[&key]);
         Self { key, id: genesis.statement().realm(), genesis }
     }

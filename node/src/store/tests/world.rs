@@ -1,6 +1,6 @@
 //! Realms with keys, for tests.
 
-use crdt::statement::{BlobRef, File, Grant, Grantee, Meta, MetaBody, Pattern, Release, Root};
+use crdt::statement::{BlobRef, File, Grant, Meta, MetaBody, Pattern, Release, Root};
 use crdt::statement::{Counter, RouteSource};
 use crdt::{
     Body, Checksums, Digest, PackageId, PublicKey, RealmId, SecretKey, Statement, StatementId,
@@ -23,14 +23,7 @@ pub(super) fn key(n: u8) -> SecretKey {
 }
 
 pub(super) fn grant(to: PublicKey) -> Grant {
-    Grant {
-        format: "*".into(),
-        pattern: Pattern::parse("*").unwrap(),
-        role: "publish".into(),
-        to: Grantee::Key(to),
-        need: 1,
-        exclusive: false,
-    }
+    Grant::to_key("publish", Pattern::parse("*").unwrap(), to)
 }
 
 pub(super) fn package(name: &str) -> PackageId {
@@ -40,19 +33,12 @@ pub(super) fn package(name: &str) -> PackageId {
 impl Realm {
     pub(super) fn new(n: u8) -> Self {
         let (root, publisher) = (key(n), key(n + 100));
-        let content = Root {
-            epoch: 0,
-            prev: None,
-            nonce: [n; 16],
-            title: format!("realm {n}"),
-            roots: vec![root.public()],
-            k: 1,
-            recovery: Vec::new(),
-            rk: 0,
-            grants: vec![grant(publisher.public())],
-            cleared: Vec::new(),
-            seals: None,
-        };
+        let content = Root::of_one(
+            root.public(),
+            [n; 16],
+            &format!("realm {n}"),
+            vec![grant(publisher.public())],
+        );
         let genesis = Statement::genesis(content.clone()).unwrap();
         let genesis = Verified::sign(genesis, &[&root]);
         Self { id: genesis.statement().realm(), root, publisher, genesis, content }
