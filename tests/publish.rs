@@ -142,6 +142,24 @@ fn a_yanked_version_is_not_chosen_but_can_be_had_by_its_number() {
 }
 
 #[test]
+fn a_name_of_the_own_realm_is_routed_once_also_where_another_site_was_joined() {
+    let world = World::new();
+    let (a, b) = (world.node("a"), world.node("b"));
+    b.join(&a);
+    let routes = || {
+        let realm = b.json(&["realm", "show", &b.realm()]);
+        realm["routes"].as_array().expect("a list of routes").len()
+    };
+    publish_npm(&world, &b, "left-mine", &["1.0.0"]);
+    assert_eq!(routes(), 1);
+    let before = b.status()["index"]["statements"].as_u64().expect("a count");
+    publish_npm(&world, &b, "left-mine", &["1.1.0"]);
+    assert_eq!(routes(), 1);
+    let after = b.status()["index"]["statements"].as_u64().expect("a count");
+    assert_eq!(after - before, 1, "one release, and nothing beside it");
+}
+
+#[test]
 fn search_finds_what_a_neighbour_published() {
     let world = World::new();
     let a = world.node("a");

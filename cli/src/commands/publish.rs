@@ -8,6 +8,8 @@
 use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
+use crdt::routes::Rule;
+use crdt::statement::RouteSource;
 use futures::stream::{self, StreamExt as _};
 use node::daemon::admin::Done;
 use node::daemon::admin::packages::{Named, TagOrder};
@@ -210,6 +212,16 @@ fn quoted(name: &str) -> String {
 async fn route(context: &Context, node: &Node, published: &mut Published) -> Result<(), Failure> {
     let own: RealmInfo = node.get("realms/own").await?;
     if published.routed || published.realm != own.realm {
+        return Ok(());
+    }
+    let Published { format, name, .. } = &*published;
+    let names_it = |rule: &Rule| {
+        rule.format == *format
+            && rule.pattern.0 == *name
+            && rule.source == RouteSource::Realm(own.realm)
+            && !rule.contested
+    };
+    if own.routes.iter().any(names_it) {
         return Ok(());
     }
     if keys::load(&context.home, Role::Root)?.is_none() {

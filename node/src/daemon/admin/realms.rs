@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use crdt::realm::Claim;
+use crdt::routes::{Rule, site_rules};
 use crdt::statement::{Counter, Grant, Root, recovery_hash};
 use crdt::{Authority, Body, ChainStatus, Envelope, PublicKey, RealmId, StatementId, Verified};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,8 @@ pub struct RealmInfo {
     pub head: Option<StatementId>,
     /// Payload of the head in base64: the next epoch restates it.
     pub payload: Option<String>,
+    /// Its standing `route` statements.
+    pub routes: Vec<Rule>,
     /// Counter for the next `route` statement.
     pub next_route: Counter,
 }
@@ -131,7 +134,9 @@ async fn describe(admin: &Admin, realm: RealmId) -> Result<RealmInfo, Failure> {
     let head = authority.path.last().copied();
     let held = head.map(|id| admin.store.statement(&id)).transpose()?.flatten();
     let payload = held.map(|verified| BASE64_STANDARD.encode(verified.statement().payload()));
-    let next_route = next_route(admin, &authority)?;
+    let statements = admin.store.authority_statements(&realm)?;
+    let routes = site_rules(&authority, &statements);
+    let next_route = next_route(&authority, &statements);
     let title = title(&authority);
     let claims = authority.claims();
     let status = authority.status;
@@ -151,17 +156,17 @@ async fn describe(admin: &Admin, realm: RealmId) -> Result<RealmInfo, Failure> {
         claims,
         head,
         payload,
+        routes,
         next_route,
     })
 }
 
 /// One above every counter of the head's epoch.
-fn next_route(admin: &Admin, authority: &Authority) -> Result<Counter, Failure> {
+fn next_route(authority: &Authority, statements: &[Verified]) -> Counter {
     let epoch = authority.epoch();
-    let statements = admin.store.authority_statements(&authority.realm)?;
     let counters = statements.iter().filter_map(|verified| match verified.statement().body() {
         Body::Route { counter, .. } if counter.epoch == epoch => Some(counter.n),
         _ => None,
     });
-    Ok(Counter { epoch, n: counters.max().unwrap_or(0) + 1 })
+    Counter { epoch, n: counters.max().unwrap_or(0) + 1 }
 }
