@@ -294,6 +294,11 @@ impl Registry {
             let message = format!("{name} comes from {realm}, which is not followed here");
             return Error::not_here(message).with_hint(format!("griot follow {realm}"));
         }
+        let statements = self.inner.store.package_statements(realm, package);
+        if statements.is_ok_and(|statements| !statements.is_empty()) {
+            return Error::not_found(format!("no version of {name} stands in {realm} any more"))
+                .with_hint(format!("griot why {name} --format {}", package.format));
+        }
         Error::not_here(format!(
             "{name} comes from {realm}, and nothing of it has arrived here yet"
         ))

@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crdt::derive::VersionView;
 use crdt::realm::Claim;
 use crdt::routes::{Decision, Ground, Rule, Source, Table, site_rules};
 use crdt::statement::{Counter, Pattern, RouteSource};
@@ -109,7 +110,7 @@ impl Registry {
         let table = self.table()?;
         let mut published_in = Vec::new();
         for realm in [table.own, table.site] {
-            if !published_in.contains(&realm) && self.stands_in(&realm, package)? {
+            if !published_in.contains(&realm) && self.published_in(&realm, package)? {
                 published_in.push(realm);
             }
         }
@@ -117,12 +118,25 @@ impl Registry {
         Ok(table.decide(package, &published_in, false, pin.as_ref()))
     }
 
-    /// Whether some version of the package stands in the realm, apart from what only a pin holds.
-    fn stands_in(&self, realm: &RealmId, package: &PackageId) -> Result<bool, Error> {
+    /// Whether the realm has published the package: a version stands, or a granted key once signed
+    /// one. A name whose releases were all withdrawn stays with its realm: else it would fall to
+    /// another source, and whoever stole a publisher's key could choose when.
+    fn published_in(&self, realm: &RealmId, package: &PackageId) -> Result<bool, Error> {
         let view = self.inner.store.package(realm, package)?;
-        Ok(view.is_some_and(|view| {
-            view.versions.values().any(|version| version.state != SlotState::PinnedUnsupported)
-        }))
+        let stands = |version: &VersionView| version.state != SlotState::PinnedUnsupported;
+        if view.is_some_and(|view| view.versions.values().any(stands)) {
+            return Ok(true);
+        }
+        let statements = self.inner.store.package_statements(realm, package)?;
+        let releases =
+            statements.iter().filter(|s| matches!(s.statement().body(), Body::Release(_)));
+        let signers: Vec<_> = releases.flat_map(|s| s.signatures().keys()).collect();
+        if signers.is_empty() {
+            return Ok(false);
+        }
+        let authority = self.inner.store.authority(realm)?;
+        let granted = authority.publishers(&package.format, &package.name).keys;
+        Ok(signers.into_iter().any(|key| granted.contains(key)))
     }
 
     /// The realm that supplies the name, or the answer to give instead.

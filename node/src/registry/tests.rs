@@ -238,6 +238,24 @@ async fn a_withdrawn_version_is_gone_and_cannot_come_back_with_other_bytes() {
 }
 
 #[tokio::test]
+async fn a_name_whose_every_release_was_withdrawn_stays_with_its_realm() {
+    let node = Node::start(1).await;
+    node.publish("pad 1.0.0 first").await.unwrap();
+    let pad = strict("pad");
+    node.registry.withdraw(&admin(), &pad, ("1.0.0", None), "oops").await.unwrap();
+    let reader = Node::start(2).await;
+    let realm = node.own;
+    reader.registry.follow(realm, FollowKind::Site, Vec::new(), false).await.unwrap();
+    let store = node.registry.store();
+    reader.registry.admit(store.authority_statements(&realm).unwrap()).await.unwrap();
+    reader.registry.admit(store.package_statements(&realm, &pad).unwrap()).await.unwrap();
+    let decision = reader.registry.decide(&pad).unwrap();
+    assert_eq!((decision.source, decision.ground), (Source::Realm { realm }, Ground::Published));
+    assert_eq!(outcome(reader.metadata("pad").await), Outcome::NotFound);
+    assert_eq!(reader.registry.decide(&strict("other")).unwrap().source, Source::Upstream);
+}
+
+#[tokio::test]
 async fn files_join_a_version_only_where_the_format_allows_it() {
     let node = Node::start(1).await;
     node.publish_file("loose", ("kit", "1"), "a.bin", "a").await.unwrap();
