@@ -30,6 +30,7 @@ pub mod document;
 pub mod error;
 pub mod id;
 pub mod message;
+pub mod origin;
 pub mod realm;
 pub mod reconcile;
 pub mod routes;

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::realm::Claim;
 use crate::statement::{Body, Counter, Pattern, RouteSource};
-use crate::{Authority, PackageId, RealmId, Verified};
+use crate::{Authority, Digest, PackageId, RealmId, Verified};
 
 /// One rule: names of a format that match come from there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +52,12 @@ pub enum Source {
         /// Which realm.
         realm: RealmId,
     },
-    /// The upstream of the format.
-    Upstream,
+    /// An upstream of the format.
+    Upstream {
+        /// Which one; absent for the format's default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Digest>,
+    },
     /// Nobody, on purpose.
     Deny,
     /// Nobody until a person decides.
@@ -69,7 +73,7 @@ impl From<&RouteSource> for Source {
     fn from(source: &RouteSource) -> Self {
         match source {
             RouteSource::Realm(realm) => Self::Realm { realm: *realm },
-            RouteSource::Upstream { .. } => Self::Upstream,
+            RouteSource::Upstream { origin, .. } => Self::Upstream { origin: Some(*origin) },
             RouteSource::Deny => Self::Deny,
         }
     }
@@ -185,7 +189,7 @@ impl Table {
         let (source, ground) = self
             .routed(package)
             .or_else(|| self.published(published_in, upstream_known))
-            .unwrap_or((Source::Upstream, Ground::Default));
+            .unwrap_or((Source::Upstream { origin: None }, Ground::Default));
         // A person typed this node's own route; only what others say waits for an accept.
         match pin {
             _ if ground == Ground::OwnRoute => Decision { source, ground, pending: None },

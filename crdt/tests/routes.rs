@@ -56,7 +56,7 @@ fn decided(table: &Table, name: &str) -> (Source, Ground) {
 
 #[test]
 fn a_name_without_any_rule_comes_from_the_upstream() {
-    assert_eq!(decided(&table(), "foo"), (Source::Upstream, Ground::Default));
+    assert_eq!(decided(&table(), "foo"), (Source::Upstream { origin: None }, Ground::Default));
     assert_eq!(table().routed_realm(&npm("foo")), None);
 }
 
@@ -79,7 +79,7 @@ fn exact_beats_the_longer_prefix_and_that_the_shorter() {
     assert_eq!(decided(&table, "@a/ui").0, from(S));
     assert_eq!(decided(&table, "@a/ux").0, from(SITE));
     assert_eq!(decided(&table, "@a/x").0, from(R));
-    assert_eq!(decided(&table, "@b/x").0, Source::Upstream);
+    assert_eq!(decided(&table, "@b/x").0, Source::Upstream { origin: None });
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_later_claim_that_overlaps_takes_nothing() {
     assert_eq!(decided(&table, "tool"), (from(S), Ground::Claim));
     table.claims = vec![claim(R, "@a/ui"), claim(S, "@a/*")];
     assert_eq!(decided(&table, "@a/ui").0, from(R));
-    assert_eq!(decided(&table, "@a/x"), (Source::Upstream, Ground::Default));
+    assert_eq!(decided(&table, "@a/x"), (Source::Upstream { origin: None }, Ground::Default));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_claim_of_everything_takes_nothing_and_blocks_nothing() {
     let mut table = table();
     table.claims = vec![claim(R, "*"), claim(S, "foo")];
     assert_eq!(decided(&table, "foo").0, from(S));
-    assert_eq!(decided(&table, "bar").0, Source::Upstream);
+    assert_eq!(decided(&table, "bar").0, Source::Upstream { origin: None });
 }
 
 #[test]
@@ -144,7 +144,10 @@ fn a_name_published_here_or_at_the_site_comes_from_there() {
 #[test]
 fn a_followed_realm_that_publishes_without_a_claim_takes_nothing() {
     let decision = table().decide(&npm("foo"), &[realm(R)], false, None);
-    assert_eq!((decision.source, decision.ground), (Source::Upstream, Ground::Default));
+    assert_eq!(
+        (decision.source, decision.ground),
+        (Source::Upstream { origin: None }, Ground::Default)
+    );
 }
 
 #[test]
@@ -179,11 +182,12 @@ fn a_claim_outranks_a_publication_and_an_upstream_answer() {
 #[test]
 fn a_pin_outranks_the_rules_and_shows_what_they_say() {
     let mut table = table();
-    let pinned = table.decide(&npm("foo"), &[realm(SITE)], false, Some(&Source::Upstream));
-    assert_eq!((pinned.source, pinned.ground), (Source::Upstream, Ground::Pin));
+    let pinned =
+        table.decide(&npm("foo"), &[realm(SITE)], false, Some(&Source::Upstream { origin: None }));
+    assert_eq!((pinned.source, pinned.ground), (Source::Upstream { origin: None }, Ground::Pin));
     assert_eq!(pinned.pending, Some(from(SITE)));
     table.site_rules = vec![rule("foo", upstream())];
-    let agreed = table.decide(&npm("foo"), &[], false, Some(&Source::Upstream));
+    let agreed = table.decide(&npm("foo"), &[], false, Some(&Source::Upstream { origin: None }));
     assert_eq!((agreed.ground, agreed.pending), (Ground::Pin, None));
 }
 
@@ -202,10 +206,10 @@ fn a_sites_default_upstream_takes_no_name_from_the_site() {
     table.site_rules = vec![rule("*", upstream())];
     let published = table.decide(&npm("foo"), &[realm(SITE)], false, None);
     assert_eq!(published.source, from(SITE));
-    assert_eq!(decided(&table, "bar"), (Source::Upstream, Ground::Default));
+    assert_eq!(decided(&table, "bar"), (Source::Upstream { origin: None }, Ground::Default));
     table.own_rules = vec![rule("*", upstream())];
     let own = table.decide(&npm("foo"), &[realm(SITE)], false, None);
-    assert_eq!((own.source, own.ground), (Source::Upstream, Ground::OwnRoute));
+    assert_eq!((own.source, own.ground), (Source::Upstream { origin: None }, Ground::OwnRoute));
 }
 
 fn rules(w: &World, routes: &[&Verified]) -> Vec<Rule> {

@@ -9,3 +9,4 @@ pub mod http;
 pub mod mesh;
 pub mod registry;
 pub mod store;
+pub mod upstream;

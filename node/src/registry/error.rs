@@ -4,7 +4,7 @@
 //! finer is in the sentence. `http/error.rs` maps an outcome to a status, once. The sentence is
 //! written for the person whose client prints it: what failed, why, and in `hint` the next command.
 
-use crate::{mesh, store};
+use crate::{mesh, store, upstream};
 
 /// What a caller can do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,5 +106,16 @@ impl From<mesh::Error> for Error {
 impl From<crdt::Error> for Error {
     fn from(error: crdt::Error) -> Self {
         Self::invalid(error.to_string())
+    }
+}
+
+impl From<upstream::Error> for Error {
+    fn from(error: upstream::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            upstream::Error::Wrong(_) => Self::new(Outcome::Corrupt, message),
+            upstream::Error::Store(_) => Self::new(Outcome::Unavailable, message),
+            _ => Self::not_here(message),
+        }
     }
 }

@@ -440,7 +440,7 @@ fn ground_sentence(package: &PackageId, decision: &Decision) -> String {
 fn source_words(source: &Source) -> String {
     match source {
         Source::Realm { realm } => realm.to_string(),
-        Source::Upstream => "the upstream".to_owned(),
+        Source::Upstream { .. } => "the upstream".to_owned(),
         Source::Deny => "nobody: it is denied".to_owned(),
         Source::Unrouted { .. } => "nobody until it is routed".to_owned(),
     }

@@ -341,7 +341,16 @@ mod tests {
         slow::a_new_artifact_comes_past_a_trickling_peer(|store, mesh| async {
             let publisher = crdt::SecretKey::from_seed(&[7; 32]);
             let own = crdt::RealmId(Digest::of(b"own"));
-            let registry = Registry::new(store, Some(mesh), Vec::new(), publisher, own);
+            let upstream = crate::upstream::Upstream::new(store.clone(), true).expect("starts");
+            let registry = Registry::new(crate::registry::Setup {
+                upstream,
+                mirror: crdt::SecretKey::from_seed(&[77; 32]),
+                store,
+                mesh: Some(mesh),
+                rules: Vec::new(),
+                publisher,
+                own,
+            });
             registry.expect("starts").keep_new_artifacts().await.expect("goes on");
         })
         .await;

@@ -21,13 +21,16 @@ use crdt::{PackageId, PublicKey, RealmId, SecretKey, StatementId, Verified};
 
 use crate::mesh::Mesh;
 use crate::store::Store;
+use crate::upstream::Upstream;
 
 mod artifact;
 mod change;
+mod documents;
 mod error;
 mod info;
 mod keep;
 mod metadata;
+mod prefetch;
 mod principal;
 mod publish;
 mod rules;
@@ -39,12 +42,17 @@ mod tests;
 mod wants;
 
 pub use artifact::{Completion, VerifiedBytes};
+pub use documents::{Document, DocumentAsk, UpstreamDocument};
 pub use error::{Error, Outcome};
 pub use info::{Added, Info, InfoArtifact, InfoVersion, Offered};
 pub use metadata::Metadata;
+pub use prefetch::Locked;
 pub use principal::{Principal, Scope};
 pub use publish::{Publication, Published, PublishedFile};
-pub use rules::{Extract, Extracted, Rules};
+pub use rules::{
+    Declared, Extract, Extracted, Outline, OutlineFile, OutlineVersion, Rules, SignatureRules,
+    UpstreamRules, Variant,
+};
 pub use wants::Want;
 
 // What a format sees of the store: the place it streams into, and what it gets out.
@@ -62,6 +70,25 @@ pub enum Door {
     Upstream,
 }
 
+/// What a registry is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// Below everything.
+    pub store: Store,
+    /// Absent when the node runs without one.
+    pub mesh: Option<Mesh>,
+    /// The HTTP side.
+    pub upstream: Upstream,
+    /// Those of every format.
+    pub rules: Vec<Rules>,
+    /// Signs what is published here.
+    pub publisher: SecretKey,
+    /// Signs receipts: the node's own key.
+    pub mirror: SecretKey,
+    /// The personal realm.
+    pub own: RealmId,
+}
+
 /// A handle; clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -72,8 +99,10 @@ pub struct Registry {
 struct Inner {
     store: Store,
     mesh: Option<Mesh>,
+    upstream: Upstream,
     rules: Vec<Rules>,
     publisher: SecretKey,
+    mirror: SecretKey,
     own: RealmId,
     /// Serialises the short step from "is the slot free" to "the statement is admitted".
     publishing: tokio::sync::Mutex<()>,
@@ -82,25 +111,22 @@ struct Inner {
 }
 
 impl Registry {
-    /// `own` is the personal realm; `publisher` signs what is published here.
+    /// From its parts.
     ///
     /// # Errors
     /// When the rows of refused releases cannot be read.
-    pub fn new(
-        store: Store,
-        mesh: Option<Mesh>,
-        rules: Vec<Rules>,
-        publisher: SecretKey,
-        own: RealmId,
-    ) -> Result<Self, Error> {
+    pub fn new(setup: Setup) -> Result<Self, Error> {
+        let Setup { store, mesh, upstream, rules, publisher, mirror, own } = setup;
         let refused = store.rows(artifact::REFUSED)?;
         let refused = refused.keys().filter_map(|id| id.parse().ok()).collect();
         let routing = sources::RoutingCache::new(&store);
         let inner = Inner {
             store,
             mesh,
+            upstream,
             rules,
             publisher,
+            mirror,
             own,
             publishing: tokio::sync::Mutex::new(()),
             routing,

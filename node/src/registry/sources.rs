@@ -144,7 +144,9 @@ impl Registry {
         let decision = self.decide(package)?;
         match &decision.source {
             Source::Realm { realm } => Ok((*realm, decision)),
-            Source::Upstream if decision.ground == Ground::Default => Err(self.unclaimed(package)?),
+            Source::Upstream { .. } if decision.ground == Ground::Default => {
+                Err(self.unclaimed(package)?)
+            }
             other => Err(no_realm(package, other, decision.ground)),
         }
     }
@@ -154,7 +156,7 @@ impl Registry {
         let PackageId { format, name } = package;
         let realms = self.inner.store.realms_with(package)?;
         let Some(realm) = realms.first() else {
-            return Ok(no_realm(package, &Source::Upstream, Ground::Default));
+            return Ok(no_realm(package, &Source::Upstream { origin: None }, Ground::Default));
         };
         let why = format!(
             "{name} is in the followed realm {realm}, but no claim or route gives it the name"

@@ -43,7 +43,7 @@ impl Registry {
         match (&decision.source, asked) {
             (Source::Realm { realm }, None) => Ok(*realm),
             (Source::Realm { realm }, Some(asked)) if *realm == asked => Ok(asked),
-            (Source::Upstream | Source::Deny, _) if decision.ground != Ground::Default => {
+            (Source::Upstream { .. } | Source::Deny, _) if decision.ground != Ground::Default => {
                 Err(routed_elsewhere(package, &decision))
             }
             (Source::Realm { .. }, Some(_)) if decision.ground != Ground::Published => {
@@ -101,7 +101,7 @@ fn routed_elsewhere(package: &PackageId, decision: &Decision) -> Error {
     let PackageId { format, name } = package;
     let place = match &decision.source {
         Source::Realm { realm } => format!("comes from {realm}"),
-        Source::Upstream => "comes from the upstream".to_owned(),
+        Source::Upstream { .. } => "comes from the upstream".to_owned(),
         Source::Deny => "is denied".to_owned(),
         Source::Unrouted { .. } => "has several possible sources and no route".to_owned(),
     };

@@ -55,6 +55,7 @@ const STRICT: Rules = Rules {
             readme: None,
         })
     }),
+    upstream: None,
     describe: |_| String::new(),
 };
 
@@ -97,7 +98,16 @@ impl Node {
         let own = genesis.statement().realm();
         follow(&store, own, FollowKind::Own).await;
         store.admit(vec![genesis], None).await.unwrap();
-        let registry = Registry::new(store, None, vec![STRICT, LOOSE], publisher, own).unwrap();
+        let registry = Registry::new(Setup {
+            upstream: Upstream::new(store.clone(), true).unwrap(),
+            mirror: SecretKey::from_seed(&[77; 32]),
+            store,
+            mesh: None,
+            rules: vec![STRICT, LOOSE],
+            publisher,
+            own,
+        })
+        .unwrap();
         Self { registry, own, _home: home }
     }
 
@@ -252,7 +262,10 @@ async fn a_name_whose_every_release_was_withdrawn_stays_with_its_realm() {
     let decision = reader.registry.decide(&pad).unwrap();
     assert_eq!((decision.source, decision.ground), (Source::Realm { realm }, Ground::Published));
     assert_eq!(outcome(reader.metadata("pad").await), Outcome::NotFound);
-    assert_eq!(reader.registry.decide(&strict("other")).unwrap().source, Source::Upstream);
+    assert_eq!(
+        reader.registry.decide(&strict("other")).unwrap().source,
+        Source::Upstream { origin: None }
+    );
 }
 
 #[tokio::test]

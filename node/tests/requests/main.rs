@@ -10,8 +10,9 @@ use crdt::{PackageId, SecretKey, Statement, Verified};
 use http_body_util::BodyExt as _;
 use node::formats::{ALL, Front, serve};
 use node::http::auth::{TokenScope, Tokens};
-use node::registry::{Registry, Scope};
+use node::registry::{Registry, Scope, Setup};
 use node::store::{FollowKind, Followed, Slot, Store};
+use node::upstream::Upstream;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -68,7 +69,16 @@ impl Node {
         store.follow(followed).await.unwrap();
         store.admit(vec![genesis], None).await.unwrap();
         let rules = ALL.iter().map(|format| format.rules).collect();
-        let registry = Registry::new(store.clone(), None, rules, publisher, own).unwrap();
+        let registry = Registry::new(Setup {
+            upstream: Upstream::new(store.clone(), true).unwrap(),
+            mirror: SecretKey::from_seed(&[77; 32]),
+            store: store.clone(),
+            mesh: None,
+            rules,
+            publisher,
+            own,
+        })
+        .unwrap();
         let tokens = Tokens::open(store, ADMIN.to_owned()).unwrap();
         let hosts = Arc::new(vec![HOST.to_owned(), "localhost:7878".to_owned()]);
         Self { front: Front { registry, tokens, hosts }, home }

@@ -218,7 +218,7 @@ pub(super) async fn accept(
         return Ok(Json(Done { changed: true }));
     }
     let source = match order.source.as_deref() {
-        Some("upstream") => Source::Upstream,
+        Some("upstream") => Source::Upstream { origin: None },
         Some("deny") => Source::Deny,
         Some(realm) => Source::Realm { realm: find(&admin, realm).await? },
         None => admin.registry.decide(&package)?.pending.ok_or_else(|| {

@@ -39,6 +39,7 @@ pub static FORMAT: Format = Format {
         files_may_join: true,
         file_name: None,
         extract: None,
+        upstream: None,
         describe: |_| String::new(),
     },
     install: |base, name, version| {

@@ -48,6 +48,7 @@ pub static FORMAT: Format = Format {
         files_may_join: false,
         file_name: Some(name::file_name),
         extract: Some(manifest::extract),
+        upstream: None,
         describe: manifest::describe,
     },
     install: |base, name, version| format!("npm install {name}@{version} --registry {base}/npm/"),

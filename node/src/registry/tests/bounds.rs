@@ -34,8 +34,15 @@ async fn a_route_covers_the_name_however_it_was_typed() {
     const FOLDED: Rules =
         Rules { format: "folded", canonical_name: |name| Ok(name.to_lowercase()), ..LOOSE };
     let node = Node::start(1).await;
-    let registry =
-        Registry::new(node.registry.store().clone(), None, vec![FOLDED], key(101), node.own);
+    let registry = Registry::new(Setup {
+        upstream: Upstream::new(node.registry.store().clone(), true).unwrap(),
+        mirror: key(101),
+        store: node.registry.store().clone(),
+        mesh: None,
+        rules: vec![FOLDED],
+        publisher: key(101),
+        own: node.own,
+    });
     let registry = registry.unwrap();
     registry.route_add("folded", "Left-Pad", RouteSource::Deny).await.unwrap();
     let package = registry.package_id("folded", "LEFT-PAD").unwrap();

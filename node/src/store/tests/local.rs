@@ -27,7 +27,9 @@ async fn routes_rows_sources_and_follows_survive_reopening() {
     store.put_row("wanted", "a", b"3".to_vec()).await.unwrap();
     let ours = Source::Realm { realm: realm.id };
     assert!(store.pin_source(&package("x"), ours.clone(), false).await.unwrap());
-    assert!(!store.pin_source(&package("x"), Source::Upstream, false).await.unwrap());
+    assert!(
+        !store.pin_source(&package("x"), Source::Upstream { origin: None }, false).await.unwrap()
+    );
     drop(store);
     let store = Store::open(home.path()).unwrap();
     assert_eq!(store.followed().unwrap(), [followed]);
