@@ -151,7 +151,7 @@ impl Node {
 
     async fn follow(&self, realm: &Realm, kind: FollowKind) {
         let followed =
-            Followed { realm: realm.id, kind, claims: Vec::new(), order: 0, mirrors: false };
+            Followed { realm: realm.id, kind, claims: Vec::new(), order: 0, mirrors: Vec::new() };
         self.store.follow(followed).await.expect("follows");
     }
 
