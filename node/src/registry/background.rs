@@ -72,9 +72,7 @@ impl Registry {
                 _ = batches.tick() => if let Some(job) = self.receipts_to_sign() {
                     under_way.push(job);
                 },
-                _ = reviews.tick() => if let Some(job) = self.believed_to_review() {
-                    under_way.push(job);
-                },
+                _ = reviews.tick() => self.review_believed(),
             }
         }
     }
