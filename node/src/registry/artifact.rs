@@ -33,6 +33,19 @@ pub struct VerifiedBytes {
     pub completion: Option<Completion>,
 }
 
+impl VerifiedBytes {
+    /// Takes it as received whole, without reading it: for who wants it to be held here.
+    ///
+    /// # Errors
+    /// As [`Registry::artifact`], for one that was still arriving.
+    pub async fn whole(self) -> Result<BlobInfo, Error> {
+        if let Some(completion) = self.completion {
+            completion.completed().await;
+        }
+        Ok(self.info)
+    }
+}
+
 /// Pins what a client has received whole.
 #[derive(Debug, Clone)]
 pub struct Completion {

@@ -55,8 +55,8 @@ impl Registry {
     /// When it runs already.
     pub async fn run_background(self) -> Result<(), Error> {
         let taken = {
-            let mut place = self.inner.background.waiting.lock();
-            place.as_mut().unwrap_or_else(PoisonError::into_inner).take()
+            let place = self.inner.background.waiting.lock();
+            place.unwrap_or_else(PoisonError::into_inner).take()
         };
         let mut waiting = taken.ok_or_else(|| Error::invalid("it runs already"))?;
         let mut under_way: FuturesUnordered<Job> = FuturesUnordered::new();

@@ -399,6 +399,7 @@ impl Registry {
             limit: size.unwrap_or(FILE_BYTES_MAX).min(FILE_BYTES_MAX),
             never_html: !file.ends_with(".html"),
             urgent: true,
+            arrival: None,
         };
         let staged = match self.inner.upstream.get(&sought.endpoint, &ask).await {
             Ok(Answer::Body { staged, .. }) => staged,
@@ -408,7 +409,7 @@ impl Registry {
                 )));
             }
             Ok(Answer::NotModified) => return Err(does_not_fit(sought, described, "the upstream")),
-            Err(error) => return Err(unanswered(sought, error)),
+            Err(error) => return Err(unanswered(&format!("{file} of {name}"), &sought.package.format, error)),
         };
         if !described.fits(&staged.info().checksums) {
             tracing::warn!(package = %sought.package, file, "wrong bytes from the upstream");

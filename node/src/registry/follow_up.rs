@@ -154,6 +154,9 @@ impl Registry {
         let (name, differs) = (described.file.file.clone(), sought.rules.differs);
         let work = move || {
             let declared = compare::slice(&mut document, &range).ok()?;
+            if declared.is_empty() {
+                return None;
+            }
             match extract(&mut file, &name) {
                 Ok(extracted) => differs(&declared, &extracted.meta),
                 Err(why) => Some(format!("the file cannot be read: {why}")),
