@@ -38,4 +38,6 @@ mod reunion;
 #[cfg(test)]
 mod strangers;
 #[cfg(test)]
+mod stub;
+#[cfg(test)]
 mod tidy;

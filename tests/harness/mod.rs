@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod samples;
+pub(crate) mod upstream;
 pub(crate) mod wait;
 pub(crate) mod world;
 
