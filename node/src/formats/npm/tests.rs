@@ -30,9 +30,29 @@ fn names_published_here_are_those_of_new_packages_and_an_upstream_keeps_its_old_
     }
     let long = "x".repeat(215);
     for bad in [
-        "", ".a", "_a", "@acme", "@acme/", "@/ui", "@Acme/ui", "@acme/.ui", "@acme/ui/x", "a/b",
-        "a b", "a%2f", "é", "rе", "~a", "-", "node_modules", "favicon.ico", "__proto__",
-        "@acme/__proto__", "a.", "a*", &long,
+        "",
+        ".a",
+        "_a",
+        "@acme",
+        "@acme/",
+        "@/ui",
+        "@Acme/ui",
+        "@acme/.ui",
+        "@acme/ui/x",
+        "a/b",
+        "a b",
+        "a%2f",
+        "é",
+        "rе",
+        "~a",
+        "-",
+        "node_modules",
+        "favicon.ico",
+        "__proto__",
+        "@acme/__proto__",
+        "a.",
+        "a*",
+        &long,
     ] {
         assert!(name::canonical(bad).is_err(), "{bad}");
     }
@@ -59,12 +79,13 @@ fn a_tarball_name_and_its_version_belong_together() {
 }
 
 #[test]
-fn tarballs_at_the_root_are_claimed_and_nothing_else() {
+fn tarballs_outside_the_mount_are_claimed_and_nothing_else() {
     let claims = |path: &str| claims_root(&PathQuery::parse(&path.parse().unwrap()).unwrap());
     assert!(claims("/is-odd/-/is-odd-3.0.1.tgz"));
     assert!(claims("/@acme/ui/-/ui-1.0.0.tgz"));
     assert!(claims("/@acme%2fui/-/ui-1.0.0.tgz"));
-    for other in ["/", "/is-odd", "/is-odd/-/x.zip", "/a/b/-/c.tgz", "/.well-known/x", "/-/ping"] {
+    assert!(claims("/deep/upstream/npm/@acme/ui/-/ui-1.0.0.tgz"), "npm keeps an upstream's path");
+    for other in ["/", "/is-odd", "/is-odd/-/x.zip", "/.well-known/x", "/-/ping", "/x.tgz"] {
         assert!(!claims(other), "{other}");
     }
 }
