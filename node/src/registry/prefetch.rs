@@ -22,4 +22,32 @@ pub struct Locked {
     /// Whether an install works without it: optional dependencies of other platforms.
     #[serde(default)]
     pub optional: bool,
+    /// What has the bytes.
+    #[serde(default, skip_serializing_if = "LockedFrom::is_registry")]
+    pub from: LockedFrom,
+}
+
+/// What has the bytes of a locked package. No registry serves what comes from elsewhere.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockedFrom {
+    /// A registry, by name and version.
+    #[default]
+    Registry,
+    /// A repository of source code.
+    Git,
+    /// A URL that the project names itself.
+    Url,
+    /// A file or folder beside the project.
+    File,
+}
+
+impl LockedFrom {
+    /// Whether a registry serves it.
+    #[must_use]
+    pub const fn is_registry(&self) -> bool {
+        matches!(self, Self::Registry)
+    }
 }
