@@ -11,6 +11,7 @@ use crdt::statement::MetaBody;
 use crdt::{Body, Content, Digest, PackageId, PackageView, RealmId, SlotState, StatementId};
 
 use super::change::absent;
+use super::sought::Place;
 use super::wants::Want;
 use super::{Door, Error, Outcome, Registry};
 use crate::store::{ArtifactRef, BlobInfo, Slot};
@@ -86,14 +87,14 @@ impl Registry {
         door: Door,
         package: &PackageId,
     ) -> Result<(RealmId, Decision), Error> {
-        if door == Door::Upstream {
-            return Err(Error::not_found(format!(
-                "no upstream is configured for {}",
-                package.format
+        match self.place(door, package)? {
+            Place::Realm(realm, decision) => Ok((realm, decision)),
+            Place::Upstream(sought) => Err(Error::not_found(format!(
+                "{} comes from the upstream {}, and no realm publishes it here",
+                package.name, sought.endpoint.url
             ))
-            .with_hint(format!("install it through /{}/ instead", package.format)));
+            .with_hint(format!("griot why {} --format {}", package.name, package.format))),
         }
-        self.realm_of(package)
     }
 
     /// The content that this node serves for a slot by name.
