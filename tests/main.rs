@@ -40,4 +40,6 @@ mod reunion;
 #[cfg(test)]
 mod strangers;
 #[cfg(test)]
+mod stub;
+#[cfg(test)]
 mod tidy;

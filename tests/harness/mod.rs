@@ -9,6 +9,8 @@ pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod samples;
+pub(crate) mod tunnel;
+pub(crate) mod upstream;
 pub(crate) mod wait;
 pub(crate) mod world;
 
@@ -19,6 +21,7 @@ pub(crate) use forwarder::Forwarder;
 pub(crate) use http::{Reply, Request};
 pub(crate) use network::Lan;
 pub(crate) use node::{Node, NodeOptions};
+pub(crate) use tunnel::Tunnel;
 pub(crate) use wait::{wait_for, wait_until};
 pub(crate) use world::World;
 
