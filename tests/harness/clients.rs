@@ -135,6 +135,8 @@ impl Client {
             Self::Berry => {
                 all.push(("YARN_GLOBAL_FOLDER", at("yarn-global")));
                 all.push(("YARN_ENABLE_TELEMETRY", "0".into()));
+                // It would pass over releases of the last days: those of a test are seconds old.
+                all.push(("YARN_NPM_MINIMAL_AGE_GATE", "0".into()));
             }
             Self::Bun => {
                 all.push(("BUN_INSTALL", at("bun")));
