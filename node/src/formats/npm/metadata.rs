@@ -33,7 +33,7 @@ pub(super) enum Form {
 }
 
 /// Fields of a manifest in the abbreviated form.
-const INSTALL_FIELDS: [&str; 20] = [
+pub(super) const INSTALL_FIELDS: [&str; 21] = [
     "name",
     "version",
     "deprecated",
@@ -41,6 +41,7 @@ const INSTALL_FIELDS: [&str; 20] = [
     "optionalDependencies",
     "devDependencies",
     "bundleDependencies",
+    "bundledDependencies",
     "peerDependencies",
     "peerDependenciesMeta",
     "acceptDependencies",

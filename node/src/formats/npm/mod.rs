@@ -18,16 +18,24 @@ use crate::registry::{Hashes, Rules};
 use super::Format;
 
 mod attachment;
+mod json;
 mod lockfile;
 mod manifest;
 mod metadata;
+mod mode;
 mod name;
 mod pack;
 mod packlist;
 mod publish;
+mod render;
 mod routes;
+mod signature;
+mod spans;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod upstream_outline;
+mod upstream_rules;
 mod version;
 
 /// What npm, pnpm, yarn and bun speak.
@@ -49,7 +57,7 @@ pub static FORMAT: Format = Format {
         files_may_join: false,
         file_name: Some(name::file_name),
         extract: Some(manifest::extract),
-        upstream: None,
+        upstream: Some(upstream_rules::RULES),
         describe: manifest::describe,
     },
     install: |base, name, version| format!("npm install {name}@{version} --registry {base}/npm/"),
