@@ -47,7 +47,9 @@ pub use documents::{Document, DocumentAsk, UpstreamDocument};
 pub use error::{Error, Outcome};
 pub use info::{Added, Info, InfoArtifact, InfoVersion, Offered};
 pub use metadata::Metadata;
-pub use prefetch::{Locked, LockedFrom};
+pub use prefetch::{
+    Failed, Lack, LackOf, Locked, LockedFrom, Polluted, Progress, Project, Report,
+};
 pub use principal::{Principal, Scope};
 pub use publish::{Publication, Published, PublishedFile};
 pub use rules::{
