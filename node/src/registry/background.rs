@@ -55,8 +55,8 @@ impl Registry {
     /// When it runs already.
     pub async fn run_background(self) -> Result<(), Error> {
         let taken = {
-            let mut place = self.inner.background.waiting.lock();
-            place.as_mut().unwrap_or_else(PoisonError::into_inner).take()
+            let place = self.inner.background.waiting.lock();
+            place.unwrap_or_else(PoisonError::into_inner).take()
         };
         let mut waiting = taken.ok_or_else(|| Error::invalid("it runs already"))?;
         let mut under_way: FuturesUnordered<Job> = FuturesUnordered::new();
@@ -72,9 +72,7 @@ impl Registry {
                 _ = batches.tick() => if let Some(job) = self.receipts_to_sign() {
                     under_way.push(job);
                 },
-                _ = reviews.tick() => if let Some(job) = self.believed_to_review() {
-                    under_way.push(job);
-                },
+                _ = reviews.tick() => self.review_believed(),
             }
         }
     }

@@ -145,7 +145,7 @@ impl Registry {
     }
 
     /// Nothing that would do is held: the upstream, else a receipt, else a lesser form, else a want.
-    async fn first_document(
+    pub(super) async fn first_document(
         &self,
         sought: &Sought,
         variant: Variant,

@@ -14,7 +14,7 @@ use crdt::statement::Subject;
 use futures::FutureExt as _;
 
 use super::flight::Landing;
-use super::freshness::{self, age_words};
+use super::freshness;
 use super::outlines;
 use super::rules::Variant;
 use super::sought::Sought;
@@ -115,7 +115,7 @@ impl Registry {
                 };
                 self.keep_document(sought, fresh, &Arc::new(outline)).await
             }
-            Err(error) => Err(unanswered(sought, error)),
+            Err(error) => Err(unanswered(&sought.package.name, &sought.package.format, error)),
         }
     }
 
@@ -220,16 +220,17 @@ pub(super) fn no_such_package(sought: &Sought) -> Error {
 }
 
 fn wrong(sought: &Sought, why: &str) -> Error {
-    let name = &sought.package.name;
+    unusable(&sought.package.name, why)
+}
+
+/// The sentence for an answer that is none: a captive portal's login page, another document.
+fn unusable(name: &str, why: &str) -> Error {
     Error::new(Outcome::Corrupt, format!("{name}: the answer of the upstream is not usable: {why}"))
-        .with_hint(format!("look at {} with a browser: a login page may be in between", {
-            &sought.endpoint.url
-        }))
+        .with_hint("a login page may be in between: open a browser, then try again")
 }
 
 /// The sentence for an upstream that gave no answer, where no copy is held.
-pub(super) fn unanswered(sought: &Sought, error: Silence) -> Error {
-    let name = &sought.package.name;
+pub(super) fn unanswered(name: &str, format: &str, error: Silence) -> Error {
     match error {
         Silence::Offline => Error::not_here(format!(
             "{name}: no copy is held, and this node asks no upstream (--offline)"
@@ -243,7 +244,7 @@ pub(super) fn unanswered(sought: &Sought, error: Silence) -> Error {
             let what = if why.is_empty() { String::new() } else { format!(" ({why})") };
             let login = matches!(status, 401 | 403);
             let hint = if login {
-                format!("griot upstream add {} URL --credential", sought.package.format)
+                format!("griot upstream add {format} URL --credential")
             } else {
                 "try again in a moment".to_owned()
             };
@@ -252,7 +253,7 @@ pub(super) fn unanswered(sought: &Sought, error: Silence) -> Error {
             ))
             .with_hint(hint)
         }
-        Silence::Wrong(why) => wrong(sought, &why),
+        Silence::Wrong(why) => unusable(name, &why),
         Silence::Store(why) => Error::new(Outcome::Unavailable, why),
     }
 }
@@ -263,10 +264,4 @@ fn no_answer(name: &str) -> Error {
         "{name}: the upstream does not answer and no copy is held; it is still being asked"
     ))
     .with_hint("griot status")
-}
-
-/// How long ago, in a sentence.
-pub(super) fn ago(seconds_since_1970: u64) -> String {
-    let age = freshness::now().saturating_sub(seconds_since_1970);
-    format!("{} ago", age_words(age))
 }

@@ -85,6 +85,7 @@ impl Sought {
             limit: self.rules.document_bytes_max,
             never_html: true,
             urgent: true,
+            arrival: None,
         }
     }
 }
