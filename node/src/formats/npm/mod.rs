@@ -36,6 +36,8 @@ mod stream;
 mod tests;
 mod upstream_outline;
 mod upstream_rules;
+#[cfg(test)]
+mod upstream_tests;
 mod version;
 
 /// What npm, pnpm, yarn and bun speak.
@@ -49,6 +51,7 @@ pub static FORMAT: Format = Format {
     rules: Rules {
         format: "npm",
         canonical_name: name::canonical,
+        publishable: name::publishable,
         canonical_version: version::canonical,
         compare_versions: version::compare,
         is_prerelease: version::is_prerelease,

@@ -15,7 +15,7 @@ const REFUSED: [&str; 3] = ["node_modules", "favicon.ico", "-"];
 /// Words of JavaScript: there are such packages, but no new ones.
 const REFUSED_NEW: [&str; 2] = ["constructor", "prototype"];
 /// What an unscoped old name may hold beside letters and digits.
-const OLD_SIGNS: &str = "-._~!'()*";
+const OLD_SIGNS: &str = "-._~!'()";
 
 /// Normal form of a name, or why it is not one.
 pub(super) fn canonical(name: &str) -> Result<String, String> {

@@ -6,8 +6,7 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use crdt::PackageId;
 use serde_json::{Value, json};
 
-use super::metadata::{self, ABBREVIATED, Form};
-use super::{FORMAT, MOUNT, name, publish, version};
+use super::{FORMAT, MOUNT, metadata, name, packument, publish, version};
 use crate::formats::Context;
 use crate::http::body::{self, Label};
 use crate::http::error::Error;
@@ -67,9 +66,9 @@ async fn package(
 ) -> Result<Response<Body>, Error> {
     let reading = matches!(head.method, Method::GET | Method::HEAD);
     match rest {
-        [] if reading => packument(context, head, name).await,
+        [] if reading => packument::packument(context, head, name).await,
         ["-", file] | ["-", _, file] if reading => tarball(context, head, name, file).await,
-        [wanted] if reading => manifest(context, head, name, wanted).await,
+        [wanted] if reading => packument::manifest(context, head, name, wanted).await,
         [] if head.method == Method::PUT => put(context, head, body, (name, None)).await,
         ["-rev", rev] if head.method == Method::PUT => {
             put(context, head, body, (name, Some(rev))).await
@@ -120,58 +119,6 @@ fn readable(context: &Context, name: &str) -> Result<PackageId, Error> {
         .registry
         .package_id(FORMAT.id, name)
         .map_err(|error| Error { status: StatusCode::NOT_FOUND, ..Error::from(error) })
-}
-
-async fn packument(context: &Context, head: &Parts, name: &str) -> Result<Response<Body>, Error> {
-    let package = readable(context, name)?;
-    let metadata = context.registry.metadata(context.door, &package).await?;
-    // A document without versions would read as "unpublished"; a writer compares with what it
-    // shows.
-    if metadata.offered.is_empty()
-        && !metadata.hidden.is_empty()
-        && context.path.parameter("write").is_none()
-    {
-        let known = metadata.hidden.join(", ");
-        let message = format!("{name}: {known} cannot be had now, neither here nor from a peer");
-        return Err(Error::new(StatusCode::FAILED_DEPENDENCY, message)
-            .with_hint(format!("griot info {name} --format npm")));
-    }
-    let form = metadata::form(body::joined(&head.headers, header::ACCEPT).as_deref());
-    let bytes = metadata::packument(&metadata, &context.door_url(MOUNT), form);
-    let kind = if form == Form::Full { "application/json" } else { ABBREVIATED };
-    let mut response = body::document(&head.method, &head.headers, kind, bytes);
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-    if !metadata.hidden.is_empty()
-        && let Ok(hidden) = HeaderValue::from_str(&metadata.hidden.len().to_string())
-    {
-        response.headers_mut().insert("x-griot-hidden-versions", hidden);
-    }
-    Ok(response)
-}
-
-/// One version, by number, tag or range.
-async fn manifest(
-    context: &Context,
-    head: &Parts,
-    name: &str,
-    wanted: &str,
-) -> Result<Response<Body>, Error> {
-    let package = readable(context, name)?;
-    let metadata = context.registry.metadata(context.door, &package).await?;
-    let exact = version::canonical(wanted).ok();
-    let found = match exact.filter(|exact| metadata.view.versions.contains_key(exact)) {
-        Some(exact) => exact,
-        None => context.registry.resolve(&metadata, wanted)?,
-    };
-    let manifest = metadata::manifest(&metadata, &context.door_url(MOUNT), &found);
-    let Some(manifest) = manifest else {
-        // The registry knows why its bytes are not served: disputed, refused, out of reach.
-        let file = name::file_name(&package.name, &found);
-        let asked = context.registry.artifact(context.door, &package, &found, &file).await;
-        return Err(asked.err().map_or_else(Error::no_such_path, Error::from));
-    };
-    let bytes = Value::Object(manifest).to_string().into_bytes();
-    Ok(body::document(&head.method, &head.headers, "application/json", bytes))
 }
 
 async fn tarball(
