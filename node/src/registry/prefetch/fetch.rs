@@ -104,8 +104,9 @@ impl Registry {
         }
         let file = |lack: &&Lack| matches!(lack.what, LackOf::File | LackOf::Version);
         let files = report.lacks.iter().filter(file);
-        let files: Vec<&Locked> = files.filter_map(|lack| locked_of(project, lack)).collect();
-        run(files.into_iter().map(|locked| self.bring_file(project, locked)), &progress).await;
+        let files: Vec<Locked> = files.filter_map(|lack| locked_of(project, lack)).collect();
+        let files = files.into_iter().map(|locked| self.bring_file(&project.format, locked));
+        run(files, &progress).await;
         let report = self.check(project, node).await?;
         tell(&progress, Progress::Done { report }).await;
         Ok(())
@@ -126,10 +127,10 @@ impl Registry {
         }
     }
 
-    async fn bring_file(&self, project: &Project, locked: &Locked) -> Progress {
+    async fn bring_file(&self, format: &str, locked: Locked) -> Progress {
         let fetched = async {
-            let package = self.package_id(&project.format, &locked.name)?;
-            let (version, file) = self.locked_file(&package, locked)?;
+            let package = self.package_id(format, &locked.name)?;
+            let (version, file) = self.locked_file(&package, &locked)?;
             patiently(|| self.artifact(Door::Virtual, &package, &version, &file)).await
         };
         let (name, version) = (locked.name.clone(), Some(locked.version.clone()));
@@ -223,10 +224,10 @@ fn names_to_ask(report: &Report) -> BTreeSet<(String, bool)> {
     absent.iter().map(|name| ((*name).to_owned(), false)).chain(anew).collect()
 }
 
-fn locked_of<'p>(project: &'p Project, lack: &Lack) -> Option<&'p Locked> {
+fn locked_of(project: &Project, lack: &Lack) -> Option<Locked> {
     let version = lack.version.as_deref()?;
     let mut all = project.locked.iter().filter(|locked| locked.from.is_registry());
-    all.find(|locked| locked.name == lack.name && locked.version == version)
+    all.find(|locked| locked.name == lack.name && locked.version == version).cloned()
 }
 
 fn failed(name: String, version: Option<String>, error: &Error) -> Progress {
