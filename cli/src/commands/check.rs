@@ -38,9 +38,9 @@ pub(super) async fn run(context: &Context, check: Check) -> Result<(), Failure> 
     }
     match all.as_slice() {
         [one] => context.output.data(one, |one| lines(one, false))?,
-        several => context.output.data(&several, |several| {
-            several.iter().flat_map(|one| lines(one, true)).collect()
-        })?,
+        several => context
+            .output
+            .data(&several, |several| several.iter().flat_map(|one| lines(one, true)).collect())?,
     }
     for checked in &all {
         warn(context, checked);
@@ -63,8 +63,7 @@ async fn one(node: &Node, read: &mut Read, fix: bool) -> Result<Checked, Failure
 fn lines(checked: &Checked, titled: bool) -> Vec<String> {
     let Checked { report, .. } = checked;
     let head = lockfile::head(report.packages, report.need, (checked.bytes, checked.unknown));
-    let mut out =
-        vec![if titled { format!("{}: {head}", checked.lockfile) } else { head }];
+    let mut out = vec![if titled { format!("{}: {head}", checked.lockfile) } else { head }];
     if checked.fixed > 0 {
         let urls = count(checked.fixed as u64, "URL");
         out.push(format!("{urls} of a node replaced in {}", checked.lockfile));

@@ -65,7 +65,8 @@ fn read_one(path: &Path) -> Result<Read, Failure> {
     };
     let text = String::from_utf8(bytes).map_err(|_| {
         let binary = path.extension().is_some_and(|end| end == "lockb");
-        let hint = if binary { "bun install --save-text-lockfile" } else { "is it the right file?" };
+        let hint =
+            if binary { "bun install --save-text-lockfile" } else { "is it the right file?" };
         bad("it is no text".into()).hint(hint)
     })?;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -262,7 +263,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("yarn.lock");
-        let entry = format!("# yarn lockfile v1\n\na@^1:\n  version \"1.0.0\"\n  resolved \"{FROM}\"\n");
+        let entry =
+            format!("# yarn lockfile v1\n\na@^1:\n  version \"1.0.0\"\n  resolved \"{FROM}\"\n");
         fs_err::write(&path, &entry).unwrap();
         fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let mut read = read_one(&path).unwrap();

@@ -52,9 +52,9 @@ pub(super) async fn run(context: &Context, prefetch: Prefetch) -> Result<(), Fai
     }
     match all.as_slice() {
         [one] => context.output.data(one, lines)?,
-        several => context
-            .output
-            .data(&several, |several| several.iter().flat_map(lines).collect())?,
+        several => {
+            context.output.data(&several, |several| several.iter().flat_map(lines).collect())?
+        }
     }
     failure.map_or(Ok(()), Err)
 }
@@ -74,8 +74,7 @@ async fn one(
         return Err(failure);
     }
     let report = course.report.ok_or_else(|| {
-        Failure::new("the node stopped before the end")
-            .hint("type it again: what has come is kept")
+        Failure::new("the node stopped before the end").hint("type it again: what has come is kept")
     })?;
     Ok(Prefetched {
         lockfile: read.title(),
@@ -98,7 +97,10 @@ fn lines(done: &Prefetched) -> Vec<String> {
     }
     out.extend(lockfile::lines(&done.report));
     if done.complete {
-        out.push(format!("OK: this project installs offline. proof: griot check {}", done.lockfile));
+        out.push(format!(
+            "OK: this project installs offline. proof: griot check {}",
+            done.lockfile
+        ));
     }
     out
 }

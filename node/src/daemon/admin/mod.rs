@@ -90,6 +90,7 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/document", post(packages::document))
         .route("/api/admin/check", post(prefetch::check))
         .route("/api/admin/prefetch", post(prefetch::prefetch))
+        .route("/api/admin/wants", get(prefetch::wants).delete(prefetch::forget))
         .fallback(|| async { Failure::not_found("no such admin call") })
         .with_state(admin)
 }

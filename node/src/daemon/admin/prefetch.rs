@@ -15,8 +15,8 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Admin, ErrorDetail, Failure, Json, word};
-use crate::registry::{Progress, Project, Report};
+use super::{Admin, ErrorDetail, Failure, Json, Read, word};
+use crate::registry::{Progress, Project, Report, WantRow};
 
 /// Bytes of a project: about 300 for each package.
 const PROJECT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -91,4 +91,39 @@ fn steps(admin: Arc<Admin>, project: Project) -> impl Stream<Item = Line> + Send
     });
     // What was told comes out before the work goes on.
     stream::select_with_strategy(told, work, |_: &mut ()| stream::PollNext::Left)
+}
+
+/// Wants to forget.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetOrder {
+    /// Of a package, as it is listed.
+    pub name: String,
+    /// Only in this format.
+    #[serde(default)]
+    pub format: Option<String>,
+}
+
+/// How many wants were forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Of the name.
+    pub forgotten: u64,
+}
+
+pub(super) async fn wants(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<WantRow>>, Failure> {
+    Ok(Json(admin.registry.want_list()?))
+}
+
+pub(super) async fn forget(
+    State(admin): State<Arc<Admin>>,
+    Read(order): Read<ForgetOrder>,
+) -> Result<Json<Forgotten>, Failure> {
+    let ForgetOrder { name, format } = order;
+    let forgotten = admin.registry.want_forget(&name, format.as_deref()).await?;
+    if forgotten == 0 {
+        return Err(
+            Failure::not_found(format!("nothing of {name:.200} is wanted")).hint("griot want list")
+        );
+    }
+    Ok(Json(Forgotten { forgotten }))
 }

@@ -30,9 +30,29 @@ fn names_published_here_are_those_of_new_packages_and_an_upstream_keeps_its_old_
     }
     let long = "x".repeat(215);
     for bad in [
-        "", ".a", "_a", "@acme", "@acme/", "@/ui", "@Acme/ui", "@acme/.ui", "@acme/ui/x", "a/b",
-        "a b", "a%2f", "é", "rе", "~a", "-", "node_modules", "favicon.ico", "__proto__",
-        "@acme/__proto__", "a.", "a*", &long,
+        "",
+        ".a",
+        "_a",
+        "@acme",
+        "@acme/",
+        "@/ui",
+        "@Acme/ui",
+        "@acme/.ui",
+        "@acme/ui/x",
+        "a/b",
+        "a b",
+        "a%2f",
+        "é",
+        "rе",
+        "~a",
+        "-",
+        "node_modules",
+        "favicon.ico",
+        "__proto__",
+        "@acme/__proto__",
+        "a.",
+        "a*",
+        &long,
     ] {
         assert!(name::canonical(bad).is_err(), "{bad}");
     }

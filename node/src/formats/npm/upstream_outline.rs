@@ -320,7 +320,9 @@ impl Dist {
         let first = json.peek()?;
         let start = json.at();
         match (key.text.as_str(), first) {
-            ("tarball" | "integrity" | "shasum" | "signatures", _) if first != wanted(&key.text) => {
+            ("tarball" | "integrity" | "shasum" | "signatures", _)
+                if first != wanted(&key.text) =>
+            {
                 self.forget(&key.text);
                 json.skip()?;
             }

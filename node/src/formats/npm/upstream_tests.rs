@@ -363,9 +363,8 @@ fn checksums_are_read_in_every_form() {
             "shasum": shasum, "signatures": [{ "keyid": "k", "sig": "s" }, 7, { "keyid": 1 }] });
         json!({ "name": "demo", "versions": { "1.0.0": { "dist": dist } } }).to_string()
     };
-    let version = |integrity: &str| {
-        outline(&mut document(integrity).as_bytes()).unwrap().versions.remove(0)
-    };
+    let version =
+        |integrity: &str| outline(&mut document(integrity).as_bytes()).unwrap().versions.remove(0);
     let all = version(&integrity);
     let declared = &all.files[0].declared;
     assert_eq!(declared.sha512, Some([5; 64]));

@@ -91,7 +91,8 @@ impl Registry {
                 continue;
             };
             let named = self.locked_file(&name.package, locked);
-            let found = named.and_then(|(version, file)| self.content_served(view, &version, &file));
+            let found =
+                named.and_then(|(version, file)| self.content_served(view, &version, &file));
             let found = match found {
                 Ok(content) => self.inner.store.blob(&content.blake3)?.ok_or(content.size),
                 Err(error) => {
@@ -194,9 +195,9 @@ impl Registry {
     ) -> Result<(String, String), Error> {
         let version = self.normal_version(package, &locked.version)?;
         let rules = self.require_rules(&package.format)?;
-        let name = rules.file_name.ok_or_else(|| {
-            Error::invalid(format!("{} has no lockfiles", package.format))
-        })?;
+        let name = rules
+            .file_name
+            .ok_or_else(|| Error::invalid(format!("{} has no lockfiles", package.format)))?;
         let file = name(&package.name, &version);
         Ok((version, file))
     }

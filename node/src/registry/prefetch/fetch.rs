@@ -96,8 +96,9 @@ impl Registry {
         tell(&progress, plan(&report)).await;
         let names = names_to_ask(&report);
         if !names.is_empty() {
-            let documents =
-                names.into_iter().map(|(name, refresh)| self.bring_document(project, name, refresh));
+            let documents = names
+                .into_iter()
+                .map(|(name, refresh)| self.bring_document(project, name, refresh));
             run(documents, &progress).await;
             report = self.check(project, node).await?;
             tell(&progress, plan(&report)).await;

@@ -64,12 +64,7 @@ mod tests {
     use super::*;
 
     fn checksums() -> Checksums {
-        Checksums {
-            sha256: [2; 32],
-            sha512: Some([5; 64]),
-            sha1: Some([1; 20]),
-            md5: None,
-        }
+        Checksums { sha256: [2; 32], sha512: Some([5; 64]), sha1: Some([1; 20]), md5: None }
     }
 
     fn text(algorithm: &str, sum: &[u8]) -> String {
