@@ -17,7 +17,11 @@ use crate::registry::{Hashes, Rules};
 
 use super::Format;
 
+mod accounts;
 mod attachment;
+mod attestation;
+mod audit;
+mod change;
 mod json;
 mod lockfile;
 mod manifest;
@@ -26,12 +30,15 @@ mod mode;
 mod name;
 mod pack;
 mod packlist;
+mod packument;
 mod publish;
 mod render;
 mod routes;
+mod search;
 mod signature;
 mod spans;
 mod stream;
+mod tarball;
 #[cfg(test)]
 mod tests;
 mod upstream_outline;
@@ -72,8 +79,5 @@ const MOUNT: &str = "npm";
 
 /// `npm pack`, npx and `npm cache add` ask for tarballs at the root, whatever the registry's path.
 fn claims_root(path: &PathQuery) -> bool {
-    match name::split(&path.parts()) {
-        Some((_, ["-", file])) => file.ends_with(".tgz"),
-        _ => false,
-    }
+    tarball::of_path(&path.parts()).is_some()
 }

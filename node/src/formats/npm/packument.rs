@@ -12,7 +12,8 @@ use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use crdt::PackageId;
 use serde_json::{Value, json};
 
-use super::metadata::{self, ABBREVIATED, Form};
+use super::attestation::{self, Attested};
+use super::metadata::{self, ABBREVIATED, Beside, Form};
 use super::mode::{self, Mode};
 use super::render::{self, Look, Segment};
 use super::routes::{answer, readable};
@@ -65,7 +66,9 @@ pub(super) async fn packument(
             if metadata.offered.is_empty() && !metadata.hidden.is_empty() && !writing {
                 return Err(all_hidden(name, &metadata.hidden.join(", ")));
             }
-            let bytes = metadata::packument(&metadata, &context.door_url(MOUNT), form);
+            let (door, attested) = (context.door_url(MOUNT), attested(context, &package)?);
+            let beside = Beside { door: &door, attested: &attested };
+            let bytes = metadata::packument(&metadata, beside, form);
             let mut response = body::document(&head.method, &head.headers, kind(form), bytes);
             count_hidden(&mut response, metadata.hidden.len());
             response
@@ -79,6 +82,10 @@ pub(super) async fn packument(
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static(mode::VARY));
     Ok(response)
+}
+
+fn attested(context: &Context, package: &PackageId) -> Result<Attested, Error> {
+    attestation::attested(&context.registry, package)
 }
 
 /// A document without versions would read as "unpublished".
@@ -222,7 +229,9 @@ async fn hosted_manifest(
         Some(exact) => exact,
         None => context.registry.resolve(metadata, wanted)?,
     };
-    let manifest = metadata::manifest(metadata, &context.door_url(MOUNT), &found);
+    let (door, attested) = (context.door_url(MOUNT), attested(context, package)?);
+    let beside = Beside { door: &door, attested: &attested };
+    let manifest = metadata::manifest(metadata, beside, &found);
     let Some(manifest) = manifest else {
         // The registry knows why its bytes are not served: disputed, refused, out of reach.
         let file = name::file_name(&package.name, &found);
@@ -275,7 +284,10 @@ fn pick(document: &UpstreamDocument, wanted: &str) -> Result<String, Error> {
     let name = &document.package.name;
     // Of an old copy nobody knows what the upstream has meanwhile.
     let (status, where_) = if document.stale {
-        (StatusCode::FAILED_DEPENDENCY, "in the copy that is held, and the upstream is out of reach")
+        (
+            StatusCode::FAILED_DEPENDENCY,
+            "in the copy that is held, and the upstream is out of reach",
+        )
     } else {
         (StatusCode::NOT_FOUND, "at the upstream")
     };
@@ -332,7 +344,8 @@ pub(super) async fn is_upstreams(context: &Context, package: &PackageId) -> bool
 /// The answer to whoever wants to change a package of an upstream.
 pub(super) fn not_ours(name: &str) -> Error {
     let message = format!("{name} is the upstream's: this node mirrors it and forwards nothing");
-    Error::new(StatusCode::CONFLICT, message)
-        .with_hint(format!("to publish your own under this name: griot route add {}:{name} REALM",
-            FORMAT.id))
+    Error::new(StatusCode::CONFLICT, message).with_hint(format!(
+        "to publish your own under this name: griot route add {}:{name} REALM",
+        FORMAT.id
+    ))
 }

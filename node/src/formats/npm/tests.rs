@@ -79,12 +79,13 @@ fn a_tarball_name_and_its_version_belong_together() {
 }
 
 #[test]
-fn tarballs_at_the_root_are_claimed_and_nothing_else() {
+fn tarballs_outside_the_mount_are_claimed_and_nothing_else() {
     let claims = |path: &str| claims_root(&PathQuery::parse(&path.parse().unwrap()).unwrap());
     assert!(claims("/is-odd/-/is-odd-3.0.1.tgz"));
     assert!(claims("/@acme/ui/-/ui-1.0.0.tgz"));
     assert!(claims("/@acme%2fui/-/ui-1.0.0.tgz"));
-    for other in ["/", "/is-odd", "/is-odd/-/x.zip", "/a/b/-/c.tgz", "/.well-known/x", "/-/ping"] {
+    assert!(claims("/deep/upstream/npm/@acme/ui/-/ui-1.0.0.tgz"), "npm keeps an upstream's path");
+    for other in ["/", "/is-odd", "/is-odd/-/x.zip", "/.well-known/x", "/-/ping", "/x.tgz"] {
         assert!(!claims(other), "{other}");
     }
 }

@@ -44,6 +44,11 @@ fn file(name: &str, file: &str) -> String {
     format!("{}/-/{}", parts.join("/"), url_segment(file))
 }
 
+/// `-/npm/v1/attestations/@scope%2fname@1.0.0`.
+pub(super) fn attestations(name: &str, version: &str) -> String {
+    format!("-/npm/v1/attestations/{}@{}", document(name), url_segment(version))
+}
+
 fn version_of(package: &str, file: &str) -> Option<String> {
     version::canonical(name::version_in(package, file)?).ok()
 }
