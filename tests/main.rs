@@ -19,6 +19,8 @@ mod clients;
 #[cfg(test)]
 mod clock;
 #[cfg(test)]
+mod confusion;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod generic;
@@ -31,7 +33,10 @@ mod invites;
 #[cfg(test)]
 mod lan;
 #[cfg(test)]
+mod neighbours;
+#[cfg(test)]
 mod npm;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod publish;
