@@ -23,6 +23,7 @@ mod attestation;
 mod audit;
 mod change;
 mod json;
+mod lockfile;
 mod manifest;
 mod metadata;
 mod mode;
@@ -71,6 +72,7 @@ pub static FORMAT: Format = Format {
     },
     install: |base, name, version| format!("npm install {name}@{version} --registry {base}/npm/"),
     pack: pack::pack,
+    lockfiles: lockfile::LOCKFILES,
 };
 
 const MOUNT: &str = "npm";
