@@ -15,6 +15,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod crash;
@@ -37,5 +39,7 @@ mod publish;
 mod reunion;
 #[cfg(test)]
 mod strangers;
+#[cfg(test)]
+mod stub;
 #[cfg(test)]
 mod tidy;

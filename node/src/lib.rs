@@ -10,3 +10,7 @@ pub mod mesh;
 pub mod registry;
 pub mod store;
 pub mod upstream;
+
+#[cfg(test)]
+#[path = "../../tests/harness/upstream.rs"]
+mod stub;

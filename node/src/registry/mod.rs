@@ -39,6 +39,7 @@ mod sources;
 mod target;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 mod wants;
 
 pub use artifact::{Completion, VerifiedBytes};
@@ -53,6 +54,7 @@ pub use rules::{
     Declared, Extract, Extracted, Outline, OutlineFile, OutlineVersion, Rules, SignatureRules,
     UpstreamRules, Variant,
 };
+pub use upstreams::{Adopted, UpstreamChoice, UpstreamRow, origin_of};
 pub use wants::Want;
 
 // What a format sees of the store: the place it streams into, and what it gets out.

@@ -14,7 +14,7 @@ use crate::store::{FollowKind, Followed, Hashes};
 mod bounds;
 
 /// A format whose files say `name version rest`, one file a version.
-const STRICT: Rules = Rules {
+pub(super) const STRICT: Rules = Rules {
     format: "strict",
     canonical_name: |name| {
         let ok = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');

@@ -21,6 +21,8 @@ use crate::npm::{publish, publish_body, tarball};
 mod generic;
 mod native;
 mod npm;
+#[path = "../../../tests/harness/upstream.rs"]
+mod upstream;
 
 const HOST: &str = "127.0.0.1:7878";
 const ADMIN: &str = "admin-secret";
