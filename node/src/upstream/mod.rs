@@ -6,8 +6,11 @@
 //!
 //! Source: DESIGN sections 4 and 7; formats/README.md sections 1, 4 and 7.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use crdt::Digest;
+use tokio::sync::watch;
 
 use crate::store::blob::Staged;
 use crate::store::{Hashes, Store};
@@ -42,10 +45,27 @@ pub struct Ask {
     pub never_html: bool,
     /// Whether a person waits: a connection is then given up after a second.
     pub urgent: bool,
+    /// Told how far the body is, for who passes it on while it comes.
+    pub arrival: Option<watch::Sender<Arrival>>,
+}
+
+/// How far a body is that is being fetched.
+#[derive(Debug, Clone, Default)]
+pub struct Arrival {
+    /// Its length, if the upstream said it.
+    pub size: Option<u64>,
+    /// Bytes that can be read from `file`.
+    pub written: u64,
+    /// A handle for reading at offsets, from the first byte that was judged no web page.
+    ///
+    /// Another handle than before means that the body begins anew, `written` too: its first bytes
+    /// need not be those that were there before.
+    pub file: Option<Arc<std::fs::File>>,
 }
 
 /// What the upstream said.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "an answer is taken apart where it arrives")]
 pub enum Answer {
     /// Bytes, hashed and durable as a staged blob; nothing refers to them yet.
     Body {
