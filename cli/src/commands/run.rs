@@ -36,9 +36,8 @@ pub(super) async fn run(context: &Context, run: Run) -> Result<ExitCode, Failure
     let former = environment::former_bundles(|name| std::env::var_os(name));
     let bundle = trust::bundle(authority.pem(), former.iter().map(AsRef::as_ref))?;
     let proxy = Proxy::bind(scope.clone(), authority, node.address()).await?;
-    let variables = environment::of_child(&scope, &proxy.url(), bundle.path(), |name| {
-        std::env::var_os(name)
-    });
+    let variables =
+        environment::of_child(&scope, &proxy.url(), bundle.path(), |name| std::env::var_os(name));
     // Signals are watched before there is a child, so that none is lost between.
     let mut signals = signals::Watched::new()?;
     let mut child = match start(&run.command, variables) {
@@ -52,10 +51,7 @@ pub(super) async fn run(context: &Context, run: Run) -> Result<ExitCode, Failure
     Ok(code_of(status))
 }
 
-fn start(
-    command: &[OsString],
-    variables: Vec<(&'static str, OsString)>,
-) -> std::io::Result<Child> {
+fn start(command: &[OsString], variables: Vec<(&'static str, OsString)>) -> std::io::Result<Child> {
     let (program, arguments) = command.split_first().ok_or_else(|| {
         std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is no command")
     })?;
@@ -140,9 +136,9 @@ mod signals {
     }
 
     fn in_front_of_a_terminal() -> bool {
-        let front = std::fs::File::open("/dev/tty").ok().and_then(|terminal| {
-            rustix::termios::tcgetpgrp(&terminal).ok()
-        });
+        let front = std::fs::File::open("/dev/tty")
+            .ok()
+            .and_then(|terminal| rustix::termios::tcgetpgrp(&terminal).ok());
         front == Some(getpgrp())
     }
 

@@ -84,7 +84,8 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = (date_time_ymd(1970, 1, 1), date_time_ymd(last_year(), 1, 1));
+        (params.not_before, params.not_after) =
+            (date_time_ymd(1970, 1, 1), date_time_ymd(last_year(), 1, 1));
         let leaf = params.signed_by(&self.leaf_key, &self.issuer).map_err(text)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der()));
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -105,7 +106,8 @@ fn authority_params(sites: &[&Site], key: &KeyPair) -> CertificateParams {
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.name_constraints = Some(constraints(sites));
-    (params.not_before, params.not_after) = (date_time_ymd(1970, 1, 1), date_time_ymd(last_year(), 1, 1));
+    (params.not_before, params.not_after) =
+        (date_time_ymd(1970, 1, 1), date_time_ymd(last_year(), 1, 1));
     params
 }
 

@@ -24,8 +24,7 @@ const PROXY: [&str; 5] = [
     "CARGO_HTTP_PROXY",
 ];
 /// The same for plain http hosts.
-const PLAIN_PROXY: [&str; 4] =
-    ["HTTP_PROXY", "http_proxy", "npm_config_proxy", "YARN_HTTP_PROXY"];
+const PLAIN_PROXY: [&str; 4] = ["HTTP_PROXY", "http_proxy", "npm_config_proxy", "YARN_HTTP_PROXY"];
 /// Hosts that are asked without the proxy.
 const STRAIGHT: [&str; 3] = ["NO_PROXY", "no_proxy", "npm_config_noproxy"];
 /// Whom clients trust: OpenSSL, uv and cargo; node; cargo; requests; pip; curl; npm, pnpm and
@@ -45,7 +44,8 @@ const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// Bundles that the variables named before.
 pub(crate) fn former_bundles(former: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = TRUST.iter().filter_map(|name| former(name)).map(PathBuf::from).collect();
+    let mut found: Vec<PathBuf> =
+        TRUST.iter().filter_map(|name| former(name)).map(PathBuf::from).collect();
     found.sort();
     found.dedup();
     found

@@ -61,7 +61,8 @@ async fn through(proxy: &Intercept, host: &str, port: u16) -> io::Result<TcpStre
     }
     let name = uri.host().ok_or_else(|| io::Error::other("the proxy has no host"))?;
     let mut stream = TcpStream::connect((plain(name), uri.port_u16().unwrap_or(80))).await?;
-    let mut head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n").into_bytes();
+    let mut head =
+        format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n").into_bytes();
     if let Some(secret) = proxy.basic_auth() {
         head.extend_from_slice(b"Proxy-Authorization: ");
         head.extend_from_slice(secret.as_bytes());

@@ -29,8 +29,8 @@ use crate::output::Failure;
 pub(crate) mod authority;
 mod connection;
 pub(crate) mod environment;
-mod forward;
 mod former;
+mod forward;
 pub(crate) mod scope;
 pub(crate) mod trust;
 
