@@ -5,6 +5,7 @@
 //! configurations. Standard streams are the child's, and so is the exit code.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 
 use tokio::process::{Child, Command};
@@ -33,8 +34,7 @@ pub(super) async fn run(context: &Context, run: Run) -> Result<ExitCode, Failure
         return Err(failure.hint(hint).code(Code::Lacks));
     }
     let authority = Authority::open(&context.home, &scope.sites())?;
-    let former = environment::former_bundles(|name| std::env::var_os(name));
-    let bundle = trust::bundle(authority.pem(), former.iter().map(AsRef::as_ref))?;
+    let bundle = trust::bundle(authority.pem(), &trusted_before())?;
     let proxy = Proxy::bind(scope.clone(), authority, node.address()).await?;
     let variables =
         environment::of_child(&scope, &proxy.url(), bundle.path(), |name| std::env::var_os(name));
@@ -49,6 +49,13 @@ pub(super) async fn run(context: &Context, run: Run) -> Result<ExitCode, Failure
         never = proxy.serve() => match never {},
     };
     Ok(code_of(status))
+}
+
+/// Files of certificates that the environment and the user's settings name.
+fn trusted_before() -> Vec<PathBuf> {
+    let mut all = environment::former_bundles(|name| std::env::var_os(name));
+    all.extend(std::env::var_os("HOME").iter().flat_map(|home| trust::of_settings(home.as_ref())));
+    all
 }
 
 fn start(command: &[OsString], variables: Vec<(&'static str, OsString)>) -> std::io::Result<Child> {

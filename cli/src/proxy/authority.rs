@@ -206,3 +206,75 @@ fn cannot(error: rcgen::Error) -> Failure {
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
+
+    use super::*;
+
+    fn site(host: &str) -> Site {
+        Site { tls: true, host: host.into(), port: 443 }
+    }
+
+    fn authority(home: &Path, hosts: &[&str]) -> Authority {
+        let sites: Vec<Site> = hosts.iter().map(|host| site(host)).collect();
+        Authority::open(home, &sites.iter().collect::<Vec<_>>()).unwrap()
+    }
+
+    /// Shakes hands in memory; `Err` is what the client has against the certificate.
+    fn meet(authority: &Authority, speaks: &str, wanted: &'static str) -> Result<(), String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(wanted).unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut server = ServerConnection::new(authority.speak_for(speaks)?).unwrap();
+        while client.is_handshaking() {
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut bytes.as_slice()).unwrap();
+            server.process_new_packets().map_err(text)?;
+            let mut bytes = Vec::new();
+            server.write_tls(&mut bytes).unwrap();
+            client.read_tls(&mut bytes.as_slice()).unwrap();
+            client.process_new_packets().map_err(text)?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn it_speaks_for_the_hosts_of_the_run() {
+        let home = tempfile::tempdir().unwrap();
+        let authority = authority(home.path(), &["packages.test", "127.0.0.1", "[::1]"]);
+        assert_eq!(meet(&authority, "packages.test", "packages.test"), Ok(()));
+        assert_eq!(meet(&authority, "127.0.0.1", "127.0.0.1"), Ok(()));
+        assert_eq!(meet(&authority, "[::1]", "::1"), Ok(()));
+        assert!(meet(&authority, "packages.test", "other.test").is_err());
+    }
+
+    #[test]
+    fn its_certificate_vouches_for_no_other_host() {
+        let home = tempfile::tempdir().unwrap();
+        for hosts in [&["packages.test"][..], &["10.0.0.1"]] {
+            let authority = authority(home.path(), hosts);
+            for other in ["other.test", "127.0.0.1", "::1"] {
+                let refused = meet(&authority, other, other).unwrap_err();
+                assert!(refused.contains("NameConstraint"), "{other}: {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_without_tls_hosts_vouches_for_nobody() {
+        let home = tempfile::tempdir().unwrap();
+        let authority = authority(home.path(), &[]);
+        assert!(meet(&authority, "packages.test", "packages.test").is_err());
+    }
+}
