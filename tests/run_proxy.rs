@@ -334,6 +334,23 @@ fn only_the_adopted_host_is_opened_and_others_are_not_looked_into() {
 }
 
 #[test]
+fn git_is_not_looked_into_on_an_adopted_host_either() {
+    if find("git").is_none() {
+        return skip("needs git");
+    }
+    let scene = Scene::new(true);
+    let url = format!("{}village.git", scene.registry());
+    let mut command = scene.griot_run(&["git", "ls-remote", &url]);
+    let front = scene.front.as_ref().expect("this scene has TLS");
+    // git believes the host's own certificate alone.
+    command.env("GIT_SSL_CAINFO", front.authority()).env("GIT_CONFIG_NOSYSTEM", "1");
+    command.env("GRIOT_LOG", "griot=debug").env("NO_COLOR", "1").env("GIT_TERMINAL_PROMPT", "0");
+    let output = run(&mut command, LIMIT);
+    assert_eq!(scene.upstream.count("/village.git/info/refs"), 1, "{}", said(&output));
+    assert!(said(&output).contains("opened=false"), "{}", said(&output));
+}
+
+#[test]
 fn a_former_proxy_is_still_used_with_its_credentials() {
     if find("curl").is_none() {
         return skip("needs curl");
