@@ -31,6 +31,8 @@ mod invites;
 #[cfg(test)]
 mod lan;
 #[cfg(test)]
+mod link;
+#[cfg(test)]
 mod npm;
 mod openapi;
 #[cfg(test)]

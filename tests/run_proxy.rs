@@ -76,9 +76,10 @@ impl Scene {
     /// Gives the node the upstream's bytes, and a home with a file that says where it listens.
     fn teach_the_node(&self) {
         let row = json!({
-            "format": "npm", "url": self.registry(), "origin": "0", "default": true, "from": "node",
+            "of": "own", "format": "npm", "url": self.registry(), "origin": "00".repeat(32),
+            "default": true, "patterns": [], "same_as": [], "credential": false, "reachable": true,
         });
-        let list = json!({ "upstreams": [row] }).to_string();
+        let list = json!([row]).to_string();
         self.node.raw("/api/admin/upstreams", Raw::ok("application/json", list));
         for (name, version, _) in PACKAGES {
             let body = self.upstream.bytes(&format!("/{name}"), "").expect("it was published");
@@ -441,7 +442,7 @@ fn the_key_is_the_users_and_stays() {
 #[test]
 fn without_a_node_or_an_upstream_it_says_what_to_type() {
     let scene = Scene::new(false);
-    scene.node.raw("/api/admin/upstreams", Raw::ok("application/json", r#"{"upstreams":[]}"#));
+    scene.node.raw("/api/admin/upstreams", Raw::ok("application/json", "[]"));
     let output = run(&mut scene.griot_run(&["true"]), LIMIT);
     assert_eq!(output.status.code(), Some(3));
     assert!(said(&output).contains("hint: griot link npm"), "{}", said(&output));

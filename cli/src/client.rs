@@ -41,8 +41,8 @@ impl Node {
         Ok(Self { found, http, home: home.to_owned() })
     }
 
-    /// Base address, such as `http://127.0.0.1:7878`.
-    pub(crate) fn address(&self) -> &str {
+    /// Where it listens, such as `http://127.0.0.1:7878`.
+    pub(crate) fn base(&self) -> &str {
         &self.found.http
     }
 

@@ -8,13 +8,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 
+use node::registry::UpstreamRow;
 use tokio::process::{Child, Command};
 
 use super::Context;
 use crate::args::Run;
 use crate::output::{Code, Failure};
 use crate::proxy::authority::Authority;
-use crate::proxy::scope::{Adopted, Scope};
+use crate::proxy::scope::Scope;
 use crate::proxy::{Proxy, environment, trust};
 
 /// As shells say it: there is no such command.
@@ -26,8 +27,8 @@ const SIGNALLED: i32 = 128;
 
 pub(super) async fn run(context: &Context, run: Run) -> Result<ExitCode, Failure> {
     let node = context.node()?;
-    let adopted: Adopted = node.get("upstreams").await?;
-    let scope = Scope::new(&adopted.upstreams);
+    let adopted: Vec<UpstreamRow> = node.get("upstreams").await?;
+    let scope = Scope::new(&adopted);
     if scope.is_empty() {
         let failure = Failure::new("no upstream is adopted here, so nothing would be taken over");
         let hint = "griot link npm adopts what npm points at; or griot upstream add npm URL";
@@ -35,7 +36,7 @@ pub(super) async fn run(context: &Context, run: Run) -> Result<ExitCode, Failure
     }
     let authority = Authority::open(&context.home, &scope.sites())?;
     let bundle = trust::bundle(authority.pem(), &trusted_before())?;
-    let proxy = Proxy::bind(scope.clone(), authority, node.address()).await?;
+    let proxy = Proxy::bind(scope.clone(), authority, node.base()).await?;
     let variables =
         environment::of_child(&scope, &proxy.url(), bundle.path(), |name| std::env::var_os(name));
     // Signals are watched before there is a child, so that none is lost between.

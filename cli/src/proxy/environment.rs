@@ -98,10 +98,14 @@ fn exempts_an_opened_host(scope: &Scope, entry: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::scope::AdoptedRow;
+    use node::registry::UpstreamRow;
 
     fn scope(url: &str) -> Scope {
-        Scope::new(&[AdoptedRow { format: "npm".into(), url: url.into() }])
+        let row = serde_json::json!({
+            "of": "own", "format": "npm", "url": url, "origin": "00".repeat(32), "default": true,
+            "patterns": [], "same_as": [], "credential": false, "reachable": true,
+        });
+        Scope::new(&[serde_json::from_value::<UpstreamRow>(row).unwrap()])
     }
 
     fn set(scope: &Scope, before: &'static [(&str, &str)]) -> Vec<(&'static str, String)> {

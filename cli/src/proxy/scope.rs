@@ -5,25 +5,10 @@
 //! it writes, other things on the same host) goes to the host itself, unchanged. Pure: a table test
 //! covers it.
 
+use crdt::statement::Pattern;
 use hyper::Method;
-use serde::Deserialize;
+use node::registry::UpstreamRow;
 use url::Url;
-
-/// `GET /api/admin/upstreams`.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Adopted {
-    /// Those of this node and of its site.
-    pub(crate) upstreams: Vec<AdoptedRow>,
-}
-
-/// One adopted upstream.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct AdoptedRow {
-    /// Id of the format.
-    pub(crate) format: String,
-    /// Its base URL.
-    pub(crate) url: String,
-}
 
 /// A place on the network, as clients name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +37,19 @@ struct Base {
     /// First path segment of the format's doors at the node.
     mount: &'static str,
     format: &'static str,
+    /// Which names the node would ask of it; `None`: all that nothing else claims.
+    names: Option<Vec<Pattern>>,
+}
+
+impl Base {
+    /// Whether the node would ask this upstream, and not another one, for what the path names.
+    fn is_routed_here(&self, rest: &str) -> bool {
+        let Some(patterns) = &self.names else { return true };
+        let plain = rest.replace("%2f", "/").replace("%2F", "/");
+        let segments = if plain.starts_with('@') { 2 } else { 1 };
+        let name = plain.split('/').take(segments).collect::<Vec<_>>().join("/");
+        patterns.iter().any(|pattern| pattern.matches(&name))
+    }
 }
 
 /// Who answers a request.
@@ -71,7 +69,7 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// Of what the node lists; a format that this command does not know is left out.
-    pub(crate) fn new(rows: &[AdoptedRow]) -> Self {
+    pub(crate) fn new(rows: &[UpstreamRow]) -> Self {
         let mut bases: Vec<Base> = rows.iter().filter_map(base).collect();
         // The longest first: one base may lie below another.
         bases.sort_by_key(|base| std::cmp::Reverse(base.path.len()));
@@ -106,7 +104,8 @@ impl Scope {
         let here = self.bases.iter().filter(|base| base.site == *site);
         let below = here.filter_map(|base| Some((base, rest_below(&base.path, plain)?)));
         let Some((base, rest)) = below.into_iter().next() else { return Goal::Host };
-        if !of_the_node(base.format, method, rest, query.unwrap_or_default()) {
+        let asked = (method, rest, query.unwrap_or_default());
+        if !base.is_routed_here(rest) || !of_the_node(base.format, asked) {
             return Goal::Host;
         }
         let query = query.map_or_else(String::new, |query| format!("?{query}"));
@@ -114,7 +113,7 @@ impl Scope {
     }
 }
 
-fn base(row: &AdoptedRow) -> Option<Base> {
+fn base(row: &UpstreamRow) -> Option<Base> {
     let format = node::formats::ALL.iter().find(|format| format.id == row.format)?;
     let url = Url::parse(&row.url).ok()?;
     let tls = match url.scheme() {
@@ -124,7 +123,9 @@ fn base(row: &AdoptedRow) -> Option<Base> {
     };
     let site = Site { tls, host: url.host_str()?.to_owned(), port: url.port_or_known_default()? };
     let path = format!("{}/", url.path().trim_end_matches('/'));
-    Some(Base { site, path, mount: format.mount, format: format.id })
+    let patterns = row.patterns.iter().filter_map(|pattern| Pattern::parse(pattern).ok());
+    let names = (!row.default).then(|| patterns.collect());
+    Some(Base { site, path, mount: format.mount, format: format.id, names })
 }
 
 /// What follows the base, whose last slash may be missing.
@@ -139,7 +140,7 @@ fn is_dots(segment: &str) -> bool {
 }
 
 /// Whether the node can answer for the upstream: reading alone, and nothing of a person's account.
-fn of_the_node(format: &str, method: &Method, rest: &str, query: &str) -> bool {
+fn of_the_node(format: &str, (method, rest, query): (&Method, &str, &str)) -> bool {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     match (format, rest.strip_prefix("-/")) {
         ("npm", Some(endpoint)) => npm_endpoint(method, endpoint),
@@ -167,9 +168,22 @@ fn npm_endpoint(method: &Method, endpoint: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn row(format: &str, url: &str) -> UpstreamRow {
+        UpstreamRow {
+            of: "own".into(),
+            format: format.into(),
+            origin: crdt::Digest::from_bytes([0; 32]),
+            url: url.into(),
+            default: true,
+            patterns: Vec::new(),
+            same_as: Vec::new(),
+            credential: false,
+            reachable: true,
+        }
+    }
+
     fn scope(urls: &[&str]) -> Scope {
-        let row = |url: &&str| AdoptedRow { format: "npm".into(), url: (*url).into() };
-        Scope::new(&urls.iter().map(row).collect::<Vec<_>>())
+        Scope::new(&urls.iter().map(|url| row("npm", url)).collect::<Vec<_>>())
     }
 
     fn goal(method: &Method, path: &str) -> Goal {
@@ -235,10 +249,7 @@ mod tests {
 
     #[test]
     fn of_two_bases_the_longer_one_counts() {
-        let mut rows: Vec<AdoptedRow> = Vec::new();
-        for (format, url) in [("npm", "https://p.test/"), ("generic", "https://p.test/files")] {
-            rows.push(AdoptedRow { format: format.into(), url: url.into() });
-        }
+        let rows = [row("npm", "https://p.test/"), row("generic", "https://p.test/files")];
         let scope = Scope::new(&rows);
         let site = scope.opened("p.test", 443).unwrap();
         assert_eq!(scope.goal(site, &Method::GET, "/files/a/1/b"), node("/generic/a/1/b"));
@@ -247,7 +258,24 @@ mod tests {
 
     #[test]
     fn a_format_of_a_newer_node_is_left_out() {
-        let row = AdoptedRow { format: "nosuch".into(), url: "https://p.test/".into() };
-        assert!(Scope::new(&[row]).is_empty());
+        assert!(Scope::new(&[row("nosuch", "https://p.test/")]).is_empty());
+    }
+
+    #[test]
+    fn an_upstream_of_some_names_is_taken_over_for_these_alone() {
+        let some = UpstreamRow {
+            default: false,
+            patterns: vec!["@village/*".into(), "drum".into()],
+            ..row("npm", "https://some.test/")
+        };
+        let scope = Scope::new(&[row("npm", "https://all.test/"), some]);
+        let site = scope.opened("some.test", 443).unwrap();
+        for path in ["/@village%2fshifts", "/@village/shifts/-/shifts-1.0.0.tgz", "/drum"] {
+            let asked = node(&format!("/npm{path}"));
+            assert_eq!(scope.goal(site, &Method::GET, path), asked, "{path}");
+        }
+        for path in ["/left-pad", "/@other/shifts", "/drums", "/-/npm/v1/keys"] {
+            assert_eq!(scope.goal(site, &Method::GET, path), Goal::Host, "{path}");
+        }
     }
 }

@@ -50,4 +50,5 @@ pub static FORMAT: Format = Format {
     // Nothing in a file says what it is called: `griot publish --format generic --name N --version
     // V`.
     pack: |_| None,
+    links: &[],
 };

@@ -18,6 +18,7 @@ use crate::registry::{Hashes, Rules};
 use super::Format;
 
 mod attachment;
+mod link;
 mod manifest;
 mod metadata;
 mod name;
@@ -53,6 +54,7 @@ pub static FORMAT: Format = Format {
     },
     install: |base, name, version| format!("npm install {name}@{version} --registry {base}/npm/"),
     pack: pack::pack,
+    links: link::LINKS,
 };
 
 const MOUNT: &str = "npm";
