@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::peers::title;
 use super::{Admin, Done, Failure, Json, Read};
+use crate::daemon::joining;
 use crate::mesh::Offer;
 use crate::store::{FollowKind, Followed};
 
@@ -137,7 +138,9 @@ pub(super) async fn unfollow(
     if realm == admin.own {
         return Err(Failure::invalid("a node always follows its own realm"));
     }
-    Ok(Json(Done { changed: admin.store.unfollow(&realm).await? }))
+    let changed = admin.store.unfollow(&realm).await?;
+    joining::forget(&admin.store, &realm).await?;
+    Ok(Json(Done { changed }))
 }
 
 fn overlaps(followed: &[Followed], order: &FollowOrder) -> Vec<Overlap> {
