@@ -14,7 +14,7 @@ use crdt::{Body, Collection, PackageId, RealmId, SlotState};
 use tokio::sync::{broadcast, watch};
 
 use super::{Error, Registry};
-use crate::store::{Admission, FollowKind, Followed, Store};
+use crate::store::{AcceptedMirror, Admission, FollowKind, Followed, Store};
 
 /// The table, with the two channels that tell when it is out of date.
 #[derive(Debug)]
@@ -234,7 +234,7 @@ impl Registry {
         realm: RealmId,
         kind: FollowKind,
         claims: Vec<Claim>,
-        mirrors: bool,
+        mirrors: Vec<AcceptedMirror>,
     ) -> Result<(), Error> {
         let followed = self.inner.store.followed()?;
         let order = followed.iter().map(|followed| followed.order).max().unwrap_or(0) + 1;
