@@ -14,7 +14,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -76,6 +76,8 @@ struct Sink {
     file: std::fs::File,
     hasher: Hasher,
     unchecked: u64,
+    /// Bytes that a reader of the file finds.
+    on_disk: Arc<AtomicU64>,
 }
 
 impl Sink {
@@ -93,6 +95,7 @@ impl Sink {
             self.inner.check_room(0)?;
         }
         self.file.write_all(piece)?;
+        self.on_disk.fetch_add(piece.len() as u64, Ordering::Release);
         self.hasher.update(piece);
         Ok(())
     }
@@ -121,6 +124,8 @@ pub struct BlobWriter {
     batch_bytes: usize,
     written: u64,
     limit: u64,
+    path: PathBuf,
+    on_disk: Arc<AtomicU64>,
 }
 
 impl BlobWriter {
@@ -148,6 +153,29 @@ impl BlobWriter {
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// A second handle of the file, for who passes bytes on while they come: see
+    /// [`BlobWriter::readable`]. It stays good after the commit, and after a drop.
+    ///
+    /// # Errors
+    /// When the file cannot be opened once more.
+    pub fn reader(&self) -> Result<Arc<std::fs::File>, Error> {
+        Ok(Arc::new(fs_err::File::open(&self.path)?.into_parts().0))
+    }
+
+    /// How many bytes a reader finds by now: behind [`BlobWriter::written`] by what is under way.
+    #[must_use]
+    pub fn readable(&self) -> u64 {
+        self.on_disk.load(Ordering::Acquire)
+    }
+
+    /// Sends what was gathered on its way to the file, without waiting until it is there.
+    ///
+    /// # Errors
+    /// As [`BlobWriter::write`].
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        if self.batch.is_empty() { Ok(()) } else { self.pass_on().await }
     }
 
     /// Flushes, syncs and closes; nothing is visible yet.
@@ -226,11 +254,13 @@ impl Store {
             let (temporary, file) =
                 Temporary::create(&inner).map_err(|why| inner.explain(why, 0))?;
             let hasher = Hasher::new(hashes);
-            Ok(Box::new(Sink { inner, temporary, file, hasher, unchecked: 0 }))
+            let on_disk = Arc::default();
+            Ok(Box::new(Sink { inner, temporary, file, hasher, unchecked: 0, on_disk }))
         })
         .await?;
-        let state = State::Idle(sink);
-        Ok(BlobWriter { state, batch: Vec::new(), batch_bytes: 0, written: 0, limit })
+        let (path, on_disk) = (sink.temporary.path().to_owned(), Arc::clone(&sink.on_disk));
+        let (state, batch) = (State::Idle(sink), Vec::new());
+        Ok(BlobWriter { state, batch, batch_bytes: 0, written: 0, limit, path, on_disk })
     }
 
     /// Makes a staged file a blob. An existing blob wins and the copy is dropped; checksums that

@@ -66,6 +66,28 @@ async fn a_staged_file_is_readable_and_invisible() {
 }
 
 #[tokio::test]
+async fn bytes_under_way_are_read_by_a_second_handle_also_after_the_commit() {
+    use std::io::Read as _;
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let mut writer = store.writer(Hashes::default(), u64::MAX).await.unwrap();
+    let reader = writer.reader().unwrap();
+    writer.write(Bytes::from_static(b"first, ")).await.unwrap();
+    assert_eq!((writer.written(), writer.readable()), (7, 0), "gathered");
+    writer.flush().await.unwrap();
+    writer.write(Bytes::from_static(b"second")).await.unwrap();
+    // A flush ends before the next batch begins.
+    writer.flush().await.unwrap();
+    assert!(writer.readable() >= 7);
+    let mut start = [0; 7];
+    (&*reader).read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"first, ");
+    let info = store.commit(writer.finish().await.unwrap()).await.unwrap();
+    assert_eq!(info.digest, Digest::of(b"first, second"));
+    assert_eq!(std::io::read_to_string(&*reader).unwrap(), "second");
+}
+
+#[tokio::test]
 async fn a_writer_that_is_dropped_leaves_nothing() {
     let home = tempdir().unwrap();
     let store = Store::open(home.path()).unwrap();
