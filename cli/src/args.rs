@@ -56,6 +56,13 @@ pub(crate) enum Verb {
     Accept(Accept),
     /// Write a package's automerge document and its signatures to files
     Export(Export),
+    /// Fetch all that a lockfile names, so that its project installs offline
+    Prefetch(Prefetch),
+    /// Say what a project lacks to install offline; asks nobody
+    Check(Check),
+    /// What was asked for in vain
+    #[command(subcommand)]
+    Want(Want),
     /// Other nodes: whom this one dials, and whom it is connected to
     #[command(subcommand)]
     Peer(Peer),
@@ -226,6 +233,38 @@ pub(crate) struct Export {
     /// Folder for the files [default: this one]
     #[arg(long, value_name = "DIR")]
     pub(crate) to: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Prefetch {
+    /// Lockfiles, or folders with one [default: those of this folder]
+    #[arg(value_name = "LOCKFILE")]
+    pub(crate) lockfiles: Vec<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Check {
+    /// Lockfiles, or folders with one [default: those of this folder]
+    #[arg(value_name = "LOCKFILE")]
+    pub(crate) lockfiles: Vec<PathBuf>,
+    /// Replace URLs of a node in the lockfile by those of the upstream
+    #[arg(long)]
+    pub(crate) fix: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Want {
+    /// What lacks here, why, and since when
+    List,
+    /// Stop wanting a package
+    Forget {
+        /// NAME
+        #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        /// Format, if the name is wanted in several
+        #[arg(long)]
+        format: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -408,7 +447,7 @@ mod tests {
         for verb in [
             "up", "status", "publish", "add", "search", "info", "why", "yank", "unyank", "tag",
             "export", "peer", "invite", "join", "follow", "unfollow", "route", "key", "realm",
-            "token", "accept",
+            "token", "accept", "prefetch", "check", "want",
         ] {
             assert!(verbs.contains(&verb), "{verb}");
         }

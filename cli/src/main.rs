@@ -26,6 +26,8 @@ fn main() -> ExitCode {
     };
     log(matches!(args.verb, args::Verb::Up(_)));
     let output = output::Output::new(args.json);
+    // The second of two would be refused: whoever came first chose the same.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

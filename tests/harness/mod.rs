@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: folders, processes, clients, links, and waiting.
 
 pub(crate) mod client;
+pub(crate) mod clients;
 pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod forwarder;
@@ -14,6 +15,7 @@ pub(crate) mod wait;
 pub(crate) mod world;
 
 pub(crate) use client::{Curl, Npm};
+pub(crate) use clients::Client;
 pub(crate) use clock::Clock;
 pub(crate) use forwarder::Forwarder;
 pub(crate) use http::{Reply, Request};

@@ -8,13 +8,16 @@ use crate::output::{Code, Failure, Output};
 
 mod accept;
 mod add;
+mod check;
 mod export;
 mod follow;
 mod info;
 mod invite;
 mod join;
 mod key;
+mod lockfile;
 mod peer;
+mod prefetch;
 mod publish;
 mod realm;
 mod route;
@@ -23,6 +26,7 @@ mod status;
 mod tag;
 mod token;
 mod up;
+mod want;
 mod why;
 mod yank;
 
@@ -60,6 +64,9 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         Verb::Tag(tag) => tag::run(&context, tag).await,
         Verb::Accept(accept) => accept::run(&context, accept).await,
         Verb::Export(export) => export::run(&context, export).await,
+        Verb::Prefetch(prefetch) => prefetch::run(&context, prefetch).await,
+        Verb::Check(check) => check::run(&context, check).await,
+        Verb::Want(want) => want::run(&context, want).await,
         Verb::Peer(peer) => peer::run(&context, peer).await,
         Verb::Invite(invite) => invite::run(&context, invite).await,
         Verb::Join(join) => join::run(&context, join).await,

@@ -23,6 +23,7 @@ use crate::registry::{Door, Principal, Registry, Rules};
 pub mod archive;
 mod dispatch;
 pub mod generic;
+pub mod lockfile;
 pub mod native;
 pub mod npm;
 #[cfg(test)]
@@ -56,6 +57,8 @@ pub struct Format {
     pub install: fn(base: &str, name: &str, version: &str) -> String,
     /// Recognises a path given to `griot publish` by its manifest; `None`: not this format's.
     pub pack: fn(&Path) -> Option<Result<Packed, String>>,
+    /// The lockfiles that its clients write; empty where they write none.
+    pub lockfiles: &'static [lockfile::Lockfile],
 }
 
 /// What `griot publish` uploads.

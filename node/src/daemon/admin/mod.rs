@@ -35,6 +35,7 @@ pub mod join;
 pub mod packages;
 pub mod pairs;
 pub mod peers;
+pub mod prefetch;
 pub mod realms;
 pub mod routes;
 pub mod status;
@@ -89,6 +90,9 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/tag", post(packages::tag))
         .route("/api/admin/accept", post(packages::accept))
         .route("/api/admin/document", post(packages::document))
+        .route("/api/admin/check", post(prefetch::check))
+        .route("/api/admin/prefetch", post(prefetch::prefetch))
+        .route("/api/admin/wants", get(prefetch::wants).delete(prefetch::forget))
         .fallback(|| async { Failure::not_found("no such admin call") })
         .with_state(admin)
 }
