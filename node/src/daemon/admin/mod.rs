@@ -21,6 +21,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::joining::Joining;
 use super::pairing;
 use crate::http::auth::Tokens;
 use crate::http::error;
@@ -56,6 +57,7 @@ pub(super) struct Admin {
     pub(super) title: String,
     pub(super) http: String,
     pub(super) offline: bool,
+    pub(super) joining: Arc<Joining>,
     /// Held while a posted root epoch is judged and admitted: see `realms`.
     pub(super) epochs: Arc<tokio::sync::Mutex<()>>,
 }
