@@ -88,7 +88,9 @@ impl Registry {
         if known.as_ref() == Some(&value) {
             return Ok(());
         }
-        if want.of != Wanted::Artifact && known.is_none() && store.counts()?.wants >= WANTS_MAX as u64
+        if want.of != Wanted::Artifact
+            && known.is_none()
+            && store.counts()?.wants >= WANTS_MAX as u64
         {
             return Ok(());
         }
@@ -159,9 +161,9 @@ impl Registry {
     pub(super) fn due_wants(&self) -> Result<(Vec<(Digest, Want)>, bool), Error> {
         let all = self.wants()?;
         let (any, now) = (!all.is_empty(), Instant::now());
-        let due = all.into_iter().filter(|(key, want)| {
-            want.of == Wanted::Artifact || self.inner.pace.is_due(key, now)
-        });
+        let due = all
+            .into_iter()
+            .filter(|(key, want)| want.of == Wanted::Artifact || self.inner.pace.is_due(key, now));
         let mut upstreams = 0;
         let due = due.filter(|(_, want)| {
             upstreams += usize::from(want.of != Wanted::Artifact);
