@@ -17,6 +17,8 @@ mod cli;
 #[cfg(test)]
 mod clock;
 #[cfg(test)]
+mod confusion;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod generic;
@@ -29,7 +31,10 @@ mod invites;
 #[cfg(test)]
 mod lan;
 #[cfg(test)]
+mod neighbours;
+#[cfg(test)]
 mod npm;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod publish;

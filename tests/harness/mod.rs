@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod samples;
+pub(crate) mod tunnel;
 pub(crate) mod upstream;
 pub(crate) mod wait;
 pub(crate) mod world;
@@ -18,6 +19,7 @@ pub(crate) use forwarder::Forwarder;
 pub(crate) use http::{Reply, Request};
 pub(crate) use network::Lan;
 pub(crate) use node::{Node, NodeOptions};
+pub(crate) use tunnel::Tunnel;
 pub(crate) use wait::{wait_for, wait_until};
 pub(crate) use world::World;
 
