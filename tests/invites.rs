@@ -181,7 +181,7 @@ fn mirrors_believed_at_one_join_are_not_after_another_without_them() {
         let rows = reply.json();
         let rows = rows.as_array().expect("a list of realms").clone();
         let row = rows.into_iter().find(|row| row["realm"] == realm.as_str());
-        row.expect("the site is followed")["mirrors"] == true
+        row.expect("the site is followed")["mirrors"].as_array().is_some_and(|all| !all.is_empty())
     };
     b.json(&["join", &invite]);
     assert!(!believed(), "nobody was there to say yes");

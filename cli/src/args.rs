@@ -203,7 +203,14 @@ pub(crate) struct Tag {
 pub(crate) struct Accept {
     /// NAME, to take the source that waits; NAME@VERSION, to take a content
     #[arg(value_name = "NAME[@VERSION]", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) package: String,
+    #[arg(required_unless_present = "mirrors")]
+    pub(crate) package: Option<String>,
+    /// Show the mirrors that the site grants, and believe them instead of those accepted before
+    #[arg(long, conflicts_with_all = ["package", "format", "source", "file", "digest"])]
+    pub(crate) mirrors: bool,
+    /// With --mirrors: believe them without asking
+    #[arg(long, short, requires = "mirrors")]
+    pub(crate) yes: bool,
     /// Format, if the name is there in several
     #[arg(long)]
     pub(crate) format: Option<String>,

@@ -2,21 +2,37 @@
 //!
 //! One request in, one honest answer out: a body that was checked, "not modified", "absent", or why
 //! there is none. What a name's source is, what may be believed and what is kept is decided above,
-//! in `registry`; nothing here knows a format.
+//! in `registry`; nothing here knows a format. State is in memory alone: a start knows of no origin
+//! whether it answers.
+//!
+//! Hops and redirects are in `client`, bodies in `body`, small posts in `post`; whether an origin
+//! answers is in `breaker`, shared by `line`, and how long a person waits for it in `patience`.
 //!
 //! Source: DESIGN sections 4 and 7; formats/README.md sections 1, 4 and 7.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use crdt::Digest;
 use tokio::sync::watch;
 
+use client::Client;
+
 use crate::store::blob::Staged;
 use crate::store::{Hashes, Store};
 
+mod body;
+mod breaker;
+mod client;
+mod line;
+mod patience;
+mod post;
+#[cfg(test)]
+mod tests;
+
 /// An upstream registry as a request needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Id of its normalised URL.
     pub origin: Digest,
@@ -24,6 +40,13 @@ pub struct Endpoint {
     pub url: String,
     /// Sent as `Authorization`, to the host of `url` alone.
     pub credential: Option<String>,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The credential stays out of logs.
+        f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// What is asked for.
@@ -91,15 +114,15 @@ pub enum Error {
     #[error("this node asks no upstream (--offline)")]
     Offline,
     /// No connection, or no answer in time; the breaker may be open.
-    #[error("the upstream is unreachable since {since}: {why}")]
+    #[error("the upstream is unreachable for {since}: {why}")]
     Unreachable {
-        /// For people: an age such as `3 min`.
+        /// For people: how long, such as `3 min`.
         since: String,
         /// What failed.
         why: String,
     },
     /// It answered with a status that is no answer: 401, 429, 5xx.
-    #[error("the upstream answered {status}")]
+    #[error("the upstream answered {status}: {why}")]
     Status {
         /// As received.
         status: u16,
@@ -126,17 +149,29 @@ pub enum Reach {
 /// A handle; clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Upstream {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     store: Store,
+    client: Client,
     offline: bool,
 }
 
 impl Upstream {
-    /// `offline` asks nobody, ever.
+    /// `offline` asks nobody, ever. Nothing is read or opened before the first request.
     ///
     /// # Errors
-    /// When the TLS roots of the system cannot be read.
+    /// None today: TLS roots that cannot be read only make https upstreams unreachable.
     pub fn new(store: Store, offline: bool) -> Result<Self, Error> {
-        Ok(Self { store, offline })
+        Ok(Self { inner: Arc::new(Inner { store, client: Client::new(), offline }) })
+    }
+
+    /// Whether this node asks nobody.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.inner.offline
     }
 
     /// One GET. Dropping the future drops the request.
@@ -144,11 +179,12 @@ impl Upstream {
     /// # Errors
     /// See [`Error`]; a client error of the upstream never counts as "unreachable".
     pub async fn get(&self, endpoint: &Endpoint, ask: &Ask) -> Result<Answer, Error> {
-        let _ = (&self.store, endpoint, ask);
-        Err(Error::Offline)
+        self.check_online()?;
+        body::fetch(&self.inner.client, &self.inner.store, endpoint, ask).await
     }
 
-    /// One POST of a small body, answered with a small body: audits.
+    /// One POST of a small body, answered with a small body: audits. Never sent twice, and never to
+    /// where a redirect points.
     ///
     /// # Errors
     /// As [`Upstream::get`].
@@ -159,14 +195,33 @@ impl Upstream {
         body: Bytes,
         limit: u64,
     ) -> Result<(String, Bytes), Error> {
-        let _ = (endpoint, url, body, limit);
-        Err(Error::Offline)
+        self.check_online()?;
+        post::post(&self.inner.client, endpoint, url, (body, limit)).await
+    }
+
+    /// Returns when a person should not wait any longer for this origin: at once while it is known
+    /// to be away, else when it was silent for long, whatever was asked of it. Requests under way go
+    /// on; a silence makes [`Upstream::reach`] say `Down`.
+    pub async fn patience(&self, endpoint: &Endpoint) {
+        if !self.inner.offline {
+            patience::patience(&self.inner.client, endpoint).await;
+        }
     }
 
     /// Whether the origin answers; never asks it.
     #[must_use]
     pub fn reach(&self, origin: &Digest) -> Reach {
-        let _ = origin;
-        if self.offline { Reach::Down } else { Reach::Up }
+        let is_down = self.inner.offline || self.away(origin).is_some();
+        if is_down { Reach::Down } else { Reach::Up }
+    }
+
+    /// How long the origin has not answered, if the breaker is open.
+    #[must_use]
+    pub fn away(&self, origin: &Digest) -> Option<Duration> {
+        self.inner.client.lines.find(origin)?.away()
+    }
+
+    fn check_online(&self) -> Result<(), Error> {
+        if self.inner.offline { Err(Error::Offline) } else { Ok(()) }
     }
 }

@@ -66,7 +66,7 @@ impl Node {
             kind: FollowKind::Own,
             claims: Vec::new(),
             order: 0,
-            mirrors: false,
+            mirrors: Vec::new(),
         };
         store.follow(followed).await.unwrap();
         store.admit(vec![genesis], None).await.unwrap();

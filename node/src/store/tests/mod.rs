@@ -5,6 +5,7 @@ mod blobs;
 mod crash;
 mod local;
 mod partials;
+mod receipts;
 mod views;
 mod world;
 
