@@ -32,12 +32,15 @@ mod hostile;
 mod invites;
 #[cfg(test)]
 mod lan;
+mod link;
 #[cfg(test)]
 mod neighbours;
 #[cfg(test)]
 mod npm;
 #[cfg(test)]
 mod openapi;
+#[cfg(test)]
+mod prefetch;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]

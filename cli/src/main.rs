@@ -12,6 +12,7 @@ mod args;
 mod client;
 mod commands;
 mod file;
+mod link;
 mod names;
 mod output;
 mod sign;

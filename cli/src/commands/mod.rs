@@ -15,6 +15,7 @@ mod info;
 mod invite;
 mod join;
 mod key;
+mod link;
 mod lockfile;
 mod peer;
 mod prefetch;
@@ -26,6 +27,7 @@ mod status;
 mod tag;
 mod token;
 mod up;
+mod upstream;
 mod want;
 mod why;
 mod yank;
@@ -73,6 +75,9 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         Verb::Follow(follow) => follow::follow(&context, follow).await,
         Verb::Unfollow(unfollow) => follow::unfollow(&context, unfollow).await,
         Verb::Route(route) => route::run(&context, route).await,
+        Verb::Upstream(upstream) => upstream::run(&context, upstream).await,
+        Verb::Link(link) => link::link(&context, link).await,
+        Verb::Unlink(unlink) => link::unlink(&context, unlink).await,
         Verb::Key(key) => key::run(&context, key).await,
         Verb::Realm(realm) => realm::run(&context, realm).await,
         Verb::Token(token) => token::run(&context, token).await,

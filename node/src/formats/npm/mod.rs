@@ -24,6 +24,7 @@ mod audit;
 mod change;
 mod json;
 mod lockfile;
+mod link;
 mod manifest;
 mod metadata;
 mod mode;
@@ -73,6 +74,7 @@ pub static FORMAT: Format = Format {
     install: |base, name, version| format!("npm install {name}@{version} --registry {base}/npm/"),
     pack: pack::pack,
     lockfiles: lockfile::LOCKFILES,
+    links: link::LINKS,
 };
 
 const MOUNT: &str = "npm";
