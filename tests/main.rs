@@ -46,6 +46,8 @@ mod publish;
 #[cfg(test)]
 mod reunion;
 #[cfg(test)]
+mod run_proxy;
+#[cfg(test)]
 mod strangers;
 #[cfg(test)]
 mod stub;

@@ -3,6 +3,7 @@
 //! Words and flags here are a contract of scripts (DESIGN section 8): they change only with a line
 //! in the changelog. What a verb does is in `commands`.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -93,6 +94,8 @@ pub(crate) enum Verb {
     /// Credentials for clients that publish
     #[command(subcommand)]
     Token(Token),
+    /// Run a command whose downloads go through this node; nothing is configured
+    Run(Run),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -483,6 +486,13 @@ pub(crate) enum Token {
     },
 }
 
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Run {
+    /// The command and its arguments; its exit code is passed on
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
 /// What the parser says, as a failure: its sentence, and its usage line as the next command.
 pub(crate) fn misuse(text: &str) -> Failure {
     let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
@@ -522,7 +532,7 @@ mod tests {
         for verb in [
             "up", "status", "publish", "add", "search", "info", "why", "yank", "unyank", "tag",
             "export", "peer", "invite", "join", "follow", "unfollow", "route", "key", "realm",
-            "token", "accept", "prefetch", "check", "want", "upstream", "link", "unlink",
+            "token", "accept", "prefetch", "check", "want", "upstream", "link", "unlink", "run",
         ] {
             assert!(verbs.contains(&verb), "{verb}");
         }

@@ -1,6 +1,7 @@
 //! The verbs, one file each. Here: which file a verb is in, and where the node's folder is.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use crate::args::{Args, Verb};
 use crate::client::Node;
@@ -22,6 +23,7 @@ mod prefetch;
 mod publish;
 mod realm;
 mod route;
+mod run;
 mod search;
 mod status;
 mod tag;
@@ -46,14 +48,14 @@ impl Context {
     }
 }
 
-/// Runs what was typed.
-pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
+/// Runs what was typed; the exit code of a verb that did what it should.
+pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure> {
     let home = match args.home {
         Some(home) => home,
         None => default_home()?,
     };
     let context = Context { home, output };
-    match args.verb {
+    let done = match args.verb {
         Verb::Up(up) => up::run(context, up).await,
         Verb::Status => status::run(&context).await,
         Verb::Publish(publish) => publish::run(&context, publish).await,
@@ -81,7 +83,9 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         Verb::Key(key) => key::run(&context, key).await,
         Verb::Realm(realm) => realm::run(&context, realm).await,
         Verb::Token(token) => token::run(&context, token).await,
-    }
+        Verb::Run(run) => return run::run(&context, run).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// What has to be typed for this home: nothing for the one that is taken anyway.
