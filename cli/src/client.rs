@@ -41,6 +41,11 @@ impl Node {
         Ok(Self { found, http, home: home.to_owned() })
     }
 
+    /// Where it listens, such as `http://127.0.0.1:7878`.
+    pub(crate) fn base(&self) -> &str {
+        &self.found.http
+    }
+
     /// Folder of the node.
     pub(crate) fn home(&self) -> &Path {
         &self.home

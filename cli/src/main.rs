@@ -12,8 +12,10 @@ mod args;
 mod client;
 mod commands;
 mod file;
+mod link;
 mod names;
 mod output;
+mod proxy;
 mod sign;
 
 /// How long threads at work may hold up the end; the store survives it at any point.
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
             result
         });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => output.failure(&failure),
     }
 }

@@ -78,13 +78,14 @@ pub(crate) async fn add_grants(
 pub(crate) async fn add_route(
     node: &Node,
     realm: &RealmInfo,
-    (format, name): (&str, &str),
+    (format, names): (&str, &str),
+    source: RouteSource,
 ) -> Result<Posted, Failure> {
     let key = root_key(node.home(), realm)?;
     let body = Body::Route {
         format: format.into(),
-        pattern: Pattern::parse(name).map_err(unsound)?,
-        source: RouteSource::Realm(realm.realm),
+        pattern: Pattern::parse(names).map_err(unsound)?,
+        source,
         counter: realm.next_route,
     };
     let statement = Statement::new(realm.realm, None, body).map_err(unsound)?;

@@ -40,6 +40,7 @@ pub mod realms;
 pub mod routes;
 pub mod status;
 pub mod tokens;
+pub mod upstreams;
 
 /// Bytes of a JSON body; the largest is an envelope of 64 KiB.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -77,6 +78,10 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/follows", get(follows::list).post(follows::follow))
         .route("/api/admin/follows/{realm}", delete(follows::unfollow))
         .route("/api/admin/routes", get(routes::list).post(routes::add).delete(routes::remove))
+        .route(
+            "/api/admin/upstreams",
+            get(upstreams::list).post(upstreams::add).delete(upstreams::remove),
+        )
         .route("/api/admin/statements", post(realms::post_statement))
         .route("/api/admin/realms", get(realms::list))
         .route("/api/admin/realms/{realm}", get(realms::show))

@@ -52,4 +52,5 @@ pub static FORMAT: Format = Format {
     // V`.
     pack: |_| None,
     lockfiles: &[],
+    links: &[],
 };
