@@ -16,8 +16,8 @@
 //! statements of one package into an automerge document; `routes` gives each short name exactly
 //! one source. Nothing here decides what to keep on disk or whom to talk to.
 //!
-//! A `receipt` is a statement, too, but of one author and document only the newest is kept: that set
-//! does not only grow. No view is derived from receipts here; whose word counts is the node's matter.
+//! A `receipt` is a statement, too, but of one author and document only the newest is kept: that
+//! set does not only grow. No view is derived from receipts; whose word counts the node decides.
 //!
 //! What this version does not judge yet: `revoke` and `seal` are carried as unknown types, without
 //! effect; grants to other realms yield nobody; beats do not exist.

@@ -19,8 +19,8 @@ pub(crate) struct Publish {
     pub(crate) statement: Verified,
 }
 
-/// A realm, its first statement, and the releases and receipts that its one key signs at one node or
-/// another: a receipt may reach a node before or after the one that it replaces.
+/// A realm, its first statement, and the releases and receipts that its one key signs at one node
+/// or another: a receipt may reach a node before or after the one that it replaces.
 pub(crate) fn publishes(
     dice: &mut Dice,
     nodes: usize,

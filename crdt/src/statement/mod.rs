@@ -12,8 +12,8 @@
 //!
 //! A type that this version does not know, or a known one in a later revision `v`, is kept and
 //! passed on without effect, provided that it is canonical and names its realm. Not so a `receipt`
-//! of a later revision and a `beat`: of these only the newest is kept, and who cannot tell which one
-//! that is would never agree with those who can.
+//! of a later revision and a `beat`: of these only the newest is kept, and who cannot tell which
+//! one that is would never agree with those who can.
 //!
 //! Not here: what a statement is worth. That is `realm`, `derive` and `routes`.
 //!

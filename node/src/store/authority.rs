@@ -5,8 +5,8 @@
 //! node on its branch (`fork-pinned`). The pin is local state and outlives an unfollow.
 //!
 //! *Known* keys are those that some root of the chain (or of a proven fork) names: roots,
-//! grantees, recovery keys; for receipts only those that it grants the role `mirror` for the format.
-//! They decide limits, never validity: see `admission`.
+//! grantees, recovery keys; for receipts only those that it grants the role `mirror` for the
+//! format. They decide limits, never validity: see `admission`.
 //!
 //! Source: trust.md sections 5 and 12.
 

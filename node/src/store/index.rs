@@ -62,7 +62,7 @@ impl Index for Store {
                 }
                 let (sequence, entry) = row?;
                 let (realm, part, id, key) = entry.value();
-                // A stranger's signature may have made room for another since, or a receipt have been
+                // A stranger's signature may have made room for another since, or a receipt been
                 // replaced.
                 if held.get((id, key))?.is_some() {
                     let realm = RealmId(crdt::Digest::from_bytes(*realm));

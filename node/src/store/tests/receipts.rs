@@ -291,6 +291,48 @@ async fn receipts_over_their_quota_wait_and_nothing_else_does() {
 }
 
 #[tokio::test]
+async fn red_19_nodes_with_other_quotas_agree_once_they_are_raised() {
+    let realm = Realm::with_mirrors(1);
+    let (small_home, large_home) = (tempdir().unwrap(), tempdir().unwrap());
+    let small = realm.store(small_home.path()).await;
+    let large = realm.store(large_home.path()).await;
+    small.inner.receipts_max.store(5, Ordering::Relaxed);
+    let all: Vec<_> =
+        (0..20_u64).map(|n| realm.says(receipt(&format!("{}", n % 10), n), &[&key(90)])).collect();
+    let states = |store: &Store| Index::collections(store, &realm.id);
+    for batch in all.chunks(3) {
+        large.admit(batch.to_vec(), None).await.unwrap();
+        small.admit(batch.to_vec(), None).await.unwrap();
+    }
+    assert_ne!(states(&small), states(&large));
+    small.inner.receipts_max.store(RECEIPTS_MAX, Ordering::Relaxed);
+    small.admit(all, None).await.unwrap();
+    assert_eq!(states(&small), states(&large));
+    assert_sound(&small, &realm);
+}
+
+#[tokio::test]
+async fn a_strangers_signature_makes_room_for_a_mirrors_on_a_receipt_too() {
+    let (realm, home) = (Realm::with_mirrors(1), tempdir().unwrap());
+    let store = realm.store(home.path()).await;
+    let strangers: Vec<SecretKey> = (10..26).map(key).collect();
+    let crowd = realm.says(receipt("x", 1), &strangers.iter().collect::<Vec<_>>());
+    assert_eq!(store.admit(vec![crowd.clone()], None).await.unwrap().new.len(), 16);
+    let mirrored = realm.says(receipt("x", 1), &[&key(90)]);
+    assert_eq!(store.admit(vec![mirrored], None).await.unwrap().new.len(), 1);
+    let authors: Vec<_> = held(&store, &realm, "x").into_iter().map(|(author, _)| author).collect();
+    assert_eq!(authors.len(), 16);
+    assert!(authors.contains(&key(90).public()));
+    let statement = store.statement(&crowd.statement().id()).unwrap().unwrap();
+    assert_eq!(statement.signatures().keys().copied().collect::<Vec<_>>(), authors);
+    // Who had to go may come back with a newer one, as there is room again.
+    let gone = strangers.iter().find(|one| !authors.contains(&one.public())).unwrap();
+    let newer = realm.says(receipt("x", 2), &[gone]);
+    assert_eq!(store.admit(vec![newer], None).await.unwrap().new.len(), 1);
+    assert_eq!(held(&store, &realm, "x").len(), 17);
+}
+
+#[tokio::test]
 async fn a_realm_without_genesis_keeps_receipts_for_later() {
     let (realm, home) = (Realm::with_mirrors(1), tempdir().unwrap());
     let store = Store::open(home.path()).unwrap();
