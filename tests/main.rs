@@ -15,7 +15,11 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod clock;
+#[cfg(test)]
+mod confusion;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
@@ -29,12 +33,19 @@ mod invites;
 #[cfg(test)]
 mod lan;
 #[cfg(test)]
+mod link;
+#[cfg(test)]
+mod neighbours;
+#[cfg(test)]
 mod npm;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]
 mod reunion;
+#[cfg(test)]
+mod run_proxy;
 #[cfg(test)]
 mod strangers;
 #[cfg(test)]

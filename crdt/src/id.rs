@@ -114,7 +114,7 @@ impl fmt::Display for PackageId {
     }
 }
 
-/// What is followed and reconciled as one: the authority of a realm, or one format of it.
+/// What is reconciled as one: the authority of a realm, one format of it, that format's receipts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Collection {
     /// `root`, `route`, `revoke` and `seal`: complete before any other of the realm.
@@ -123,6 +123,9 @@ pub enum Collection {
     Format(RealmId, String),
     /// Statements of a type that this version does not know and that name no format.
     Other(RealmId),
+    /// `receipt` of one format, the newest of each author and subject: an item leaves this one
+    /// when a newer one takes its place.
+    Receipts(RealmId, String),
 }
 
 impl Collection {
@@ -130,7 +133,10 @@ impl Collection {
     #[must_use]
     pub const fn realm(&self) -> RealmId {
         match self {
-            Self::Authority(realm) | Self::Format(realm, _) | Self::Other(realm) => *realm,
+            Self::Authority(realm)
+            | Self::Format(realm, _)
+            | Self::Other(realm)
+            | Self::Receipts(realm, _) => *realm,
         }
     }
 
@@ -141,6 +147,7 @@ impl Collection {
             Self::Authority(_) => ("authority", ""),
             Self::Format(_, format) => ("format", format.as_str()),
             Self::Other(_) => ("other", ""),
+            Self::Receipts(_, format) => ("receipts", format.as_str()),
         };
         let mut hasher = blake3::Hasher::new_derive_key("griot 2026 collection id v1");
         hasher.update(self.realm().0.as_bytes());

@@ -1,7 +1,7 @@
 //! The replicated index of griot, pure: no I/O, no clock, no entropy.
 //!
-//! A node publishes by signing a [`statement`]. Statements form a set that only grows, and
-//! everything a node believes is computed from that set:
+//! A node publishes by signing a [`statement`]. Statements form a set that grows, and everything a
+//! node believes is computed from that set:
 //!
 //! ```text
 //!  bytes ──decode──▶ Statement ──verify──▶ Verified ──(store)──▶ set of statements
@@ -16,8 +16,11 @@
 //! statements of one package into an automerge document; `routes` gives each short name exactly
 //! one source. Nothing here decides what to keep on disk or whom to talk to.
 //!
+//! A `receipt` is a statement, too, but of one author and document only the newest is kept: that set
+//! does not only grow. No view is derived from receipts here; whose word counts is the node's matter.
+//!
 //! What this version does not judge yet: `revoke` and `seal` are carried as unknown types, without
-//! effect; grants to other realms yield nobody; receipts and beats do not exist.
+//! effect; grants to other realms yield nobody; beats do not exist.
 //!
 //! Everything from outside is parsed into a type that cannot hold anything else: a [`PublicKey`]
 //! was admitted, a [`Statement`] is canonical and within its limits, a [`Verified`] was verified.

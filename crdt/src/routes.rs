@@ -13,8 +13,15 @@
 //! Among the rules of one step the narrower pattern wins: exact, then longer prefix. A source that
 //! is pinned by a first use outranks all but step 1; what the rules say otherwise is pending.
 //!
+//! A route names the upstream that it means by its origin; step 5 names none: it is whatever the
+//! format's default is, and a pin to that stays while the default changes. So a rule that names an
+//! origin, also that of the default, differs from such a pin, and so do two origins: it is a change
+//! that waits for `accept`, because bytes would come from another place than at the first use.
+//!
 //! A site's route of `*` to an upstream says which upstream is the format's default. It belongs to
-//! step 5: in step 2 it would take every name from the site's own realm.
+//! step 5: in step 2 it would take every name from the site's own realm. A route to an upstream
+//! whose origin is not the id of its URL is as good as absent: it would name one place and ask
+//! another.
 //!
 //! The upstream is never asked in order to decide: whether it knows the name is an input.
 //!
@@ -26,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::realm::Claim;
 use crate::statement::{Body, Counter, Pattern, RouteSource};
-use crate::{Authority, Digest, PackageId, RealmId, Verified};
+use crate::{Authority, Digest, PackageId, RealmId, Verified, origin};
 
 /// One rule: names of a format that match come from there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +134,7 @@ pub struct Table {
 ///
 /// They are signed by k of its current roots; the newest counter counts for each format and
 /// pattern, and equal counters with different sources are contested. Statements of other realms
-/// and of other types are ignored.
+/// and of other types are ignored, and so are upstreams whose origin is not that of their URL.
 #[must_use]
 pub fn site_rules<'a>(
     authority: &Authority,
@@ -144,7 +151,8 @@ pub fn site_rules<'a>(
     let mut rules = BTreeMap::<_, (Counter, BTreeSet<&RouteSource>)>::new();
     for (statement, signers) in signers.values() {
         let Body::Route { format, pattern, source, counter } = statement.body() else { continue };
-        if !authority.admits(*counter) || !authority.signed_by_roots(signers) {
+        let counts = authority.admits(*counter) && authority.signed_by_roots(signers);
+        if !counts || !names_its_url(source) {
             continue;
         }
         let (newest, sources) = rules.entry((pattern, format)).or_default();
@@ -211,6 +219,31 @@ impl Table {
         self.routed(package).map(|(source, _)| source)
     }
 
+    /// The upstream that the site says is a format's default; `None` where it says none, or where
+    /// its routes are at odds. What this node adopted itself is not known here, and goes first.
+    #[must_use]
+    pub fn default_upstream(&self, format: &str) -> Option<&RouteSource> {
+        let named = self.site_rules.iter().filter(|rule| rule.is_default_upstream_of(format));
+        let own_format = named.clone().any(|rule| rule.format == format);
+        let mut best = named.filter(|rule| (rule.format == format) == own_format);
+        let first = &best.next()?.source;
+        best.all(|rule| rule.source == *first).then_some(first)
+    }
+
+    /// The URL of an origin, if a route of this node or of the site names it.
+    #[must_use]
+    pub fn upstream_url(&self, origin: &Digest) -> Option<&str> {
+        let rules = self.own_rules.iter().chain(&self.site_rules);
+        rules.filter(|rule| !rule.contested).find_map(|rule| match &rule.source {
+            RouteSource::Upstream { origin: named, url, .. }
+                if named == origin && names_its_url(&rule.source) =>
+            {
+                Some(url.as_str())
+            }
+            _ => None,
+        })
+    }
+
     fn routed(&self, package: &PackageId) -> Option<(Source, Ground)> {
         let own = narrowest(&self.own_rules, package).map(|source| (source, Ground::OwnRoute));
         let site = || {
@@ -254,6 +287,18 @@ impl Rule {
     fn is_default_upstream(&self) -> bool {
         self.pattern.is_everything() && matches!(self.source, RouteSource::Upstream { .. })
     }
+
+    fn is_default_upstream_of(&self, of: &str) -> bool {
+        let speaks = matches!(&self.source, RouteSource::Upstream { format, .. } if format == of);
+        let says = (self.format == "*" || self.format == of) && !self.contested;
+        says && speaks && self.pattern.is_everything() && names_its_url(&self.source)
+    }
+}
+
+/// Whether an upstream's origin is the id of its normalised URL; true for any other source.
+fn names_its_url(source: &RouteSource) -> bool {
+    let RouteSource::Upstream { origin: named, url, .. } = source else { return true };
+    origin::normalise(url).is_ok_and(|url| origin::id(&url) == *named)
 }
 
 fn covers(format: &str, pattern: &Pattern, package: &PackageId) -> bool {

@@ -7,7 +7,7 @@
 //! signature changes with the neighbours.
 //!
 //! Every use of a signature has its own prefix, so that none can be replayed as another. This
-//! module signs and verifies statements alone (`griot/stmt/v1`).
+//! module signs and verifies statements (`griot/stmt/v1`) and receipts (`griot/receipt/v1`).
 //!
 //! Not here: which key may say what (`realm`), and where keys are kept.
 //!
@@ -30,6 +30,8 @@ const ED25519: u8 = 1;
 
 /// What a signature over a statement begins with.
 const STATEMENT_DOMAIN: &[u8] = b"griot/stmt/v1\0";
+/// What a signature over a receipt begins with.
+const RECEIPT_DOMAIN: &[u8] = b"griot/receipt/v1\0";
 
 /// Keys that passed before. A check costs a tenth of a millisecond, and a node reads the same few
 /// keys from its disk again and again. Forgetting them costs time and changes no verdict.
@@ -141,7 +143,8 @@ impl SecretKey {
         PublicKey(bytes)
     }
 
-    /// Signs a statement: `"griot/stmt/v1\0" ‖ type ‖ "\0" ‖ payload`.
+    /// Signs a statement: `"griot/stmt/v1\0" ‖ type ‖ "\0" ‖ payload`; a receipt has its own prefix
+    /// in place of the first part.
     #[must_use]
     pub fn sign(&self, kind: &str, payload: &[u8]) -> Signature {
         Signature(self.0.sign(&signed_bytes(kind, payload)).to_bytes())
@@ -172,5 +175,6 @@ pub fn verify(
 }
 
 fn signed_bytes(kind: &str, payload: &[u8]) -> Vec<u8> {
-    [STATEMENT_DOMAIN, kind.as_bytes(), b"\0", payload].concat()
+    let domain = if kind == "receipt" { RECEIPT_DOMAIN } else { STATEMENT_DOMAIN };
+    [domain, kind.as_bytes(), b"\0", payload].concat()
 }

@@ -9,10 +9,13 @@ use crdt::{
 };
 use proptest::prelude::*;
 
+use crate::receipts::{receipt, receipt_of_file};
 use crate::world::{H1, World, counter, file, grant, key, release, unknown, x};
 
-const KINDS: [&str; 9] =
-    ["root", "release", "withdraw", "yank", "unyank", "tag", "route", "revoke", "later"];
+const KINDS: [&str; 11] = [
+    "root", "release", "withdraw", "yank", "unyank", "tag", "route", "revoke", "later", "receipt",
+    "beat",
+];
 
 /// One statement of each type and form.
 fn all(w: &World) -> Vec<Verified> {
@@ -49,6 +52,8 @@ fn all(w: &World) -> Vec<Verified> {
         w.route("x*", upstream, (0, 1), &[&w.a, &w.b]),
         w.route("*", RouteSource::Realm(w.realm), (0, 1), &[&w.a, &w.b]),
         w.route("x", RouteSource::Deny, (0, 1), &[&w.a, &w.b]),
+        w.sign(None, Body::Receipt(receipt("x", 1)), &[&w.m]),
+        w.sign(None, Body::Receipt(receipt_of_file("x/x.whl", 2)), &[&w.m, &w.n]),
         one,
     ]
 }
@@ -74,6 +79,7 @@ fn each_type_lies_in_its_collection() {
         let statement = one.statement();
         let expected = match statement.kind() {
             "root" | "route" => Collection::Authority(w.realm),
+            "receipt" => Collection::Receipts(w.realm, "pypi".to_owned()),
             _ => Collection::Format(w.realm, "pypi".to_owned()),
         };
         assert_eq!(statement.collection(), expected, "{}", statement.kind());
@@ -283,7 +289,7 @@ proptest! {
 
     #[test]
     fn mutated_bytes_are_refused_or_are_another_statement(
-        which in 0..12_usize,
+        which in 0..14_usize,
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..4),
     ) {
         let w = World::new();

@@ -13,6 +13,7 @@ mod laws;
 mod limits;
 mod network;
 mod oracle;
+mod receipts;
 mod routes;
 mod sync;
 mod world;

@@ -3,7 +3,7 @@
 use crdt::realm::Claim;
 use crdt::routes::{Ground, Rule, Source, Table, site_rules};
 use crdt::statement::{Counter, Pattern, RouteSource};
-use crdt::{Digest, PackageId, RealmId, Verified};
+use crdt::{Digest, PackageId, RealmId, Verified, origin};
 
 use crate::world::World;
 
@@ -25,8 +25,16 @@ fn from(byte: u8) -> Source {
 }
 
 fn upstream() -> RouteSource {
-    let origin = Digest::of(b"origin");
-    RouteSource::Upstream { origin, format: "npm".to_owned(), url: "https://up.test/".to_owned() }
+    upstream_at("https://up.test/")
+}
+
+fn upstream_at(url: &str) -> RouteSource {
+    let (format, url) = ("npm".to_owned(), url.to_owned());
+    RouteSource::Upstream { origin: origin_of(&url), format, url }
+}
+
+fn origin_of(url: &str) -> Digest {
+    origin::id(&origin::normalise(url).unwrap())
 }
 
 fn rule(pattern: &str, source: RouteSource) -> Rule {
@@ -181,14 +189,79 @@ fn a_claim_outranks_a_publication_and_an_upstream_answer() {
 
 #[test]
 fn a_pin_outranks_the_rules_and_shows_what_they_say() {
-    let mut table = table();
+    let table = table();
     let pinned =
         table.decide(&npm("foo"), &[realm(SITE)], false, Some(&Source::Upstream { origin: None }));
     assert_eq!((pinned.source, pinned.ground), (Source::Upstream { origin: None }, Ground::Pin));
     assert_eq!(pinned.pending, Some(from(SITE)));
-    table.site_rules = vec![rule("foo", upstream())];
-    let agreed = table.decide(&npm("foo"), &[], false, Some(&Source::Upstream { origin: None }));
+    let agreed = table.decide(&npm("bar"), &[], false, Some(&Source::Upstream { origin: None }));
     assert_eq!((agreed.ground, agreed.pending), (Ground::Pin, None));
+}
+
+#[test]
+fn a_pin_to_the_default_waits_where_a_route_names_an_origin() {
+    let mut table = table();
+    let default = Source::Upstream { origin: None };
+    let named = Source::from(&upstream());
+    // The site's default is no route: the name stays with whatever the default is.
+    table.site_rules = vec![rule("*", upstream())];
+    let decision = table.decide(&npm("foo"), &[], false, Some(&default));
+    assert_eq!((decision.source, decision.pending), (default.clone(), None));
+    table.site_rules = vec![rule("foo", upstream())];
+    let decision = table.decide(&npm("foo"), &[], false, Some(&default));
+    assert_eq!((decision.source, decision.pending), (default.clone(), Some(named.clone())));
+    let decision = table.decide(&npm("foo"), &[], false, Some(&named));
+    assert_eq!((decision.source, decision.pending), (named.clone(), None));
+    // Another origin, or none, is another place.
+    table.site_rules = vec![rule("foo", upstream_at("https://other.test/"))];
+    let decision = table.decide(&npm("foo"), &[], false, Some(&named));
+    let other = Source::Upstream { origin: Some(origin_of("https://other.test/")) };
+    assert_eq!((decision.source, decision.pending), (named.clone(), Some(other)));
+    table.site_rules.clear();
+    let decision = table.decide(&npm("foo"), &[], false, Some(&named));
+    assert_eq!((decision.source, decision.pending), (named, Some(default)));
+}
+
+#[test]
+fn the_site_says_which_upstream_is_the_default_of_a_format() {
+    let mut table = table();
+    assert_eq!(table.default_upstream("npm"), None);
+    table.own_rules = vec![rule("*", upstream())];
+    assert_eq!(table.default_upstream("npm"), None, "an own route is a route");
+    table.site_rules = vec![
+        rule("foo", upstream_at("https://foo.test/")),
+        Rule { format: "*".into(), ..rule("*", upstream_at("https://any.test/")) },
+    ];
+    assert_eq!(table.default_upstream("npm"), Some(&upstream_at("https://any.test/")));
+    assert_eq!(table.default_upstream("pypi"), None, "it speaks npm");
+    table.site_rules.push(rule("*", upstream()));
+    assert_eq!(table.default_upstream("npm"), Some(&upstream()), "the format's own goes first");
+    table.site_rules.push(rule("*", upstream_at("https://rival.test/")));
+    assert_eq!(table.default_upstream("npm"), None, "the site is at odds with itself");
+}
+
+#[test]
+fn a_contested_or_denied_default_is_none() {
+    let mut table = table();
+    table.site_rules = vec![Rule { contested: true, ..rule("*", upstream()) }];
+    assert_eq!(table.default_upstream("npm"), None);
+    table.site_rules = vec![rule("*", RouteSource::Deny)];
+    assert_eq!(table.default_upstream("npm"), None);
+}
+
+#[test]
+fn an_origin_has_the_url_of_a_route_that_names_it_rightly() {
+    let mut table = table();
+    let origin = origin_of("https://up.test/");
+    assert_eq!(table.upstream_url(&origin), None);
+    let url = "https://evil.test/".to_owned();
+    let lie = RouteSource::Upstream { origin, format: "npm".into(), url };
+    table.own_rules = vec![rule("a*", lie.clone())];
+    table.site_rules = vec![rule("@b/*", upstream_at("https://UP.test"))];
+    assert_eq!(table.upstream_url(&origin), Some("https://UP.test"));
+    assert_eq!(table.upstream_url(&origin_of("https://evil.test/")), None);
+    table.own_rules = vec![rule("a*", upstream())];
+    assert_eq!(table.upstream_url(&origin), Some("https://up.test/"), "the own rule goes first");
 }
 
 #[test]
@@ -209,7 +282,8 @@ fn a_sites_default_upstream_takes_no_name_from_the_site() {
     assert_eq!(decided(&table, "bar"), (Source::Upstream { origin: None }, Ground::Default));
     table.own_rules = vec![rule("*", upstream())];
     let own = table.decide(&npm("foo"), &[realm(SITE)], false, None);
-    assert_eq!((own.source, own.ground), (Source::Upstream { origin: None }, Ground::OwnRoute));
+    let named = Source::Upstream { origin: Some(origin_of("https://up.test/")) };
+    assert_eq!((own.source, own.ground), (named, Ground::OwnRoute));
 }
 
 fn rules(w: &World, routes: &[&Verified]) -> Vec<Rule> {
@@ -256,4 +330,24 @@ fn routes_of_another_realm_make_no_site_rule() {
     let other = World::with(|root| root.title = "other".to_owned());
     let foreign = other.route("foo", to(R), (0, 1), &[&w.a, &w.b]);
     assert!(rules(&w, &[&foreign]).is_empty());
+}
+
+#[test]
+fn a_site_rule_to_an_upstream_that_is_not_at_its_url_is_absent() {
+    let w = World::new();
+    let roots = [&w.a, &w.b];
+    let honest = w.route("foo", upstream(), (0, 1), &roots);
+    let lie = |url: &str| RouteSource::Upstream {
+        origin: origin_of("https://up.test/"),
+        format: "npm".to_owned(),
+        url: url.to_owned(),
+    };
+    for url in ["https://evil.test/", "https://up.test/deeper/", "file:///etc", "", "up.test"] {
+        let newer = w.route("foo", lie(url), (0, 2), &roots);
+        let found = rules(&w, &[&honest, &newer]);
+        assert_eq!((found.len(), &found[0].source), (1, &upstream()), "{url}");
+    }
+    let spelt = w.route("foo", lie("HTTPS://Up.test:443"), (0, 2), &roots);
+    let found = rules(&w, &[&honest, &spelt]);
+    assert_eq!(found[0].counter.n, 2, "another spelling of the same URL is the same origin");
 }

@@ -1,10 +1,15 @@
 //! Who publishes what, and when: everything in a world comes from its dice.
 
 use crdt::session::Millis;
-use crdt::statement::{File, Grant, Pattern, Release, Root};
+use crdt::statement::{File, Grant, Pattern, Receipt, Release, Root, Subject, Via};
 use crdt::{Body, Checksums, Digest, PackageId, RealmId, SecretKey, Statement, Verified};
 
 use crate::dice::Dice;
+
+/// Every so-manieth publish is a receipt.
+const RECEIPT_EVERY: u64 = 5;
+/// Documents that receipts are about: fewer than receipts, so that most are replaced.
+const DOCUMENTS: u64 = 6;
 
 /// One publish to come.
 #[derive(Debug, Clone)]
@@ -14,7 +19,8 @@ pub(crate) struct Publish {
     pub(crate) statement: Verified,
 }
 
-/// A realm, its first statement, and the releases that its publisher signs at one node or another.
+/// A realm, its first statement, and the releases and receipts that its one key signs at one node or
+/// another: a receipt may reach a node before or after the one that it replaces.
 pub(crate) fn publishes(
     dice: &mut Dice,
     nodes: usize,
@@ -27,7 +33,10 @@ pub(crate) fn publishes(
     let node = |dice: &mut Dice| dice.between(0, nodes as u64) as usize;
     let mut all = vec![Publish { at: 0, node: node(dice), statement: genesis }];
     for number in 0..count {
-        let statement = release(realm, &key, number);
+        let statement = match number % RECEIPT_EVERY {
+            0 => receipt(realm, &key, number),
+            _ => release(realm, &key, number),
+        };
         all.push(Publish { at: dice.between(1, until), node: node(dice), statement });
     }
     (realm, all)
@@ -36,8 +45,9 @@ pub(crate) fn publishes(
 fn genesis(dice: &mut Dice, key: &SecretKey) -> Verified {
     let mut nonce = [0; 16];
     nonce.copy_from_slice(&dice.bytes()[..16]);
-    let grant = Grant::to_key("publish", Pattern("*".to_owned()), key.public());
-    let root = Root::of_one(key.public(), nonce, "village", vec![grant]);
+    let grant = |role| Grant::to_key(role, Pattern("*".to_owned()), key.public());
+    let grants = vec![grant("publish"), grant("mirror")];
+    let root = Root::of_one(key.public(), nonce, "village", grants);
     let statement = Statement::genesis(root).expect("a genesis of one key is well-formed");
     Verified::sign(statement, &[key])
 }
@@ -62,5 +72,28 @@ fn release(realm: RealmId, key: &SecretKey, number: u64) -> Verified {
     });
     let package = PackageId::new("npm", format!("song-{}", number % 7));
     let statement = Statement::new(realm, Some(package), body).expect("a plain release");
+    Verified::sign(statement, &[key])
+}
+
+fn receipt(realm: RealmId, key: &SecretKey, number: u64) -> Verified {
+    let subject = Subject {
+        origin: Digest::of(b"upstream"),
+        format: "npm".to_owned(),
+        document: format!("song-{}", number / RECEIPT_EVERY % DOCUMENTS),
+        variant: "full".to_owned(),
+    };
+    let body = Body::Receipt(Receipt {
+        subject,
+        blake3: Digest::of(&number.to_le_bytes()),
+        size: 1000 + number,
+        content_type: "application/json".to_owned(),
+        etag: None,
+        last_modified: None,
+        fetched_at: number,
+        via: Via::Tls,
+        n: number,
+        checksums: None,
+    });
+    let statement = Statement::new(realm, None, body).expect("a plain receipt");
     Verified::sign(statement, &[key])
 }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use crdt::session::{Index, Input, MemoryIndex, Millis, Output};
+use crdt::session::{Input, MemoryIndex, Millis, Output};
 use crdt::{Collection, Envelope, Item, Verified};
 
 use crate::dice::Dice;
@@ -48,6 +48,8 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<MemoryIndex>,
     pub(crate) network: Network,
     pub(crate) workload: Vec<Publish>,
+    /// What who holds the whole workload keeps of it.
+    expected: MemoryIndex,
     /// Links that the partition cuts.
     pub(crate) across: Vec<usize>,
     /// (node, peer) → cursor: what a node keeps on disk between two connections.
@@ -69,6 +71,7 @@ impl World {
             nodes: (0..nodes).map(epoch).map(MemoryIndex::new).collect(),
             network: Network { at: vec![Vec::new(); nodes], ..Network::default() },
             workload: Vec::new(),
+            expected: MemoryIndex::default(),
             across: Vec::new(),
             cursors: BTreeMap::new(),
             split: false,
@@ -95,6 +98,10 @@ impl World {
 
     /// Runs until all nodes hold the same and nothing is planned, at most to `deadline`.
     pub(crate) fn run(&mut self, deadline: Millis) -> Report {
+        for publish in self.workload.clone() {
+            self.expected.follow(publish.statement.statement().realm());
+            self.expected.admit(publish.statement);
+        }
         let mut events = 0;
         let mut converged_ms = None;
         while let Some(Reverse((at, _, event))) = self.heap.pop() {
@@ -116,14 +123,16 @@ impl World {
             events,
             counts: self.network.counts,
             nodes: self.nodes.len(),
-            items: self.nodes[0].last_sequence(),
+            items: self.nodes[0].count(),
         }
     }
 
     fn is_equal(&self) -> bool {
-        let all = self.workload.len() as u64;
-        self.nodes.iter().all(|node| node.last_sequence() == all)
-            && self.nodes.windows(2).all(|pair| pair[0].fingerprints() == pair[1].fingerprints())
+        let all = self.expected.count();
+        self.nodes.iter().all(|node| node.count() == all) && {
+            let expected = self.expected.fingerprints();
+            self.nodes.iter().all(|node| node.fingerprints() == expected)
+        }
     }
 
     fn note(&mut self, event: &Event) {

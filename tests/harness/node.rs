@@ -31,6 +31,8 @@ pub(crate) struct NodeOptions {
     pub(crate) host: Option<String>,
     /// What its wall clock says at its start, if not the truth; see [`Clock`](super::Clock).
     pub(crate) clock: Option<super::Clock>,
+    /// More variables of its environment, such as a proxy.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Default for NodeOptions {
@@ -41,6 +43,7 @@ impl Default for NodeOptions {
             mesh_listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
             host: None,
             clock: None,
+            environment: Vec::new(),
         }
     }
 }
@@ -192,6 +195,7 @@ impl Node {
         if let Some(clock) = &self.options.clock {
             clock.set(&mut command);
         }
+        command.envs(self.options.environment.iter().cloned());
         command
     }
 

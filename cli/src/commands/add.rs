@@ -27,12 +27,14 @@ pub(super) async fn run(context: &Context, add: Add) -> Result<(), Failure> {
     let folder = add.to.unwrap_or_else(|| PathBuf::from("."));
     let mut files = Vec::new();
     for artifact in &added.artifacts {
-        let wanted =
-            Wanted { name: &artifact.filename, size: artifact.size, digest: artifact.digest };
+        let (Some(digest), Some(size)) = (artifact.digest, artifact.size) else {
+            return Err(Failure::new(format!("{} did not arrive", plain(&artifact.filename))));
+        };
+        let wanted = Wanted { name: &artifact.filename, size, digest };
         let file = fetch(&node, context.output, wanted, &folder).await?;
         files.push(file.strip_prefix(".").map(PathBuf::from).unwrap_or(file));
     }
-    let total = added.artifacts.iter().map(|artifact| artifact.size).sum();
+    let total = added.artifacts.iter().filter_map(|artifact| artifact.size).sum();
     if context.output.is_human() {
         let (name, version) = (plain(&added.name), plain(&added.version));
         context.output.say(format!("added {name}@{version} · {}", size(total)));

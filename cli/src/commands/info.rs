@@ -46,17 +46,22 @@ pub(super) fn lines(info: &Info) -> Vec<String> {
 fn version(row: &InfoVersion) -> Vec<String> {
     let signers: Vec<String> = row.signers.iter().map(short).collect();
     let state = if row.state == "ok" { String::new() } else { format!("  {}", row.state) };
-    let mut out = vec![format!(
-        "{}{state}  {}  signed {}",
-        plain(&row.version),
-        plain(&row.published),
-        signers.join(", ")
-    )];
+    let mut line = format!("{}{state}", plain(&row.version));
+    if !row.published.is_empty() {
+        line += &format!("  {}", plain(&row.published));
+    }
+    if !signers.is_empty() {
+        line += &format!("  signed {}", signers.join(", "));
+    }
+    let mut out = vec![line];
     out.extend(row.note.iter().map(|note| format!("  {}", plain(note))));
     for artifact in &row.artifacts {
         let held = if artifact.held { "held" } else { "not held" };
-        let (name, bytes) = (plain(&artifact.filename), size(artifact.size));
-        out.push(format!("  {name}  {bytes}  {held}  {}", artifact.digest));
+        let bytes = artifact.size.map(size).unwrap_or_default();
+        let digest = artifact.digest.map(|digest| digest.to_string()).unwrap_or_default();
+        let parts = [plain(&artifact.filename), bytes, held.to_owned(), digest];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        out.push(format!("  {}", parts.join("  ")));
     }
     out
 }

@@ -1,13 +1,18 @@
 //! `griot join`: makes the realm of an invite this node's site.
+//!
+//! What is believed of its mirrors is the list of keys and formats that was printed, and nothing
+//! that the realm grants later: `griot accept --mirrors` shows that.
 
 use std::time::Duration;
 
+use crdt::RealmId;
 use crdt::statement::Grantee;
 use node::daemon::admin::Done;
 use node::daemon::admin::join::{InviteText, Joined, MirrorChoice, Paired};
 use node::daemon::admin::realms::RealmInfo;
 use node::daemon::admin::status::Keys;
 use node::daemon::invite::InviteRole;
+use node::store::AcceptedMirror;
 use serde::Serialize;
 
 use super::Context;
@@ -23,7 +28,8 @@ const POLL: Duration = Duration::from_millis(300);
 struct Report {
     #[serde(flatten)]
     joined: Joined,
-    believed: bool,
+    /// Mirrors whose word counts now.
+    believed: Vec<AcceptedMirror>,
     request: Option<Paired>,
 }
 
@@ -35,19 +41,28 @@ pub(super) async fn run(context: &Context, join: Join) -> Result<(), Failure> {
         let title = plain(&joined.title);
         return Err(Failure::new(format!("joined {title}, but none of its addresses answers yet"))
             .hint(
-                "the node keeps dialling, and its packages come by themselves; names, mirrors and \
-                 a role take this same line again, once griot status shows a peer",
+                "the node keeps dialling, and asks for the role when somebody answers; names and \
+                 mirrors take this same line again, once griot status shows a peer",
             )
             .code(Code::Offline));
     }
     let believed = choose_mirrors(context, &node, &joined, &join).await?;
     let request = match joined.role {
-        InviteRole::Reader => None,
+        // Reading needs no answer, and the node asks again by itself.
+        InviteRole::Reader => node.post::<_, Paired>("join/pair", &text).await.ok(),
         _ => Some(ask_role(&node, &text, &joined).await?),
     };
     let report = Report { joined, believed, request };
     context.output.data(&report, lines)?;
     match &report.request {
+        Some(Paired::Refused { why }) if report.joined.role == InviteRole::Reader => {
+            context.output.say(format!(
+                "{}: packages of the site come all the same, what it fetched elsewhere does not; \
+                 ask for a new invite for that",
+                plain(why)
+            ));
+            Ok(())
+        }
         Some(Paired::Refused { why }) => {
             Err(Failure::new(format!("joined as a reader; the role was refused: {}", plain(why)))
                 .hint("ask for a new invite: griot invite --role publisher")
@@ -63,29 +78,49 @@ async fn choose_mirrors(
     node: &Node,
     joined: &Joined,
     join: &Join,
-) -> Result<bool, Failure> {
-    let choose = async |believe| {
-        let choice = MirrorChoice { realm: joined.realm, believe };
-        node.post::<_, Done>("join/mirrors", &choice).await.map(|_| believe)
-    };
-    if joined.mirrors.is_empty() || join.no_mirror {
+) -> Result<Vec<AcceptedMirror>, Failure> {
+    let shown = Shown { realm: joined.realm, title: &joined.title, mirrors: &joined.mirrors };
+    if !joined.mirrors.is_empty() && !join.no_mirror && shown.ask(context, join.yes) {
+        shown.believe(node).await
+    } else {
         // An earlier join may have said yes.
-        return choose(false).await;
+        Shown { mirrors: &[], ..shown }.believe(node).await
     }
-    let title = plain(&joined.title);
-    context.output.say(format!("mirrors of {title}, whose word counts for upstream files:"));
-    for mirror in &joined.mirrors {
-        let format = if mirror.format == "*" { "every format" } else { &mirror.format };
-        context.output.say(format!("  {}  for {format}", short(&mirror.key)));
-    }
-    let believe = match join.yes {
-        true => true,
-        false => context.output.ask("believe them?").unwrap_or_else(|| {
+}
+
+/// The mirrors of a site, as a person is shown them.
+pub(super) struct Shown<'a> {
+    pub(super) realm: RealmId,
+    pub(super) title: &'a str,
+    pub(super) mirrors: &'a [AcceptedMirror],
+}
+
+impl Shown<'_> {
+    /// Prints them, and asks whether to believe them.
+    pub(super) fn ask(&self, context: &Context, yes: bool) -> bool {
+        let title = plain(self.title);
+        context.output.say(format!("mirrors of {title}, whose word counts for upstream files:"));
+        for mirror in self.mirrors {
+            context.output.say(format!("  {}", mirror_line(mirror)));
+        }
+        yes || context.output.ask("believe them?").unwrap_or_else(|| {
             context.output.say("nobody is here to answer: they are not believed (--yes does)");
             false
-        }),
-    };
-    choose(believe).await
+        })
+    }
+
+    /// Believes exactly these.
+    pub(super) async fn believe(&self, node: &Node) -> Result<Vec<AcceptedMirror>, Failure> {
+        let mirrors = self.mirrors.to_vec();
+        let choice = MirrorChoice { realm: self.realm, mirrors };
+        node.post::<_, Done>("join/mirrors", &choice).await.map(|_| choice.mirrors)
+    }
+}
+
+/// One mirror as a line.
+pub(super) fn mirror_line(mirror: &AcceptedMirror) -> String {
+    let format = if mirror.format == "*" { "every format" } else { &mirror.format };
+    format!("{}  for {format}", short(&mirror.key))
 }
 
 /// Hands in the request, and waits a while for the grant to arrive.
@@ -115,8 +150,10 @@ fn lines(report: &Report) -> Vec<String> {
     for claim in &joined.claims {
         out.push(format!("names from there: {}:{}", claim.format, plain(&claim.pattern.0)));
     }
-    if !joined.mirrors.is_empty() && !report.believed {
-        out.push("its mirrors are not believed".into());
+    match (report.believed.len(), joined.mirrors.len()) {
+        (_, 0) => {}
+        (0, _) => out.push("its mirrors are not believed".into()),
+        (count, _) => out.push(format!("mirrors believed: {count}")),
     }
     match report.request {
         Some(Paired::Welcome) => out.push(format!("this node is a {} there now", joined.role)),

@@ -16,10 +16,11 @@ pub trait Index {
     fn collections(&self, realm: &RealmId) -> Vec<(Collection, Fingerprint)>;
     /// All items of a collection.
     fn items(&self, collection: &Collection) -> Vec<Item>;
-    /// Admitted pairs after this sequence, oldest first, at most `limit`; `None` if entries after
-    /// it were cut off.
+    /// Pairs admitted after this sequence that are still held, oldest first, at most `limit`; `None`
+    /// if entries after it were cut off.
     fn log(&self, after: u64, limit: usize) -> Option<Vec<(u64, Collection, Item)>>;
-    /// A statement with the signatures of the given keys (all, if `keys` is empty).
+    /// A statement with the signatures of the given keys (all, if `keys` is empty); `None` if none of
+    /// them is held.
     fn envelope(&self, id: &StatementId, keys: &[PublicKey]) -> Option<Verified>;
     /// Whether the pair is held.
     fn holds(&self, item: &Item) -> bool;

@@ -1,15 +1,19 @@
 //! The set of statements in memory: the twin of the node's store in tests and simulations.
 //!
 //! Follows the store's rules: only followed realms, an item once, at most 16 signatures, of several
-//! by one key the bytewise least, a log in the order of admission. Fingerprints are kept up to date
-//! with every admission. Nothing survives; [`MemoryIndex::restored`] plays a store rebuilt.
+//! by one key the bytewise least, of an author's receipts for one subject the newest, a log in the
+//! order of admission. Fingerprints are kept up to date with every admission. Nothing survives;
+//! [`MemoryIndex::restored`] plays a store rebuilt.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Index;
 use crate::reconcile::Fingerprint;
 use crate::statement::MAX_SIGNATURES;
-use crate::{Body, Collection, Envelope, Item, PublicKey, RealmId, StatementId, Verified};
+use crate::{
+    Body, Collection, Digest, Envelope, Item, PublicKey, RealmId, Signature, Statement,
+    StatementId, Verified,
+};
 
 /// Statements of one realm that strangers see.
 const LOBBY_STATEMENTS_MAX: usize = 32;
@@ -24,6 +28,8 @@ pub struct MemoryIndex {
     own: BTreeSet<RealmId>,
     statements: BTreeMap<StatementId, Envelope>,
     collections: BTreeMap<Collection, Held>,
+    /// Realm, author and subject → the receipt that is kept.
+    latest: BTreeMap<(RealmId, PublicKey, Digest), StatementId>,
     log: Vec<(Collection, Item)>,
     /// Entries of the log that are gone.
     cut: u64,
@@ -64,28 +70,66 @@ impl MemoryIndex {
         if !self.follows.contains(&statement.realm()) {
             return Vec::new();
         }
-        let (id, collection) = (statement.id(), statement.collection());
-        let held = self.collections.entry(collection.clone()).or_default();
-        let envelope = verified.envelope();
-        let known = self.statements.entry(id).or_insert_with(|| Envelope {
-            statement: envelope.statement.clone(),
-            signatures: BTreeMap::new(),
-        });
         let mut new = Vec::new();
-        for (key, signature) in &envelope.signatures {
-            if known.signatures.len() >= MAX_SIGNATURES && !known.signatures.contains_key(key) {
-                continue;
-            }
-            let least = known.signatures.entry(*key).or_insert(*signature);
-            *least = (*least).min(*signature);
-            let item = Item { id, key: *key };
-            if held.items.insert(item) {
-                held.state.add(&item);
-                self.log.push((collection.clone(), item));
-                new.push((collection.clone(), item));
+        for (key, signature) in verified.signatures() {
+            let item = Item { id: statement.id(), key: *key };
+            if self.is_welcome(statement, &item) && self.keep(statement, &item, signature) {
+                self.replace(statement, &item);
+                let entry = (statement.collection(), item);
+                self.log.push(entry.clone());
+                new.push(entry);
             }
         }
         new
+    }
+
+    /// Whether the pair may be kept: a receipt only if it is the newest of its author.
+    fn is_welcome(&self, statement: &Statement, item: &Item) -> bool {
+        let signatures = self.statements.get(&item.id).map(|held| &held.signatures);
+        let is_full = signatures
+            .is_some_and(|held| held.len() >= MAX_SIGNATURES && !held.contains_key(&item.key));
+        let Some(receipt) = statement.receipt() else { return !is_full };
+        let subject = (statement.realm(), item.key, receipt.subject.digest());
+        let kept = self
+            .latest
+            .get(&subject)
+            .and_then(|id| self.statements.get(id)?.statement.receipt()?.rank(*id));
+        !is_full && receipt.rank(item.id).is_some_and(|rank| kept.is_none_or(|kept| kept <= rank))
+    }
+
+    /// Keeps a pair or the lesser signature of one; says whether the pair is new.
+    fn keep(&mut self, statement: &Statement, item: &Item, signature: &Signature) -> bool {
+        let known = self.statements.entry(item.id).or_insert_with(|| Envelope {
+            statement: statement.clone(),
+            signatures: BTreeMap::new(),
+        });
+        let least = known.signatures.entry(item.key).or_insert(*signature);
+        *least = (*least).min(*signature);
+        let held = self.collections.entry(statement.collection()).or_default();
+        let is_new = held.items.insert(*item);
+        if is_new {
+            held.state.add(item);
+        }
+        is_new
+    }
+
+    /// Makes a new receipt the latest of its author; the one before it leaves.
+    fn replace(&mut self, statement: &Statement, item: &Item) {
+        let Some(receipt) = statement.receipt() else { return };
+        let subject = (statement.realm(), item.key, receipt.subject.digest());
+        let Some(old) = self.latest.insert(subject, item.id) else { return };
+        let gone = Item { id: old, key: item.key };
+        if let Some(held) = self.collections.get_mut(&statement.collection())
+            && held.items.remove(&gone)
+        {
+            held.state.remove(&gone);
+        }
+        if let Some(envelope) = self.statements.get_mut(&old) {
+            envelope.signatures.remove(&item.key);
+            if envelope.signatures.is_empty() {
+                self.statements.remove(&old);
+            }
+        }
     }
 
     /// Forgets the log up to and with this sequence.
@@ -112,6 +156,12 @@ impl MemoryIndex {
         let followed =
             self.collections.iter().filter(|(held, _)| self.follows.contains(&held.realm()));
         followed.map(|(held, content)| (held.clone(), content.state.clone())).collect()
+    }
+
+    /// How many pairs are held.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.collections.values().map(|held| held.state.count).sum()
     }
 
     /// Everything held, signatures with it, in the order of ids.
@@ -146,8 +196,13 @@ impl Index for MemoryIndex {
     fn log(&self, after: u64, limit: usize) -> Option<Vec<(u64, Collection, Item)>> {
         let skipped = usize::try_from(after.checked_sub(self.cut)?).ok()?;
         let rest = self.log.get(skipped..)?;
-        let numbered = rest.iter().zip(after + 1..).take(limit);
-        Some(numbered.map(|((held, item), sequence)| (sequence, held.clone(), *item)).collect())
+        // A receipt may have been replaced since.
+        let held = rest.iter().zip(after + 1..).filter(|((_, item), _)| self.holds(item));
+        Some(
+            held.take(limit)
+                .map(|((held, item), sequence)| (sequence, held.clone(), *item))
+                .collect(),
+        )
     }
 
     fn envelope(&self, id: &StatementId, keys: &[PublicKey]) -> Option<Verified> {
@@ -155,7 +210,7 @@ impl Index for MemoryIndex {
         if !keys.is_empty() {
             envelope.signatures.retain(|key, _| keys.contains(key));
         }
-        Some(Verified::from_admitted(envelope))
+        (!envelope.signatures.is_empty()).then(|| Verified::from_admitted(envelope))
     }
 
     fn holds(&self, item: &Item) -> bool {

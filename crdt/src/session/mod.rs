@@ -29,6 +29,10 @@
 //! *The lobby* is shown at the start, and again when a shown realm that the peer does not follow
 //! has changed, at most once in five seconds.
 //!
+//! *What leaves.* A receipt that a newer one has replaced is held no more: who still lists it gets
+//! the newer one in the same round, and what comes too late is refused by the store, remembered and
+//! not asked for again.
+//!
 //! Only realms that both sides follow are exchanged; statements of others are neither sent nor
 //! looked at. Does not verify signatures, does not store: that is the caller's. Nothing survives
 //! the stream but the cursor, which the caller keeps.

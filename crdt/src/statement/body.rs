@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Pattern;
+use super::{Pattern, Receipt};
 use crate::{Checksums, Digest, PublicKey, RealmId, StatementId};
 
 /// A blob that a statement refers to: never fetched without a known size.
@@ -262,6 +262,8 @@ pub enum Body {
         /// The highest wins; on a tie between sources, nobody.
         counter: Counter,
     },
+    /// What an upstream said of a document.
+    Receipt(Receipt),
     /// A type or a revision that this version does not know: kept and passed on, without effect.
     Unknown,
 }
@@ -278,6 +280,7 @@ impl Body {
             Self::Unyank { .. } => Some("unyank"),
             Self::Tag { .. } => Some("tag"),
             Self::Route { .. } => Some("route"),
+            Self::Receipt(_) => Some("receipt"),
             Self::Unknown => None,
         }
     }

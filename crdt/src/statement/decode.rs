@@ -11,8 +11,8 @@ use super::cbor::{Fields, array, bytes, end, list, text};
 use super::encode::key;
 use super::limits::malformed;
 use super::{
-    BlobRef, Body, Counter, File, Grant, Grantee, Meta, MetaBody, Pattern, Release, Root,
-    RouteSource,
+    BlobRef, Body, Counter, File, Grant, Grantee, Meta, MetaBody, Pattern, Receipt, Release, Root,
+    RouteSource, Subject, Via,
 };
 use crate::{Checksums, Digest, Error, PackageId, PublicKey, RealmId, StatementId};
 
@@ -53,7 +53,7 @@ pub(super) fn body(kind: &str, payload: &[u8]) -> Result<Option<Body>, Error> {
     let mut decoder = Decoder::new(payload);
     let d = &mut decoder;
     let mut fields = Fields::open(d)?;
-    read_common(&mut fields, d)?;
+    let common = read_common(&mut fields, d)?;
     let body = match kind {
         "root" => Body::Root(root(&mut fields, d)?),
         "release" => Body::Release(release(&mut fields, d)?),
@@ -73,6 +73,10 @@ pub(super) fn body(kind: &str, payload: &[u8]) -> Result<Option<Body>, Error> {
             source: fields.required(d, 6, route_source)?,
             counter: fields.required(d, 7, counter)?,
         },
+        "receipt" => {
+            let format = common.format.ok_or_else(|| malformed("a receipt without a format"))?;
+            Body::Receipt(receipt(format, &mut fields, d)?)
+        }
         _ => return Ok(None),
     };
     fields.close()?;
@@ -136,16 +140,54 @@ fn file(d: &mut Decoder<'_>) -> Result<File, Error> {
         name: fields.required(d, 0, text)?,
         size: fields.required(d, 1, uint)?,
         blake3: fields.required(d, 2, digest)?,
-        checksums: Checksums {
-            sha256: fields.required(d, 3, bytes)?,
-            sha512: fields.optional(d, 4, bytes)?,
-            sha1: fields.optional(d, 5, bytes)?,
-            md5: fields.optional(d, 6, bytes)?,
-        },
+        checksums: checksums(&mut fields, d)?,
         meta: fields.optional(d, 7, meta)?,
     };
     fields.close()?;
     Ok(file)
+}
+
+/// The entries 3 to 6 of the map around them.
+fn checksums(fields: &mut Fields, d: &mut Decoder<'_>) -> Result<Checksums, Error> {
+    Ok(Checksums {
+        sha256: fields.required(d, 3, bytes)?,
+        sha512: fields.optional(d, 4, bytes)?,
+        sha1: fields.optional(d, 5, bytes)?,
+        md5: fields.optional(d, 6, bytes)?,
+    })
+}
+
+fn receipt(format: String, fields: &mut Fields, d: &mut Decoder<'_>) -> Result<Receipt, Error> {
+    Ok(Receipt {
+        subject: Subject {
+            origin: fields.required(d, 4, digest)?,
+            format,
+            document: fields.required(d, 5, text)?,
+            variant: fields.required(d, 6, text)?,
+        },
+        blake3: fields.required(d, 7, digest)?,
+        size: fields.required(d, 8, uint)?,
+        content_type: fields.required(d, 9, text)?,
+        etag: fields.optional(d, 10, text)?,
+        last_modified: fields.optional(d, 11, text)?,
+        fetched_at: fields.required(d, 12, uint)?,
+        via: fields.required(d, 13, via)?,
+        n: fields.required(d, 14, uint)?,
+        checksums: fields.optional(d, 15, |d| {
+            let mut inner = Fields::open(d)?;
+            let sums = checksums(&mut inner, d)?;
+            inner.close()?;
+            Ok(sums)
+        })?,
+    })
+}
+
+fn via(d: &mut Decoder<'_>) -> Result<Via, Error> {
+    match d.u64()? {
+        0 => Ok(Via::Tls),
+        1 => Ok(Via::Signed),
+        _ => Err(malformed("a receipt on unknown ground")),
+    }
 }
 
 fn meta(d: &mut Decoder<'_>) -> Result<Meta, Error> {

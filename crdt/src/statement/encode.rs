@@ -1,17 +1,19 @@
 //! From the content of a statement to its one canonical encoding.
 //!
 //! A payload is a map with integer keys: 0 the revision `v`, 1 the realm (absent in a genesis
-//! alone), 2 the format and 3 the name (package-level types alone), then from 4 on the fields of
-//! the type, in the order of [`Body`]'s declaration. Absent options are absent keys.
+//! alone), 2 the format and 3 the name (package-level types alone; a receipt has the format of its
+//! subject there and no name), then from 4 on the fields of the type, in the order of [`Body`]'s
+//! declaration. Absent options are absent keys.
 //!
 //! Source: trust.md sections 3 and 4.
 
 use std::convert::Infallible;
 
 use super::{
-    BlobRef, Body, Counter, File, Grant, Grantee, Meta, MetaBody, Release, Root, RouteSource,
+    BlobRef, Body, Counter, File, Grant, Grantee, Meta, MetaBody, Receipt, Release, Root,
+    RouteSource, Via,
 };
-use crate::{PackageId, RealmId, StatementId};
+use crate::{Checksums, PackageId, RealmId, StatementId};
 
 /// The keys of the common fields.
 pub(super) mod key {
@@ -36,14 +38,22 @@ pub(super) fn to_bytes(write: impl FnOnce(&mut Encoder<'_>) -> Written) -> Vec<u
 
 /// The payload of a statement of a known type.
 pub(super) fn payload(realm: Option<RealmId>, package: Option<&PackageId>, body: &Body) -> Vec<u8> {
+    let format = match body {
+        Body::Receipt(receipt) => Some(&receipt.subject.format),
+        _ => package.map(|package| &package.format),
+    };
+    let there = [realm.is_some(), format.is_some(), package.is_some()];
+    let common = 1 + there.iter().map(|there| u64::from(*there)).sum::<u64>();
     to_bytes(|e| {
-        let common = 1 + u64::from(realm.is_some()) + if package.is_some() { 2 } else { 0 };
         e.map(common + field_count(body))?.u64(key::V)?.u64(V)?;
         if let Some(realm) = realm {
             e.u64(key::REALM)?.bytes(realm.0.as_bytes())?;
         }
+        if let Some(format) = format {
+            e.u64(key::FORMAT)?.str(format)?;
+        }
         if let Some(package) = package {
-            e.u64(key::FORMAT)?.str(&package.format)?.u64(key::NAME)?.str(&package.name)?;
+            e.u64(key::NAME)?.str(&package.name)?;
         }
         fields(e, body)
     })
@@ -57,6 +67,11 @@ fn field_count(body: &Body) -> u64 {
         Body::Yank { .. } | Body::Unyank { .. } => 3,
         Body::Tag { release, .. } => 2 + u64::from(release.is_some()),
         Body::Route { .. } => 4,
+        Body::Receipt(receipt) => {
+            let optional = [&receipt.etag, &receipt.last_modified].map(|text| text.is_some());
+            let there = optional.iter().filter(|there| **there).count() as u64;
+            9 + there + u64::from(receipt.checksums.is_some())
+        }
         Body::Unknown => 0,
     }
 }
@@ -87,6 +102,7 @@ fn fields(e: &mut Encoder<'_>, body: &Body) -> Written {
             route_source(e.u64(6)?, source)?;
             counter(e.u64(7)?, *at)
         }
+        Body::Receipt(content) => receipt(e, content),
         Body::Unknown => Ok(()),
     }
 }
@@ -130,12 +146,22 @@ fn release(e: &mut Encoder<'_>, release: &Release) -> Written {
 }
 
 fn file(e: &mut Encoder<'_>, file: &File) -> Written {
-    let sums = &file.checksums;
-    let optional =
-        [sums.sha512.is_some(), sums.sha1.is_some(), sums.md5.is_some(), file.meta.is_some()];
-    e.map(4 + optional.iter().map(|there| u64::from(*there)).sum::<u64>())?;
+    let more = u64::from(file.meta.is_some());
+    e.map(3 + checksum_count(&file.checksums) + more)?;
     e.u64(0)?.str(&file.name)?.u64(1)?.u64(file.size)?;
-    e.u64(2)?.bytes(file.blake3.as_bytes())?.u64(3)?.bytes(&sums.sha256)?;
+    e.u64(2)?.bytes(file.blake3.as_bytes())?;
+    checksums(e, &file.checksums)?;
+    file.meta.as_ref().map_or(Ok(()), |extracted| meta(e.u64(7)?, extracted))
+}
+
+fn checksum_count(sums: &Checksums) -> u64 {
+    let optional = [sums.sha512.is_some(), sums.sha1.is_some(), sums.md5.is_some()];
+    1 + optional.iter().map(|there| u64::from(*there)).sum::<u64>()
+}
+
+/// The entries 3 to 6 of the map around them.
+fn checksums(e: &mut Encoder<'_>, sums: &Checksums) -> Written {
+    e.u64(3)?.bytes(&sums.sha256)?;
     let optional: [(u64, Option<&[u8]>); 3] = [
         (4, sums.sha512.as_ref().map(AsRef::as_ref)),
         (5, sums.sha1.as_ref().map(AsRef::as_ref)),
@@ -146,7 +172,30 @@ fn file(e: &mut Encoder<'_>, file: &File) -> Written {
             e.u64(key)?.bytes(sum)?;
         }
     }
-    file.meta.as_ref().map_or(Ok(()), |extracted| meta(e.u64(7)?, extracted))
+    Ok(())
+}
+
+fn receipt(e: &mut Encoder<'_>, receipt: &Receipt) -> Written {
+    let subject = &receipt.subject;
+    e.u64(4)?.bytes(subject.origin.as_bytes())?;
+    e.u64(5)?.str(&subject.document)?.u64(6)?.str(&subject.variant)?;
+    e.u64(7)?.bytes(receipt.blake3.as_bytes())?.u64(8)?.u64(receipt.size)?;
+    e.u64(9)?.str(&receipt.content_type)?;
+    for (key, text) in [(10, &receipt.etag), (11, &receipt.last_modified)] {
+        if let Some(text) = text {
+            e.u64(key)?.str(text)?;
+        }
+    }
+    let via = match receipt.via {
+        Via::Tls => 0,
+        Via::Signed => 1,
+    };
+    e.u64(12)?.u64(receipt.fetched_at)?.u64(13)?.u64(via)?.u64(14)?.u64(receipt.n)?;
+    if let Some(sums) = &receipt.checksums {
+        e.u64(15)?.map(checksum_count(sums))?;
+        checksums(e, sums)?;
+    }
+    Ok(())
 }
 
 fn meta(e: &mut Encoder<'_>, meta: &Meta) -> Written {

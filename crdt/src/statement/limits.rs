@@ -12,7 +12,7 @@
 
 use unicode_normalization::is_nfc;
 
-use super::{Body, File, Grant, Grantee, MetaBody, Release, Root, RouteSource};
+use super::{Body, File, Grant, Grantee, MetaBody, Receipt, Release, Root, RouteSource};
 use crate::{Error, PackageId};
 
 /// Bytes of one payload.
@@ -38,6 +38,14 @@ pub const MAX_ID_BYTES: usize = 32;
 pub const MAX_TITLE_BYTES: usize = 256;
 /// Bytes of a reason or a URL.
 pub const MAX_TEXT_BYTES: usize = 2048;
+/// Bytes of the key of an upstream's document.
+pub const MAX_DOCUMENT_BYTES: usize = 512;
+/// Bytes of the variant of an upstream's document.
+pub const MAX_VARIANT_BYTES: usize = 32;
+/// Bytes of a content type.
+pub const MAX_CONTENT_TYPE_BYTES: usize = 128;
+/// Bytes of an upstream's `ETag` or `Last-Modified`.
+pub const MAX_VALIDATOR_BYTES: usize = 256;
 /// Bytes of a libp2p peer id.
 const MAX_PEER_BYTES: usize = 64;
 
@@ -60,8 +68,24 @@ pub(super) fn body(body: &Body) -> Result<(), Error> {
                 RouteSource::Realm(_) | RouteSource::Deny => Ok(()),
             }
         }
+        Body::Receipt(content) => receipt(content),
         Body::Unknown => Ok(()),
     }
+}
+
+fn receipt(receipt: &Receipt) -> Result<(), Error> {
+    let subject = &receipt.subject;
+    id("format", &subject.format)?;
+    if subject.document.is_empty() {
+        return Err(malformed("a receipt for no document"));
+    }
+    text("document", &subject.document, MAX_DOCUMENT_BYTES)?;
+    text("variant", &subject.variant, MAX_VARIANT_BYTES)?;
+    text("content type", &receipt.content_type, MAX_CONTENT_TYPE_BYTES)?;
+    let validators = [("etag", &receipt.etag), ("last-modified", &receipt.last_modified)];
+    validators.into_iter().try_for_each(|(what, value)| {
+        value.as_ref().map_or(Ok(()), |value| text(what, value, MAX_VALIDATOR_BYTES))
+    })
 }
 
 pub(super) fn package(package: &PackageId) -> Result<(), Error> {

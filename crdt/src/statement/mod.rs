@@ -11,8 +11,9 @@
 //! alone, so no content ever has two ids.
 //!
 //! A type that this version does not know, or a known one in a later revision `v`, is kept and
-//! passed on without effect, provided that it is canonical and names its realm. `receipt` and
-//! `beat` are refused here: they have signing prefixes and collections of their own.
+//! passed on without effect, provided that it is canonical and names its realm. Not so a `receipt`
+//! of a later revision and a `beat`: of these only the newest is kept, and who cannot tell which one
+//! that is would never agree with those who can.
 //!
 //! Not here: what a statement is worth. That is `realm`, `derive` and `routes`.
 //!
@@ -33,8 +34,9 @@ pub use body::{
 };
 pub use envelope::{Envelope, Verified};
 pub use limits::{
-    MAX_COUNTER, MAX_DEPTH, MAX_ENVELOPE_BYTES, MAX_ID_BYTES, MAX_INLINE_META_BYTES,
-    MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, MAX_ROOTS, MAX_SIGNATURES, MAX_TEXT_BYTES, MAX_TITLE_BYTES,
+    MAX_CONTENT_TYPE_BYTES, MAX_COUNTER, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_ENVELOPE_BYTES,
+    MAX_ID_BYTES, MAX_INLINE_META_BYTES, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, MAX_ROOTS,
+    MAX_SIGNATURES, MAX_TEXT_BYTES, MAX_TITLE_BYTES, MAX_VALIDATOR_BYTES, MAX_VARIANT_BYTES,
 };
 pub use pattern::Pattern;
 pub use receipt::{Receipt, Subject, Via};
@@ -83,13 +85,13 @@ impl Statement {
     pub fn decode(kind: &str, payload: &[u8]) -> Result<Self, Error> {
         limits::id("statement type", kind)?;
         limits::at_most("length of a payload", payload.len(), MAX_PAYLOAD_BYTES)?;
-        if matches!(kind, "receipt" | "beat") {
-            return Err(limits::malformed("receipts and beats do not travel as statements"));
-        }
         cbor::check(payload)?;
         let common = decode::common(payload)?;
         let known = if common.v == encode::V { decode::body(kind, payload)? } else { None };
         match known {
+            None if matches!(kind, "receipt" | "beat") => {
+                Err(limits::malformed("a later revision of a type of which only the newest counts"))
+            }
             Some(body) => Self::known(kind, payload, common, body),
             None => Self::unknown(kind, payload, common),
         }
@@ -102,11 +104,12 @@ impl Statement {
         body: Body,
     ) -> Result<Self, Error> {
         let realm = common.realm;
-        if common.format.is_some() != common.name.is_some() {
+        let is_receipt = matches!(body, Body::Receipt(_));
+        if common.format.is_some() != (common.name.is_some() || is_receipt) {
             return Err(limits::malformed("a format without a name, or a name without a format"));
         }
         let package = common.package();
-        let of_package = !matches!(body, Body::Root(_) | Body::Route { .. });
+        let of_package = !is_receipt && !matches!(body, Body::Root(_) | Body::Route { .. });
         if package.is_some() != of_package {
             return Err(limits::malformed("only package-level types have a format and a name"));
         }
@@ -122,9 +125,12 @@ impl Statement {
         }
         let id = statement_id(kind, payload);
         let realm = realm.unwrap_or(RealmId(id.0));
-        let collection = match &package {
-            Some(package) => Collection::Format(realm, package.format.clone()),
-            None => Collection::Authority(realm),
+        let collection = match (&body, &package) {
+            (Body::Receipt(receipt), _) => {
+                Collection::Receipts(realm, receipt.subject.format.clone())
+            }
+            (_, Some(package)) => Collection::Format(realm, package.format.clone()),
+            (_, None) => Collection::Authority(realm),
         };
         let (kind, payload) = (kind.to_owned(), payload.to_vec());
         Ok(Self { kind, payload, id, realm, package, collection, body })
@@ -186,6 +192,15 @@ impl Statement {
     #[must_use]
     pub const fn body(&self) -> &Body {
         &self.body
+    }
+
+    /// What it says, if it is a receipt.
+    #[must_use]
+    pub const fn receipt(&self) -> Option<&Receipt> {
+        match &self.body {
+            Body::Receipt(receipt) => Some(receipt),
+            _ => None,
+        }
     }
 
     /// Which collection it lies in.

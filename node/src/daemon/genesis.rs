@@ -70,7 +70,8 @@ pub(super) async fn ensure(
 }
 
 fn own(realm: RealmId) -> Followed {
-    Followed { realm, kind: FollowKind::Own, claims: Vec::new(), order: 0, mirrors: true }
+    let (kind, claims, mirrors) = (FollowKind::Own, Vec::new(), Vec::new());
+    Followed { realm, kind, claims, order: 0, mirrors }
 }
 
 /// The host's name, reduced to what may stand in a title.

@@ -20,12 +20,17 @@ use tokio::time::Instant;
 use super::announce::{Learned, Verdict};
 use super::discovery::{Dial, Found};
 use super::held;
+use super::mirror::Brought;
+use super::mirror_frame::Listing;
 use super::peers::Offence;
 use super::swarm::Driver;
 use super::sync::Prompt;
 use super::transfer::Flight;
-use super::{Error, Offer, PeerInfo};
+use super::{Error, FileHint, Offer, PeerInfo};
 use crate::store::Store;
+
+/// Where the end of a document's flight is told.
+pub(super) type DocumentReply = oneshot::Sender<Result<Brought, Error>>;
 
 /// What the handle asks.
 #[derive(Debug)]
@@ -42,6 +47,10 @@ pub(super) enum Command {
     Remove(Multiaddr, oneshot::Sender<bool>),
     /// Fetch a blob.
     Fetch { digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>> },
+    /// Bring a cached document.
+    Document { wanted: (Digest, u64), bases: Vec<Digest>, reply: DocumentReply },
+    /// What members hold of a package.
+    FilesOf { listing: Listing, reply: oneshot::Sender<Vec<FileHint>> },
     /// Who holds which.
     Held { digests: Vec<Digest>, reply: oneshot::Sender<Vec<bool>> },
     /// Be connected to this peer.
@@ -70,6 +79,10 @@ pub(super) enum Done {
     Quietly,
     /// A flight has landed.
     Landed((Digest, u64), Result<(), Error>),
+    /// A document's flight has landed.
+    Brought((Digest, u64), Result<Brought, Error>),
+    /// Members said what they hold of a package, and some said nothing.
+    Told { listing: Listing, generation: u64, hints: Vec<FileHint>, late: Vec<PeerId> },
     /// Peers said what they hold.
     Asked {
         digests: Vec<Digest>,
@@ -109,6 +122,8 @@ impl Driver {
             }
             Command::Remove(address, reply) => answer(reply, self.contacts.remove(&address)),
             Command::Fetch { digest, size, reply } => self.fetch(digest, size, reply),
+            Command::Document { wanted, bases, reply } => self.fetch_document(wanted, bases, reply),
+            Command::FilesOf { listing, reply } => self.files_of(listing, reply),
             Command::Held { digests, reply } => self.ask_who_holds(digests, reply),
             Command::Reach { peer, addresses, reply } => self.reach(peer, addresses, reply),
             Command::Compare => {
@@ -145,6 +160,10 @@ impl Driver {
             }
             Ok(Done::Resolved(dial)) => self.call(&dial),
             Ok(Done::Landed(flight, result)) => self.landed(flight, &result),
+            Ok(Done::Brought(flight, result)) => self.brought(flight, &result),
+            Ok(Done::Told { listing, generation, hints, late }) => {
+                self.told(&listing, (hints, generation), &late);
+            }
             Ok(Done::Asked { digests, asked, held, reply }) => {
                 self.known.keep(&asked, &held, Instant::now());
                 answer(reply, self.known.answer(&digests));
@@ -161,6 +180,7 @@ impl Driver {
             follows: peer.follows.clone(),
             offers: self.lobby.realms_of(*id),
             found: peer.found.word().to_owned(),
+            member: self.neighbours.members.is_member(id),
         };
         let mut list: Vec<PeerInfo> = self.peers.iter().map(info).collect();
         list.sort_by(|one, other| one.id.cmp(&other.id));
@@ -253,7 +273,8 @@ fn pass_on(error: JoinError) {
     }
 }
 
-fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+/// Answers the handle.
+pub(super) fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     // Whoever asked may have gone.
     let _ = reply.send(value);
 }

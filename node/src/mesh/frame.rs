@@ -230,7 +230,8 @@ fn count(length: Option<u64>, max: usize) -> Option<usize> {
     usize::try_from(length?).ok().filter(|count| *count <= max)
 }
 
-fn digest(d: &mut Decoder<'_>) -> Result<Digest, minicbor::decode::Error> {
+/// Thirty-two bytes that name others.
+pub(super) fn digest(d: &mut Decoder<'_>) -> Result<Digest, minicbor::decode::Error> {
     let bytes = d.bytes()?.try_into();
     bytes.map(Digest::from_bytes).map_err(|_| minicbor::decode::Error::message("digest"))
 }

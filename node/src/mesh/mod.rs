@@ -9,7 +9,9 @@
 //!                      │     ├── serve     answers blob requests      (/griot/blob/1)
 //!                   Report   ├── transfer  fetches one blob a flight  (/griot/blob/1)
 //!                      │     └── pair      joins by invite            (/griot/pair/1)
-//!                      └───────── subtasks
+//!                      └───────── subtasks, and for the cache of members (/griot/mirror/1):
+//!                                 mirror brings documents, files asks who holds what,
+//!                                 mirror_serve answers both, members says who is one
 //! ```
 //!
 //! A peer that is merely met changes nothing about what is installed: its offers are kept in
@@ -25,7 +27,7 @@ use std::sync::Arc;
 use crdt::{Digest, PublicKey, RealmId};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::store::Store;
 
@@ -37,10 +39,18 @@ mod conversation;
 mod crowd;
 mod discovery;
 mod draw;
+mod files;
 mod frame;
 mod held;
 mod listening;
 mod lobby;
+pub mod members;
+mod mirror;
+mod mirror_frame;
+mod mirror_serve;
+mod neighbours;
+mod pack;
+mod packings;
 mod pair;
 mod peers;
 mod serve;
@@ -53,6 +63,8 @@ mod transfer;
 pub use libp2p::{Multiaddr, PeerId};
 
 use command::Command;
+use mirror::Brought;
+use mirror_frame::Listing;
 
 /// The kind of the store's rows that remember told addresses. Key: the address; no value.
 const PEER_ROW: &str = "peer";
@@ -144,6 +156,9 @@ pub struct PeerInfo {
     pub offers: Vec<RealmId>,
     /// How we know it: `mdns`, `configured`, `told`, or `inbound` when it called us.
     pub found: String,
+    /// Whether it is a member of this node's site.
+    #[serde(default)]
+    pub member: bool,
 }
 
 /// What strangers offer: shown by `search`, `follow` and `peer list`, never installed.
@@ -218,6 +233,7 @@ pub struct Mesh {
     commands: mpsc::Sender<Command>,
     local: PeerId,
     control: libp2p_stream::Control,
+    arrivals: watch::Receiver<u64>,
     store: Store,
 }
 
@@ -240,7 +256,9 @@ impl Mesh {
     ) -> Result<(Self, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let driver = swarm::Driver::build(config, store.clone(), pairing, receiver)?;
-        let mesh = Self { commands, local: driver.local(), control: driver.control(), store };
+        let (local, control) = (driver.local(), driver.control());
+        let arrivals = driver.arrivals.subscribe();
+        let mesh = Self { commands, local, control, arrivals, store };
         Ok((mesh, driver.run()))
     }
 
@@ -315,15 +333,26 @@ impl Mesh {
         size: u64,
         bases: &[Digest],
     ) -> Result<(), Error> {
-        let _ = bases;
-        self.fetch(digest, size).await
+        let (wanted, bases) = ((digest, size), bases.to_vec());
+        let brought = self.ask(|reply| Command::Document { wanted, bases, reply }).await??;
+        match brought {
+            Brought::Here => Ok(()),
+            Brought::AsBlob => self.fetch(digest, size).await,
+        }
     }
 
     /// What connected members of the site say they hold of a package of an upstream: hints, that
     /// the checksums of the document verify on arrival. Takes at most a second.
     pub async fn files_of(&self, origin: &Digest, format: &str, package: &str) -> Vec<FileHint> {
-        let _ = (origin, format, package);
-        Vec::new()
+        let (format, package) = (format.to_owned(), package.to_owned());
+        let listing = Listing { origin: *origin, format, package };
+        self.ask(|reply| Command::FilesOf { listing, reply }).await.unwrap_or_default()
+    }
+
+    /// Fires when a peer comes or goes.
+    #[must_use]
+    pub fn watch_peers(&self) -> watch::Receiver<u64> {
+        self.arrivals.clone()
     }
 
     /// Dials the inviter and hands in a request. Each address must end in `/p2p/ID`, all in one.

@@ -1,7 +1,8 @@
 //! Answers what other peers ask of our blobs, on `/griot/blob/1`.
 //!
-//! Only blobs that are held and that an admitted release of a followed realm names are given out;
-//! "not for you" reads like "not here". A peer gets four transfers at a time and all peers sixteen,
+//! Only blobs that are held and that an admitted release of a followed realm names are given out,
+//! and to members of the site those that were cached from an upstream; "not for you" reads like
+//! "not here". A peer gets four transfers at a time and all peers sixteen,
 //! in the order in which they asked; who asks for much that is not here is sent away for a while.
 //! A stream reads and writes at once, so that a CANCEL is heard and nobody waits for the other.
 //! Bytes are not hashed again on the way out: the receiver checks every group. Keeps nothing.
@@ -26,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::choose::{GROUP_BYTES, Pace};
 use super::command::{Report, reap};
 use super::frame::{self, Broken, Failure, Frame, REQUEST_BYTES_MAX};
+use super::members::Members;
 use super::peers::Offence;
 use crate::store::{self, Store};
 
@@ -103,6 +105,7 @@ impl PeerLimits {
 pub(super) async fn run(
     mut incoming: IncomingStreams,
     store: Store,
+    members: Members,
     reports: mpsc::Sender<Report>,
 ) {
     let limits = Arc::new(Limits { transfers: Semaphore::new(TRANSFERS) });
@@ -115,7 +118,8 @@ pub(super) async fn run(
         }
         let of_peer = peers.entry(peer).or_insert_with(|| Arc::new(PeerLimits::new())).clone();
         let Ok(slot) = of_peer.streams.clone().try_acquire_owned() else { continue };
-        let server = Server { store: store.clone(), limits: limits.clone(), of_peer };
+        let (store, members) = (store.clone(), members.clone());
+        let server = Server { peer, store, members, limits: limits.clone(), of_peer };
         let reports = reports.clone();
         streams.spawn(async move {
             if let Err(error) = server.serve(stream).await {
@@ -132,7 +136,9 @@ pub(super) async fn run(
 /// One stream.
 #[derive(Debug)]
 struct Server {
+    peer: PeerId,
     store: Store,
+    members: Members,
     limits: Arc<Limits>,
     of_peer: Arc<PeerLimits>,
 }
@@ -186,7 +192,9 @@ impl Server {
                     if asked > HAVE_FREE {
                         sleep(HAVE_PAUSE).await;
                     }
-                    let bits = bitmap(digests.iter().map(|digest| self.gives(digest).is_some()));
+                    let member = self.is_member();
+                    let gives = |digest| self.gives(digest, member).is_some();
+                    let bits = bitmap(digests.iter().map(gives));
                     frame::send(&mut writer, &Frame::Held { bits }.encode(), PATIENCE).await?;
                 }
             }
@@ -194,10 +202,15 @@ impl Server {
         Ok(())
     }
 
+    fn is_member(&self) -> bool {
+        self.members.is_member(&self.peer)
+    }
+
     /// The size of a blob that a peer may have; `None` otherwise, whatever the reason.
-    fn gives(&self, digest: &Digest) -> Option<u64> {
+    fn gives(&self, digest: &Digest, member: bool) -> Option<u64> {
         let held = self.store.blob(digest).ok().flatten()?;
-        self.store.is_referenced(digest).ok()?.then_some(held.size)
+        let named = self.store.is_referenced(digest).ok()?;
+        (named || member && self.store.is_cached(digest).ok()?).then_some(held.size)
     }
 
     async fn transfer(
@@ -209,7 +222,7 @@ impl Server {
     ) -> Result<(), Broken> {
         let refused = match self.turn().await {
             Err(busy) => Some(busy),
-            Ok((_turn, among_all)) => match self.gives(&wanted.digest) {
+            Ok((_turn, among_all)) => match self.gives(&wanted.digest, self.is_member()) {
                 None if self.of_peer.may_miss(Instant::now()) => Some(Failure::NotFound),
                 None => return Err(Broken::Garbage("too many requests for what is not here")),
                 Some(size) if size != wanted.size => Some(Failure::OtherSize),

@@ -12,14 +12,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crdt::Digest;
-use futures::StreamExt as _;
+use crdt::{Collection, Digest};
+use futures::{FutureExt as _, StreamExt as _};
 use libp2p::gossipsub::{self, MessageId};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, Swarm, mdns, ping};
 use libp2p_stream::{Control, IncomingStreams};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -30,12 +30,14 @@ use super::discovery::{self, Contacts, Dial, Found};
 use super::held::Known;
 use super::listening::Listening;
 use super::lobby::Lobby;
+use super::members::Members;
+use super::neighbours::Neighbours;
 use super::peers::{Offence, Peers};
 use super::sync::{self, Prompt};
 use super::transfer::FLIGHTS_MAX;
 use super::{Config, Error, PEER_ROW, Pairing, dialable};
-use super::{pair, serve};
-use crate::store::{Admission, Store};
+use super::{mirror_serve, pair, serve};
+use crate::store::{Admission, NewItem, Store};
 
 /// Reports that wait for the task; more make the subtasks wait.
 const REPORTS_MAX: usize = 64;
@@ -67,6 +69,9 @@ pub(super) struct Driver {
     pub(super) reaching: HashMap<ConnectionId, (PeerId, Waiting)>,
     pub(super) listening: Listening,
     pub(super) judging: usize,
+    pub(super) neighbours: Neighbours,
+    /// Counts peers that came or went.
+    pub(super) arrivals: watch::Sender<u64>,
 }
 
 /// Randomness for pauses; a machine without any takes the shortest.
@@ -89,21 +94,20 @@ impl Driver {
             |protocol| control.accept(protocol).map_err(|error| Error::Listen(error.to_string()));
         let conversations = accept(sync::PROTOCOL)?;
         let (blobs, joins) = (accept(serve::PROTOCOL)?, accept(pair::PROTOCOL)?);
+        let cache = accept(mirror_serve::PROTOCOL)?;
         let listening = Listening::start(&mut swarm, config.listen)?;
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let learned = Arc::new(Learned::default());
         let context = Context { store: store.clone(), control, reports: sender.clone(), learned };
         let mut tasks = JoinSet::new();
-        let blob_server = serve::run(blobs, store.clone(), sender);
-        tasks.spawn(async {
-            blob_server.await;
-            Done::Quietly
-        });
-        let inviter = pair::serve(joins, pairing);
-        tasks.spawn(async {
-            inviter.await;
-            Done::Quietly
-        });
+        let members = Members::new(store.clone());
+        for answering in [
+            serve::run(blobs, store.clone(), members.clone(), sender.clone()).boxed(),
+            mirror_serve::run(cache, store.clone(), members.clone(), sender).boxed(),
+            pair::serve(joins, pairing).boxed(),
+        ] {
+            tasks.spawn(answering.map(|()| Done::Quietly));
+        }
         Ok(Self {
             swarm,
             commands,
@@ -121,6 +125,8 @@ impl Driver {
             reaching: HashMap::new(),
             listening,
             judging: 0,
+            neighbours: Neighbours::new(members),
+            arrivals: watch::channel(0).0,
             context,
         })
     }
@@ -271,6 +277,8 @@ impl Driver {
         if self.peers.arrive(peer, address, found) {
             tracing::info!(%peer, found = found.word(), "a peer is connected");
             self.known.forget();
+            self.neighbours.arrive();
+            self.arrivals.send_modify(|n| *n += 1);
             if self.local() < peer {
                 let (prompts, receiver) = mpsc::channel(sync::PROMPTS_MAX);
                 let conversation = sync::initiate(self.context.clone(), peer, receiver);
@@ -306,6 +314,8 @@ impl Driver {
         tracing::info!(%peer, cause = cause.unwrap_or_default(), "a peer is gone");
         self.peers.leave(peer);
         self.known.forget();
+        self.neighbours.leave(&peer);
+        self.arrivals.send_modify(|n| *n += 1);
         self.contacts.lost(peer, Instant::now(), entropy());
     }
 
@@ -328,9 +338,16 @@ impl Driver {
         let admission = match admission {
             Ok(admission) => admission,
             // The sync streams carry what was missed.
-            Err(RecvError::Lagged(_)) => return Ok(()),
+            Err(RecvError::Lagged(_)) => {
+                self.neighbours.members.forget();
+                return Ok(());
+            }
             Err(RecvError::Closed) => return Err(Error::Stopped),
         };
+        let is_authority = |item: &NewItem| matches!(item.collection, Collection::Authority(_));
+        if admission.new.iter().any(is_authority) {
+            self.neighbours.members.forget();
+        }
         for message in announce::messages(&admission, &self.context.learned, &self.context.store) {
             let topic = gossipsub::IdentTopic::new(TOPIC);
             if let Err(error) = self.swarm.behaviour_mut().gossip.publish(topic, message) {

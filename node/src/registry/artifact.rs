@@ -1,4 +1,5 @@
-//! Verified bytes, and how they are had: held here, else from the mesh.
+//! Verified bytes, and how they are had: held here, else from the mesh. A file of an upstream goes its
+//! own way: see `files`.
 //!
 //! Nothing leaves the node but a [`VerifiedBytes`]: a complete blob whose digest and checksums are
 //! those that a standing release signed for, or that a person asked for by digest. A file that is
@@ -11,7 +12,8 @@ use crdt::statement::MetaBody;
 use crdt::{Body, Content, Digest, PackageId, PackageView, RealmId, SlotState, StatementId};
 
 use super::change::absent;
-use super::wants::Want;
+use super::sought::{Place, Sought};
+use super::wants::{Want, Wanted};
 use super::{Door, Error, Outcome, Registry};
 use crate::store::{ArtifactRef, BlobInfo, Slot};
 
@@ -31,26 +33,54 @@ pub struct VerifiedBytes {
     pub completion: Option<Completion>,
 }
 
-/// Pins source and content once a client has received an artifact whole.
+impl VerifiedBytes {
+    /// Takes it as received whole, without reading it: for who wants it to be held here.
+    ///
+    /// # Errors
+    /// As [`Registry::artifact`], for one that was still arriving.
+    pub async fn whole(self) -> Result<BlobInfo, Error> {
+        if let Some(completion) = self.completion {
+            completion.completed().await;
+        }
+        Ok(self.info)
+    }
+}
+
+/// Pins what a client has received whole.
 #[derive(Debug, Clone)]
 pub struct Completion {
     registry: Registry,
-    slot: Slot,
-    content: Content,
+    package: PackageId,
+    source: Source,
+    /// Of a realm: content by slot. An upstream's bytes are what its document declares.
+    content: Option<(Slot, Content)>,
 }
 
 impl Completion {
+    /// For a file of an upstream: the source of the name is pinned, as it was decided. What was
+    /// asked for behind the upstream's own door says nothing about where the name comes from.
+    pub(super) fn of_upstream(registry: &Registry, sought: &Sought) -> Option<Self> {
+        (sought.door == Door::Virtual).then(|| Self {
+            registry: registry.clone(),
+            package: sought.package.clone(),
+            source: sought.decision.source.clone(),
+            content: None,
+        })
+    }
+
     /// The last byte was handed over: this node stands by what it gave.
     pub async fn completed(self) {
-        let Self { registry, slot, content } = self;
-        let source = Source::Realm { realm: slot.realm };
+        let Self { registry, package, source, content } = self;
         let store = &registry.inner.store;
         let pinned = async {
-            store.pin_source(&slot.package, source, false).await?;
-            store.pin_content(&slot, content, false).await
+            store.pin_source(&package, source, false).await?;
+            match content {
+                Some((slot, content)) => store.pin_content(&slot, content, false).await,
+                None => Ok(false),
+            }
         };
         if let Err(error) = pinned.await {
-            tracing::warn!(%error, package = %slot.package, "could not pin what was served");
+            tracing::warn!(%error, %package, "could not pin what was served");
         }
     }
 }
@@ -68,15 +98,25 @@ impl Registry {
         version: &str,
         file: &str,
     ) -> Result<VerifiedBytes, Error> {
-        let (realm, decision) = self.source_for(door, package)?;
         let version = self.normal_version(package, version)?;
+        let (realm, decision) = match self.place(door, package)? {
+            Place::Realm(realm, decision) => (realm, decision),
+            Place::Upstream(sought) => {
+                return self.upstream_artifact(&sought, &version, file).await;
+            }
+        };
         let view = self.inner.store.package(&realm, package)?;
         let Some(view) = view else { return Err(self.nothing_of(package, &realm, &decision)) };
         let content = self.content_served(&view, &version, file)?;
         let slot = Slot { realm, package: package.clone(), version, file: file.to_owned() };
         self.bring(&slot, &content).await?;
         let (info, opened) = self.open(&content.blake3, file).await?;
-        let completion = Some(Completion { registry: self.clone(), slot, content });
+        let completion = Some(Completion {
+            registry: self.clone(),
+            package: package.clone(),
+            source: Source::Realm { realm },
+            content: Some((slot, content)),
+        });
         Ok(VerifiedBytes { info, file: opened, filename: file.to_owned(), completion })
     }
 
@@ -86,14 +126,14 @@ impl Registry {
         door: Door,
         package: &PackageId,
     ) -> Result<(RealmId, Decision), Error> {
-        if door == Door::Upstream {
-            return Err(Error::not_found(format!(
-                "no upstream is configured for {}",
-                package.format
+        match self.place(door, package)? {
+            Place::Realm(realm, decision) => Ok((realm, decision)),
+            Place::Upstream(sought) => Err(Error::not_found(format!(
+                "{} comes from the upstream {}, and no realm publishes it here",
+                package.name, sought.endpoint.url
             ))
-            .with_hint(format!("install it through /{}/ instead", package.format)));
+            .with_hint(format!("griot why {} --format {}", package.name, package.format))),
         }
-        self.realm_of(package)
     }
 
     /// The content that this node serves for a slot by name.
@@ -194,7 +234,11 @@ impl Registry {
         if let Err(error) = fetched {
             if error.outcome == Outcome::NotHere {
                 let Slot { package, version, file, .. } = slot.clone();
-                self.want(digest, Want { package, version, file, size }).await?;
+                self.want(
+                    digest,
+                    Want { package, version, file, size, of: Wanted::Artifact, since: 0 },
+                )
+                .await?;
                 return Err(Error::not_here(format!(
                     "{} of {} is known, but neither held here nor by a connected peer; \
                      it is wanted now",
@@ -266,7 +310,7 @@ impl Registry {
         Ok(())
     }
 
-    async fn open(
+    pub(super) async fn open(
         &self,
         digest: &Digest,
         filename: &str,

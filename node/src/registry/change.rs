@@ -8,7 +8,7 @@ use crdt::routes::Source;
 use crdt::statement::Counter;
 use crdt::{Body, PackageId, RealmId, Statement, StatementId};
 
-use super::{Error, Principal, Registry, Scope};
+use super::{Door, Error, Principal, Registry, Scope};
 use crate::store::Slot;
 
 impl Registry {
@@ -128,7 +128,9 @@ impl Registry {
         who.require_name(&package.format, &package.name)?;
         let decision = self.decide(package)?;
         let Source::Realm { realm } = decision.source else {
-            return Err(self.realm_of(package).map_or_else(|error| error, |_| absent(package, "")));
+            return Err(self
+                .source_for(Door::Virtual, package)
+                .map_or_else(|error| error, |_| absent(package, "")));
         };
         if let Some(bound) = who.realm.filter(|bound| *bound != realm) {
             return Err(Error::forbidden(format!("the token is for {bound} alone")));

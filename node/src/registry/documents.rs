@@ -8,8 +8,13 @@ use std::sync::Arc;
 use crdt::routes::Decision;
 use crdt::{Digest, PackageId};
 
-use super::{Door, Error, Metadata, Outline, Registry};
-use crate::store::cached::CachedBy;
+use super::fetch_document::{Word, no_such_package};
+use super::freshness::{self, Freshness};
+use super::metadata::offered_tags;
+use super::rules::Variant;
+use super::sought::{Place, Sought};
+use super::{Door, Error, Metadata, Outcome, Outline, OutlineVersion, Registry};
+use crate::store::cached::{CachedBy, CachedDocument};
 
 /// How a document is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +88,164 @@ impl Registry {
         package: &PackageId,
         ask: DocumentAsk<'_>,
     ) -> Result<Document, Error> {
-        let _ = ask;
-        Ok(Document::Hosted(Box::new(self.metadata(door, package).await?)))
+        match self.place(door, package)? {
+            Place::Realm(..) => Ok(Document::Hosted(Box::new(self.metadata(door, package).await?))),
+            Place::Upstream(sought) => {
+                let found = self.upstream_document(&sought, ask).await?;
+                Ok(Document::Upstream(Box::new(found)))
+            }
+        }
+    }
+
+    /// What is held never waits for a network: a stale copy is answered and looked after behind.
+    /// Only what came by a receipt is compared first, while its upstream can be reached.
+    pub(super) async fn upstream_document(
+        &self,
+        sought: &Sought,
+        ask: DocumentAsk<'_>,
+    ) -> Result<UpstreamDocument, Error> {
+        let variant = sought.variant(ask.variant)?;
+        let held = self.best_held(sought, sought.answers(variant))?;
+        let Some(held) = held else {
+            if !ask.refresh && self.inner.absences.knows(&sought.package, &sought.origin()) {
+                return Err(no_such_package(sought));
+            }
+            return self.first_document(sought, variant, ask.wanted).await;
+        };
+        match self.judge(sought, &held, ask.refresh) {
+            Freshness::Fresh => self.present(sought, held, false).await,
+            Freshness::Stale => {
+                drop(self.document_flight(sought, sought.variant(&held.subject.variant)?));
+                self.newer_receipt_behind(sought, &held);
+                self.present(sought, held, true).await
+            }
+            Freshness::Check => {
+                let of = sought.variant(&held.subject.variant)?;
+                match self.document_in_time(sought, of).await {
+                    Ok(Word::Held(found)) => self.present(sought, *found, false).await,
+                    Ok(Word::Absent) => Err(no_such_package(sought)),
+                    Ok(Word::Doubted(_)) | Err(_) => {
+                        self.newer_receipt_behind(sought, &held);
+                        self.present(sought, held, true).await
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge(&self, sought: &Sought, held: &CachedDocument, refresh: bool) -> Freshness {
+        let away = self.is_away(&sought.origin());
+        match freshness::judge(freshness::now(), held.checked_at, refresh) {
+            // No answer is to be had, so there is nothing to wait for.
+            Freshness::Check if away => Freshness::Stale,
+            _ if held.by != CachedBy::Upstream && !away => Freshness::Check,
+            _ if held.by != CachedBy::Upstream => Freshness::Stale,
+            judged => judged,
+        }
+    }
+
+    /// Nothing that would do is held: the upstream, else a receipt, else a lesser form, else a want.
+    pub(super) async fn first_document(
+        &self,
+        sought: &Sought,
+        variant: Variant,
+        wanted: bool,
+    ) -> Result<UpstreamDocument, Error> {
+        let why = match self.document_in_time(sought, variant).await {
+            Ok(Word::Held(found) | Word::Doubted(found)) => {
+                return self.present(sought, *found, false).await;
+            }
+            Ok(Word::Absent) => return Err(no_such_package(sought)),
+            Err(why) => why,
+        };
+        let receipt = self.document_by_receipt(sought, variant).await;
+        if let Ok(Some(found)) = receipt {
+            return self.present(sought, found, true).await;
+        }
+        if let Some(found) = self.best_held(sought, sought.lesser(variant))? {
+            return self.present(sought, found, true).await;
+        }
+        if wanted && why.outcome != Outcome::Unavailable {
+            self.want_document(sought, variant).await?;
+        }
+        // What receipts say against each other is the better thing to know.
+        Err(receipt.err().unwrap_or(why))
+    }
+
+    /// Of these forms the held one that was confirmed last.
+    pub(super) fn best_held(
+        &self,
+        sought: &Sought,
+        variants: impl Iterator<Item = Variant>,
+    ) -> Result<Option<CachedDocument>, Error> {
+        let mut best: Option<CachedDocument> = None;
+        for variant in variants {
+            let held = self.held_document(&sought.subject(variant.name))?;
+            let Some(held) = held else { continue };
+            // The first in the order wins a draw.
+            if best.as_ref().is_none_or(|best| rank(&held) > rank(best)) {
+                best = Some(held);
+            }
+        }
+        Ok(best)
+    }
+
+    /// A held document, as it may be offered now.
+    pub(super) async fn present(
+        &self,
+        sought: &Sought,
+        held: CachedDocument,
+        stale: bool,
+    ) -> Result<UpstreamDocument, Error> {
+        let digest = held.body.ok_or_else(|| no_such_package(sought))?;
+        let outline = self.outline(sought.rules, &digest).await?;
+        let (offered, tags) = self.offer(sought, &held, &outline).await?;
+        let seed = format!("{:?}{digest}{offered:?}{tags:?}", sought.decision.source);
+        let revision = blake3::hash(seed.as_bytes()).to_hex()[..32].to_owned();
+        Ok(UpstreamDocument {
+            decision: sought.decision.clone(),
+            package: sought.package.clone(),
+            variant: held.subject.variant,
+            digest,
+            size: held.size,
+            outline,
+            offered,
+            tags,
+            by: held.by,
+            base: sought.endpoint.url.clone(),
+            age: freshness::now().saturating_sub(held.checked_at),
+            stale: stale || self.is_away(&sought.origin()),
+            revision,
+        })
+    }
+
+    /// What may be offered of a document, if that is not all of it, and the tags that follow.
+    async fn offer(
+        &self,
+        sought: &Sought,
+        held: &CachedDocument,
+        outline: &Arc<Outline>,
+    ) -> Result<(Option<BTreeSet<String>>, Option<BTreeMap<String, String>>), Error> {
+        let unsigned = self.unsigned(sought, held, outline).await?;
+        let away = self.is_away(&sought.origin());
+        if !away && unsigned.is_empty() {
+            return Ok((None, None));
+        }
+        let mut offered: BTreeSet<String> =
+            outline.versions.iter().map(|version| version.version.clone()).collect();
+        offered.retain(|version| !unsigned.contains(version));
+        if let (true, Some(digest)) = (away, &held.body) {
+            let reach = self.in_reach(sought, digest, outline).await?;
+            offered.retain(|version| reach.contains(version));
+        }
+        let mut order: Vec<String> = offered.iter().cloned().collect();
+        order.sort_by(|a, b| (sought.format.compare_versions)(a, b));
+        let yanked = |version: &&OutlineVersion| version.yanked.is_some();
+        let yanked: BTreeSet<&str> =
+            outline.versions.iter().filter(yanked).map(|found| found.version.as_str()).collect();
+        let live = |version: &str| !yanked.contains(version);
+        let tags = offered_tags(&sought.format, &outline.tags, &order, live);
+        Ok((Some(offered), Some(tags)))
     }
 
     /// The bytes of a document that is held.
@@ -97,4 +258,9 @@ impl Registry {
             opened.ok_or_else(|| Error::not_here("the document is not held any more"))?;
         Ok(file)
     }
+}
+
+/// What was confirmed by the upstream comes before what was not; then the later one.
+fn rank(held: &CachedDocument) -> (bool, u64) {
+    (held.by == CachedBy::Upstream, held.checked_at.min(freshness::now()))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::REFUSED;
 use super::change::absent;
+use super::sought::Place;
 use super::{Door, Error, Registry};
 use crate::mesh::Offer;
 use crate::store::{PackageSummary, Slot};
@@ -50,12 +51,12 @@ pub struct InfoVersion {
 pub struct InfoArtifact {
     /// File name.
     pub filename: String,
-    /// Bytes.
-    pub size: u64,
-    /// BLAKE3.
-    pub digest: Digest,
-    /// SHA-256, hexadecimal.
-    pub sha256: String,
+    /// Bytes; absent where an upstream does not say, and the file is not held.
+    pub size: Option<u64>,
+    /// BLAKE3; absent for a file of an upstream that is not held.
+    pub digest: Option<Digest>,
+    /// SHA-256, hexadecimal; absent as the digest is.
+    pub sha256: Option<String>,
     /// Whether the bytes are held here.
     pub held: bool,
     /// Who signed this content.
@@ -97,7 +98,10 @@ impl Registry {
     /// NotFound when nothing of it is here.
     pub async fn info(&self, package: &PackageId) -> Result<Info, Error> {
         let rules = *self.require_rules(&package.format)?;
-        let (realm, decision) = self.source_for(Door::Virtual, package)?;
+        let (realm, decision) = match self.place(Door::Virtual, package)? {
+            Place::Realm(realm, decision) => (realm, decision),
+            Place::Upstream(sought) => return self.upstream_info(&sought).await,
+        };
         let view = self.inner.store.package(&realm, package)?;
         let Some(view) = view else { return Err(self.nothing_of(package, &realm, &decision)) };
         let tags = self.metadata(Door::Virtual, package).await?.tags;
@@ -142,9 +146,9 @@ impl Registry {
             .map(|(content, signers)| {
                 Ok(InfoArtifact {
                     filename: name.to_owned(),
-                    size: content.size,
-                    digest: content.blake3,
-                    sha256: crdt::digest::to_hex(&content.checksums.sha256),
+                    size: Some(content.size),
+                    digest: Some(content.blake3),
+                    sha256: Some(crdt::digest::to_hex(&content.checksums.sha256)),
                     held: self.inner.store.blob(&content.blake3)?.is_some(),
                     signers,
                 })
@@ -159,6 +163,9 @@ impl Registry {
     /// NotFound (no such package, tag or version in range), Invalid (not a range), and as
     /// [`Registry::artifact`].
     pub async fn add(&self, package: &PackageId, range: Option<&str>) -> Result<Added, Error> {
+        if let Place::Upstream(sought) = self.place(Door::Virtual, package)? {
+            return self.upstream_add_package(&sought, range).await;
+        }
         let metadata = self.metadata(Door::Virtual, package).await?;
         let asked = range.unwrap_or("latest");
         let version = match self.exact(&metadata, asked) {
@@ -174,12 +181,10 @@ impl Registry {
         let mut artifacts = Vec::new();
         for file in files {
             let got = self.artifact(Door::Virtual, package, &version, &file).await?;
-            if let Some(completion) = got.completion {
-                completion.completed().await;
-            }
+            let digest = got.whole().await?.digest;
             let view = &metadata.view.versions[&version].files[&file];
             let all = self.info_artifacts(&file, view)?;
-            artifacts.extend(all.into_iter().filter(|one| one.digest == got.info.digest));
+            artifacts.extend(all.into_iter().filter(|one| one.digest == Some(digest)));
         }
         let PackageId { format, name } = package.clone();
         let version = metadata.view.versions[&version].written.clone();
@@ -273,27 +278,31 @@ impl Registry {
         Ok(found)
     }
 
-    /// Formats under which some followed realm has the name.
+    /// Formats under which some followed realm has the name, or an upstream has given it; if none
+    /// does, those that have an upstream to ask.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn formats_of(&self, name: &str) -> Result<Vec<String>, Error> {
-        let mut formats = Vec::new();
+        let (mut formats, mut may_have) = (Vec::new(), Vec::new());
         for rules in &self.inner.rules {
             let Ok(name) = (rules.canonical_name)(name) else { continue };
             let package = PackageId::new(rules.format, name);
-            if !self.inner.store.realms_with(&package)?.is_empty() {
+            let known = !self.inner.store.realms_with(&package)?.is_empty();
+            if known || self.upstream_known(&package)? {
                 formats.push(rules.format.to_owned());
+            } else if self.default_endpoint(rules.format)?.is_some() {
+                may_have.push(rules.format.to_owned());
             }
         }
-        Ok(formats)
+        Ok(if formats.is_empty() { may_have } else { formats })
     }
 
     /// Why the name is what it is here, one sentence a line.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn why(&self, package: &PackageId) -> Result<Vec<String>, Error> {
+    pub async fn why(&self, package: &PackageId) -> Result<Vec<String>, Error> {
         let decision = self.decide(package)?;
         let mut lines = vec![ground_sentence(package, &decision)];
         if let Some(pending) = &decision.pending {
@@ -305,7 +314,14 @@ impl Registry {
                 package.format
             ));
         }
-        let Source::Realm { realm } = decision.source else { return Ok(lines) };
+        let alarms = self.alarms()?.into_iter().filter(|alarm| alarm.package == *package);
+        lines.extend(alarms.map(|alarm| alarm.sentence()));
+        let Source::Realm { realm } = decision.source else {
+            if matches!(decision.source, Source::Upstream { .. }) {
+                lines.extend(self.upstream_why(package).await?);
+            }
+            return Ok(lines);
+        };
         let Some(view) = self.inner.store.package(&realm, package)? else { return Ok(lines) };
         for (version, found) in &view.versions {
             if let Some(note) = note(package, found) {

@@ -19,8 +19,7 @@ use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::wants::Want;
-use super::{Door, Error, Outcome, Registry};
+use super::{Error, Registry};
 
 /// The largest file that is kept ahead. Source: trust.md section 12.
 const KEEP_FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -102,28 +101,12 @@ impl Registry {
     async fn keep_round(&self, from_start: bool, skip: &mut usize) -> Result<(bool, bool), Error> {
         let fresh = self.read_log(from_start).await?;
         let (fetched, lacking) = self.fetch_lacking(fresh, skip).await?;
-        let wants = self.wants()?;
-        let wanting = !wants.is_empty();
+        let (wants, wanting) = self.due_wants()?;
         let tries = wants.into_iter().map(|(digest, want)| self.try_want(digest, want));
         let tries = stream::iter(tries).buffer_unordered(KEEP_AT_ONCE);
         let tried: Vec<_> = tries.take_until(tokio::time::sleep(ROUND_MAX)).collect().await;
         let found = tried.into_iter().collect::<Result<Vec<bool>, _>>()?;
         Ok((fetched || found.contains(&true), lacking || wanting))
-    }
-
-    /// Tries a want again; says whether its file is here now.
-    async fn try_want(&self, digest: Digest, want: Want) -> Result<bool, Error> {
-        let found = self.artifact(Door::Virtual, &want.package, &want.version, &want.file).await;
-        match found {
-            Err(error) if error.outcome == Outcome::NotHere => Ok(false),
-            // Whoever asked may have gone before the bytes came, and looked at nothing.
-            Ok(_) => {
-                self.check_meta(&digest).await?;
-                self.fulfil(&digest).await.map(|()| true)
-            }
-            // Disputed, withdrawn or routed away since: nobody will be given it by name.
-            Err(_) => self.fulfil(&digest).await.map(|()| false),
-        }
     }
 
     /// Turns releases admitted since the cursor into rows of the queue; answers the last of them.

@@ -70,7 +70,8 @@ impl Registry {
         }
         offered.sort_by(|a, b| (rules.compare_versions)(a, b));
         hidden.sort_by(|a, b| (rules.compare_versions)(a, b));
-        let tags = offered_tags(&rules, &view, &offered);
+        let live = |version: &str| view.versions[version].yanked.is_none();
+        let tags = offered_tags(&rules, &view.tags, &offered, live);
         let revision = self.revision(package, &decision, &offered, &tags)?;
         Ok(Metadata { decision, view, offered, tags, hidden, revision, metas })
     }
@@ -206,21 +207,27 @@ impl Reach {
     }
 }
 
-/// Tags after the fall-back.
-fn offered_tags(rules: &Rules, view: &PackageView, offered: &[String]) -> BTreeMap<String, String> {
-    let live = |version: &&String| view.versions[*version].yanked.is_none();
+/// Tags after the fall-back: one whose target is not offered falls to the highest version below it
+/// that is, and is live; `latest` is always set when anything is offered. `offered` is in order.
+pub(super) fn offered_tags(
+    rules: &Rules,
+    tags: &BTreeMap<String, String>,
+    offered: &[String],
+    live: impl Fn(&str) -> bool,
+) -> BTreeMap<String, String> {
+    let live = |version: &&String| live(version);
     let stable = |version: &&String| !(rules.is_prerelease)(version);
-    let mut tags = BTreeMap::new();
-    for (tag, target) in &view.tags {
+    let mut fallen = BTreeMap::new();
+    for (tag, target) in tags {
         let within = |v: &&String| (rules.compare_versions)(v, target).is_le();
         let best = offered.iter().rev().filter(live).find(within);
         if offered.contains(target) {
-            tags.insert(tag.clone(), target.clone());
+            fallen.insert(tag.clone(), target.clone());
         } else if let Some(best) = best {
-            tags.insert(tag.clone(), best.clone());
+            fallen.insert(tag.clone(), best.clone());
         }
     }
-    if !tags.contains_key("latest") {
+    if !fallen.contains_key("latest") {
         let latest = offered
             .iter()
             .rev()
@@ -228,8 +235,8 @@ fn offered_tags(rules: &Rules, view: &PackageView, offered: &[String]) -> BTreeM
             .or_else(|| offered.iter().rev().find(live))
             .or_else(|| offered.last());
         if let Some(latest) = latest {
-            tags.insert("latest".to_owned(), latest.clone());
+            fallen.insert("latest".to_owned(), latest.clone());
         }
     }
-    tags
+    fallen
 }

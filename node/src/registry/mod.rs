@@ -21,39 +21,62 @@ use crdt::{PackageId, PublicKey, RealmId, SecretKey, StatementId, Verified};
 
 use crate::mesh::Mesh;
 use crate::store::Store;
+use crate::store::cached::{CachedDocument, CachedFile};
 use crate::upstream::Upstream;
 
+mod absent;
+mod alarms;
 mod artifact;
+mod background;
 mod change;
+mod compare;
+mod deliver;
 mod documents;
 mod error;
+mod fetch_document;
+mod files;
+mod flight;
+mod follow_up;
+mod freshness;
 mod info;
 mod keep;
 mod metadata;
+mod nearby;
+mod notes;
+mod outlines;
 mod prefetch;
 mod principal;
 mod publish;
+mod receipts;
 mod rules;
+mod side;
+mod signed;
 mod slots;
+mod sought;
 mod sources;
 mod target;
 #[cfg(test)]
 mod tests;
+mod upstream_info;
+mod upstreams;
 mod wants;
 
+pub use alarms::{Alarm, Evidence};
 pub use artifact::{Completion, VerifiedBytes};
 pub use documents::{Document, DocumentAsk, UpstreamDocument};
 pub use error::{Error, Outcome};
 pub use info::{Added, Info, InfoArtifact, InfoVersion, Offered};
 pub use metadata::Metadata;
-pub use prefetch::Locked;
+pub use prefetch::{Failed, Lack, LackOf, Locked, LockedFrom, Polluted, Progress, Project, Report};
 pub use principal::{Principal, Scope};
 pub use publish::{Publication, Published, PublishedFile};
 pub use rules::{
     Declared, Extract, Extracted, Outline, OutlineFile, OutlineVersion, Rules, SignatureRules,
     UpstreamRules, Variant,
 };
-pub use wants::Want;
+pub use side::{Side, SideDocument};
+pub use upstreams::{Adopted, UpstreamChoice, UpstreamRow, origin_of};
+pub use wants::{Want, WantRow, Wanted};
 
 // What a format sees of the store: the place it streams into, and what it gets out.
 pub use crate::store::blob::{BlobWriter, Staged};
@@ -108,6 +131,20 @@ struct Inner {
     publishing: tokio::sync::Mutex<()>,
     routing: sources::RoutingCache,
     refused: RwLock<BTreeSet<StatementId>>,
+    background: background::Background,
+    documents: flight::Flights<fetch_document::Word>,
+    files: flight::Flights<CachedFile>,
+    deliveries: flight::Flights<CachedDocument>,
+    looks: flight::Flights<Arc<nearby::Near>>,
+    sides: flight::Flights<SideDocument>,
+    absences: absent::Absences,
+    doubts: absent::Doubts,
+    outlines: outlines::Outlines,
+    nearby: nearby::Nearby,
+    signing: signed::Signing,
+    unsigned: receipts::Unsigned,
+    declined: deliver::Declined,
+    pace: wants::Pace,
 }
 
 impl Registry {
@@ -120,6 +157,7 @@ impl Registry {
         let refused = store.rows(artifact::REFUSED)?;
         let refused = refused.keys().filter_map(|id| id.parse().ok()).collect();
         let routing = sources::RoutingCache::new(&store);
+        let absences = absent::Absences::new(&store);
         let inner = Inner {
             store,
             mesh,
@@ -131,6 +169,20 @@ impl Registry {
             publishing: tokio::sync::Mutex::new(()),
             routing,
             refused: RwLock::new(refused),
+            background: background::Background::new(),
+            documents: flight::Flights::new(),
+            files: flight::Flights::new(),
+            deliveries: flight::Flights::new(),
+            looks: flight::Flights::new(),
+            sides: flight::Flights::new(),
+            absences,
+            doubts: absent::Doubts::default(),
+            outlines: outlines::Outlines::default(),
+            nearby: nearby::Nearby::default(),
+            signing: signed::Signing::default(),
+            unsigned: receipts::Unsigned::default(),
+            declined: deliver::Declined::default(),
+            pace: wants::Pace::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -14,7 +14,7 @@ use crdt::{Body, Collection, PackageId, RealmId, SlotState};
 use tokio::sync::{broadcast, watch};
 
 use super::{Error, Registry};
-use crate::store::{Admission, FollowKind, Followed, Store};
+use crate::store::{AcceptedMirror, Admission, FollowKind, Followed, Store};
 
 /// The table, with the two channels that tell when it is out of date.
 #[derive(Debug)]
@@ -115,7 +115,9 @@ impl Registry {
             }
         }
         let pin = self.inner.store.pinned_source(package)?;
-        Ok(table.decide(package, &published_in, false, pin.as_ref()))
+        // It matters for names that a realm has, and for no others.
+        let upstream_known = !published_in.is_empty() && self.upstream_known(package)?;
+        Ok(table.decide(package, &published_in, upstream_known, pin.as_ref()))
     }
 
     /// Whether the realm has published the package: a version stands, or a granted key once signed
@@ -139,15 +141,17 @@ impl Registry {
         Ok(signers.into_iter().any(|key| granted.contains(key)))
     }
 
-    /// The realm that supplies the name, or the answer to give instead.
-    pub(super) fn realm_of(&self, package: &PackageId) -> Result<(RealmId, Decision), Error> {
-        let decision = self.decide(package)?;
+    /// The answer for a name that nobody supplies behind the door that was used.
+    pub(super) fn no_place(
+        &self,
+        package: &PackageId,
+        decision: &Decision,
+    ) -> Result<Error, Error> {
         match &decision.source {
-            Source::Realm { realm } => Ok((*realm, decision)),
             Source::Upstream { .. } if decision.ground == Ground::Default => {
-                Err(self.unclaimed(package)?)
+                self.unclaimed(package)
             }
-            other => Err(no_realm(package, other, decision.ground)),
+            other => Ok(no_realm(package, other, decision.ground)),
         }
     }
 
@@ -234,7 +238,7 @@ impl Registry {
         realm: RealmId,
         kind: FollowKind,
         claims: Vec<Claim>,
-        mirrors: bool,
+        mirrors: Vec<AcceptedMirror>,
     ) -> Result<(), Error> {
         let followed = self.inner.store.followed()?;
         let order = followed.iter().map(|followed| followed.order).max().unwrap_or(0) + 1;

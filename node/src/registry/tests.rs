@@ -14,12 +14,13 @@ use crate::store::{FollowKind, Followed, Hashes};
 mod bounds;
 
 /// A format whose files say `name version rest`, one file a version.
-const STRICT: Rules = Rules {
+pub(super) const STRICT: Rules = Rules {
     format: "strict",
     canonical_name: |name| {
         let ok = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
         if ok { Ok(name.to_owned()) } else { Err(format!("{name} is not a name")) }
     },
+    publishable: |_| Ok(()),
     canonical_version: |v| {
         semver::Version::parse(v).map(|v| v.to_string()).map_err(|e| e.to_string())
     },
@@ -115,7 +116,7 @@ impl Node {
     async fn meet(&self, kind: FollowKind) -> RealmId {
         let genesis = genesis(&key(60), vec![publish_grant("*", &key(61))]);
         let realm = genesis.statement().realm();
-        self.registry.follow(realm, kind, Vec::new(), false).await.unwrap();
+        self.registry.follow(realm, kind, Vec::new(), Vec::new()).await.unwrap();
         self.registry.admit(vec![genesis]).await.unwrap();
         realm
     }
@@ -197,7 +198,7 @@ impl Node {
 }
 
 async fn follow(store: &Store, realm: RealmId, kind: FollowKind) {
-    let followed = Followed { realm, kind, claims: Vec::new(), order: 0, mirrors: false };
+    let followed = Followed { realm, kind, claims: Vec::new(), order: 0, mirrors: Vec::new() };
     store.follow(followed).await.unwrap();
 }
 
@@ -255,7 +256,7 @@ async fn a_name_whose_every_release_was_withdrawn_stays_with_its_realm() {
     node.registry.withdraw(&admin(), &pad, ("1.0.0", None), "oops").await.unwrap();
     let reader = Node::start(2).await;
     let realm = node.own;
-    reader.registry.follow(realm, FollowKind::Site, Vec::new(), false).await.unwrap();
+    reader.registry.follow(realm, FollowKind::Site, Vec::new(), Vec::new()).await.unwrap();
     let store = node.registry.store();
     reader.registry.admit(store.authority_statements(&realm).unwrap()).await.unwrap();
     reader.registry.admit(store.package_statements(&realm, &pad).unwrap()).await.unwrap();
@@ -318,7 +319,7 @@ async fn an_unrouted_name_goes_to_the_site_that_grants_the_key_else_to_the_own_r
     let node = Node::start(1).await;
     let site = genesis(&key(60), vec![publish_grant("shared-*", &key(101))]);
     let realm = site.statement().realm();
-    node.registry.follow(realm, FollowKind::Site, Vec::new(), false).await.unwrap();
+    node.registry.follow(realm, FollowKind::Site, Vec::new(), Vec::new()).await.unwrap();
     node.registry.admit(vec![site]).await.unwrap();
     assert_eq!(node.publish("shared-pad 1.0.0").await.unwrap().realm, realm);
     assert_eq!(node.publish("mine 1.0.0").await.unwrap().realm, node.own);
@@ -334,7 +335,7 @@ async fn a_new_claim_waits_behind_a_pin_until_it_is_accepted() {
 
     let pattern = Pattern::parse("pad").unwrap();
     let claim = crdt::realm::Claim { format: "strict".to_owned(), pattern };
-    node.registry.follow(realm, FollowKind::Followed, vec![claim], false).await.unwrap();
+    node.registry.follow(realm, FollowKind::Followed, vec![claim], Vec::new()).await.unwrap();
     let decision = node.registry.decide(&strict("pad")).unwrap();
     assert_eq!(decision.ground, Ground::Pin);
     assert_eq!(decision.source, Source::Realm { realm: node.own });
@@ -362,7 +363,7 @@ async fn a_followed_realm_supplies_no_name_that_it_did_not_claim() {
     assert_eq!(outcome(node.metadata("theirs").await), Outcome::NotFound);
     let pattern = Pattern::parse("theirs").unwrap();
     let claim = crdt::realm::Claim { format: "strict".to_owned(), pattern };
-    node.registry.follow(realm, FollowKind::Followed, vec![claim], false).await.unwrap();
+    node.registry.follow(realm, FollowKind::Followed, vec![claim], Vec::new()).await.unwrap();
     assert_eq!(node.metadata("theirs").await.unwrap().offered, ["1.0.0"]);
 }
 
@@ -373,7 +374,7 @@ async fn a_disputed_version_is_offered_to_nobody_but_to_who_has_pinned_it() {
         genesis(&key(60), vec![publish_grant("*", &key(101)), publish_grant("*", &key(62))]);
     let realm = shared.statement().realm();
     for one in [&node, &reader] {
-        one.registry.follow(realm, FollowKind::Site, Vec::new(), false).await.unwrap();
+        one.registry.follow(realm, FollowKind::Site, Vec::new(), Vec::new()).await.unwrap();
         one.registry.admit(vec![shared.clone()]).await.unwrap();
     }
     assert_eq!(node.publish("pad 1.2.0 mine").await.unwrap().realm, realm);
@@ -460,7 +461,7 @@ async fn red_24_a_release_whose_meta_is_not_in_its_bytes_is_refused_here() {
     node.registry.check_meta(&Digest::of(b"pad 1.0.0 truth")).await.unwrap();
     assert_eq!(outcome(node.read("pad", "1.0.0").await), Outcome::Corrupt);
     assert!(node.metadata("pad").await.unwrap().offered.is_empty());
-    let why = node.registry.why(&strict("pad")).unwrap();
+    let why = node.registry.why(&strict("pad")).await.unwrap();
     assert!(why.iter().any(|line| line.contains("refused")), "{why:?}");
 }
 

@@ -7,11 +7,10 @@
 //! costs no write.
 //!
 //! What is not taken is counted and can come again later: statements of realms that are not
-//! followed; and what a stranger signed, a key that no root of the realm names, beyond
-//! [`STRANGER_ITEMS_MAX`] pairs or [`STRANGER_BYTES_MAX`] a realm, so that nobody unknown can fill
-//! a realm. While the genesis lacks, everybody is unknown and [`UNFOUNDED_ITEMS_MAX`] holds. Of the
-//! 16 signatures of a statement known keys have the first claim. Statements of known keys are
-//! never dropped.
+//! followed, and what finds no room (`room`).
+//!
+//! Of an author's receipts for one document the newest stays and the one before it leaves; one that
+//! comes too late is not news, and one whose counter has no effect is never taken.
 //!
 //! Source: trust.md sections 5 (step 0) and 12, index.md sections 2.5 and 2.6.
 
@@ -19,21 +18,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crdt::reconcile::Fingerprint;
-use crdt::statement::MAX_SIGNATURES;
 use crdt::{Body, Collection, Item, PackageId, PublicKey, RealmId, Signature, Statement, Verified};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::authority::{Standing, extend_chain_pin};
-use super::statements::{IDS, document_id, keep_cursor, named, signatures};
+use super::receipts::{self, Latest, Place};
+use super::statements::{document_id, keep_cursor, load_statement, named, signatures};
 use super::tables::{self, Tables};
 use super::{Admission, Error, Inner, NewItem, Store, blocking, collections, views};
 
-/// Pairs by strangers that are kept of a realm.
-pub(super) const STRANGER_ITEMS_MAX: u64 = 32;
-/// Bytes of statements by strangers that are kept of a realm.
-pub(super) const STRANGER_BYTES_MAX: u64 = 64 << 10;
-/// Pairs that are kept of a realm whose genesis lacks.
-pub(super) const UNFOUNDED_ITEMS_MAX: u64 = 4096;
+mod room;
+
+use room::Receipts;
+#[cfg(test)]
+pub(super) use room::{STRANGER_BYTES_MAX, STRANGER_ITEMS_MAX, UNFOUNDED_ITEMS_MAX};
 
 /// Where a peer's log was read up to: peer id, its store epoch, its sequence.
 type Cursor = (Vec<u8>, u64, u64);
@@ -71,13 +69,15 @@ impl Store {
     }
 }
 
-/// Drops what is known or not followed, before the writer is bothered. Roots come first.
+/// Drops what is known, outdated or not followed, before the writer is bothered. Roots come first.
 fn sift(inner: &Inner, batch: Vec<Verified>) -> Result<(Vec<Verified>, usize), Error> {
     let txn = inner.read()?;
     let followed = txn.table(tables::FOLLOWED)?;
     let (mut kept, mut ignored) = (Vec::new(), 0);
     for verified in batch {
-        if followed.get(verified.statement().realm().0.as_bytes())?.is_none() {
+        let statement = verified.statement();
+        let is_kept = followed.get(statement.realm().0.as_bytes())?.is_some();
+        if !is_kept || receipts::is_void(statement) {
             ignored += verified.signatures().len();
         } else if has_news(&txn, &verified)? {
             kept.push(verified);
@@ -97,6 +97,7 @@ fn has_news(txn: &impl Tables, verified: &Verified) -> Result<bool, Error> {
     for (key, signature) in verified.signatures() {
         match table.get((id.0.as_bytes(), key.as_bytes()))? {
             Some(held) if *held.value() <= signature.0 => {}
+            None if receipts::place(txn, verified.statement(), key)? == Place::Outdated => {}
             _ => return Ok(true),
         }
     }
@@ -122,10 +123,21 @@ pub(super) struct Batch<'t> {
     packages: BTreeSet<(RealmId, PackageId)>,
     /// Pairs and bytes by strangers.
     strangers: BTreeMap<RealmId, (u64, u64)>,
+    receipts: BTreeMap<RealmId, Receipts>,
     /// Realms that got a root, with their authority before.
     rooted: BTreeMap<RealmId, Arc<Standing>>,
     changed: bool,
     admission: Admission,
+}
+
+/// A pair that is not held yet.
+struct Newcomer<'a> {
+    statement: &'a Statement,
+    key: &'a PublicKey,
+    /// Whether no root of the realm lets the key say such a thing.
+    is_stranger: bool,
+    /// The author's receipt whose place it takes.
+    replaces: Option<Latest>,
 }
 
 impl<'t> Batch<'t> {
@@ -145,6 +157,7 @@ impl<'t> Batch<'t> {
             states: BTreeMap::new(),
             packages: BTreeSet::new(),
             strangers: BTreeMap::new(),
+            receipts: BTreeMap::new(),
             rooted: BTreeMap::new(),
             changed: cursor.is_some(),
             admission: Admission { new: Vec::new(), ignored },
@@ -173,82 +186,53 @@ impl<'t> Batch<'t> {
         let held = signatures(self.txn, &statement.id())?;
         let mut signers: BTreeSet<PublicKey> = held.keys().copied().collect();
         let vouched = vouched(&standing, statement, &held, verified);
-        let known = |key: &PublicKey| standing.knows(key) || vouched.contains(key);
+        let known = |key: &PublicKey| standing.knows(key, statement) || vouched.contains(key);
         let (first, last): (Vec<_>, Vec<_>) =
             verified.signatures().iter().partition(|(key, _)| known(key));
-        let before = self.admission.new.len();
+        let mut gained = false;
         for (key, signature) in first.into_iter().chain(last) {
             // One that was held may have made room for a known key a moment ago.
             match held.get(key).filter(|_| signers.contains(key)) {
-                Some(old) if *old <= *signature => {}
-                Some(_) => self.put_signature(statement, key, signature)?,
-                None => {
-                    let stranger = !known(key);
-                    if self.make_room(statement, &mut signers, stranger, &known)? {
-                        self.pair(statement, key, signature, stranger)?;
-                        signers.insert(*key);
-                    } else {
-                        self.admission.ignored += 1;
-                    }
+                Some(old) if *old <= *signature => continue,
+                Some(_) => {
+                    self.put_signature(statement, key, signature)?;
+                    continue;
                 }
+                None => {}
+            }
+            let replaces = match receipts::place(self.txn, statement, key)? {
+                Place::Outdated => continue,
+                Place::Free => None,
+                Place::After(latest) => Some(latest),
+            };
+            let pair = Newcomer { statement, key, is_stranger: !known(key), replaces };
+            if self.make_room(&pair, &mut signers, &known)? {
+                self.pair(&pair, signature)?;
+                signers.insert(*key);
+                gained = true;
+            } else {
+                self.admission.ignored += 1;
             }
         }
-        if self.admission.new.len() > before {
+        if gained {
             self.file(statement, held.is_empty())?;
         }
         Ok(())
     }
 
-    /// Whether another signature may be kept; a stranger's makes room for a known key's.
-    fn make_room(
-        &mut self,
-        statement: &Statement,
-        signers: &mut BTreeSet<PublicKey>,
-        stranger: bool,
-        known: &impl Fn(&PublicKey) -> bool,
-    ) -> Result<bool, Error> {
-        if signers.len() < MAX_SIGNATURES {
-            return Ok(!stranger || self.has_room_for_stranger(statement)?);
-        }
-        let weakest = signers.iter().rev().find(|key| !known(key)).copied();
-        match weakest {
-            Some(weakest) if !stranger => {
-                signers.remove(&weakest);
-                self.evict(statement, weakest)?;
-                Ok(true)
+    /// A new pair: signature, collection, fingerprint, log; what it replaces leaves.
+    fn pair(&mut self, pair: &Newcomer<'_>, signature: &Signature) -> Result<(), Error> {
+        let Newcomer { statement, key, is_stranger, replaces } = pair;
+        if let Some(old) = replaces {
+            self.replace(old, key)?;
+            if !is_stranger {
+                // It may have been one when it said the older.
+                self.strangers.remove(&statement.realm());
             }
-            _ => Ok(false),
         }
-    }
-
-    /// Counts a stranger's pair, if the realm has room for it.
-    fn has_room_for_stranger(&mut self, statement: &Statement) -> Result<bool, Error> {
-        let realm = statement.realm();
-        let (items, bytes) = match self.strangers.get(&realm) {
-            Some(sums) => *sums,
-            None => stranger_sums(self.txn, &realm)?,
-        };
-        let sums = (items + 1, bytes.saturating_add(statement.payload().len() as u64));
-        let fits = if self.standing(&realm)?.is_founded() {
-            sums.0 <= STRANGER_ITEMS_MAX && sums.1 <= STRANGER_BYTES_MAX
-        } else {
-            sums.0 <= UNFOUNDED_ITEMS_MAX
-        };
-        self.strangers.insert(realm, if fits { sums } else { (items, bytes) });
-        Ok(fits)
-    }
-
-    /// A new pair: signature, collection, fingerprint, log.
-    fn pair(
-        &mut self,
-        statement: &Statement,
-        key: &PublicKey,
-        signature: &Signature,
-        stranger: bool,
-    ) -> Result<(), Error> {
         self.sequence += 1;
         self.put_signature(statement, key, signature)?;
-        let item = Item { id: statement.id(), key: *key };
+        let item = Item { id: statement.id(), key: **key };
         let (id, key) = (item.id.0.as_bytes(), item.key.as_bytes());
         let collection = statement.collection();
         let name = (collection.id(), item.hash());
@@ -258,9 +242,13 @@ impl<'t> Batch<'t> {
         let part = collections::part(&collection);
         let entry = (realm.0.as_bytes(), part.as_str(), id, key);
         self.txn.open_table(tables::LOG)?.insert(self.sequence, entry)?;
-        if stranger {
+        if *is_stranger {
             let size = statement.payload().len() as u64;
             self.txn.open_table(tables::STRANGER)?.insert((realm.0.as_bytes(), id, key), size)?;
+        }
+        if statement.receipt().is_some() {
+            receipts::keep(self.txn, statement, &item.key, self.sequence)?;
+            self.receipts(&realm)?.held += 1;
         }
         let package = statement.package().cloned();
         let new = NewItem { sequence: self.sequence, collection, item, package };
@@ -280,17 +268,38 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Takes a stranger's pair out of everything but the log, whose readers skip it.
-    fn evict(&mut self, statement: &Statement, key: PublicKey) -> Result<(), Error> {
-        let item = Item { id: statement.id(), key };
+    /// Takes an author's earlier receipt out of everything, the log too: the statement, once nobody
+    /// else stands behind it.
+    fn replace(&mut self, old: &Latest, author: &PublicKey) -> Result<(), Error> {
+        let Some(statement) = load_statement(self.txn, &old.id)? else { return Ok(()) };
+        self.remove(&statement, author)?;
+        self.txn.open_table(tables::LOG)?.remove(old.sequence)?;
+        if signatures(self.txn, &old.id)?.is_empty() {
+            self.txn.open_table(tables::STMT)?.remove(old.id.0.as_bytes())?;
+        }
+        // One that came and went in this batch was never there for those who are told of it.
+        let new = &mut self.admission.new;
+        if let Ok(at) = new.binary_search_by_key(&old.sequence, |new| new.sequence) {
+            new.remove(at);
+        }
+        Ok(())
+    }
+
+    /// Takes a pair out of everything but the log, whose readers skip it.
+    fn remove(&mut self, statement: &Statement, key: &PublicKey) -> Result<(), Error> {
+        let item = Item { id: statement.id(), key: *key };
         let (id, key) = (item.id.0.as_bytes(), item.key.as_bytes());
-        let collection = statement.collection();
+        let (collection, realm) = (statement.collection(), statement.realm());
         let name = (collection.id(), item.hash());
         self.txn.open_table(tables::SIG)?.remove((id, key))?;
         self.txn.open_table(tables::COLL)?.remove((name.0.0.as_bytes(), &name.1))?;
-        self.txn.open_table(tables::STRANGER)?.remove((statement.realm().0.as_bytes(), id, key))?;
-        self.strangers.remove(&statement.realm());
+        self.txn.open_table(tables::STRANGER)?.remove((realm.0.as_bytes(), id, key))?;
         self.state(&collection)?.remove(&item);
+        if statement.receipt().is_some() {
+            receipts::forget(self.txn, statement, &item.key)?;
+            let count = self.receipts(&realm)?;
+            count.held = count.held.saturating_sub(1);
+        }
         Ok(())
     }
 
@@ -350,11 +359,12 @@ impl<'t> Batch<'t> {
             collections::set_state(self.txn, collection, state)?;
         }
         tables::set_meta(self.txn, tables::META_SEQUENCE, self.sequence)?;
+        self.warn_of_receipts();
         let rooted: Vec<_> = self.rooted.iter().map(|(realm, old)| (*realm, old.clone())).collect();
         for (realm, before) in rooted {
             let after = self.standing(&realm)?;
             extend_chain_pin(self.txn, &after.authority)?;
-            recognise(self.txn, &realm, &after)?;
+            room::recognise(self.txn, &realm, &after)?;
             if after.authority != before.authority {
                 let all = views::packages_of(self.txn, &realm)?;
                 self.packages.extend(all.into_iter().map(|package| (realm, package)));
@@ -379,31 +389,9 @@ fn vouched(
     let Body::Root(root) = statement.body() else { return BTreeSet::new() };
     let is_genesis = statement.id().0 == statement.realm().0;
     let mut signers = held.keys().chain(verified.signatures().keys());
-    if is_genesis || signers.any(|key| standing.knows(key)) {
+    if is_genesis || signers.any(|key| standing.names(key)) {
         root.roots.iter().copied().collect()
     } else {
         BTreeSet::new()
     }
-}
-
-/// Pairs and bytes that strangers have in a realm.
-fn stranger_sums(txn: &WriteTransaction, realm: &RealmId) -> Result<(u64, u64), Error> {
-    let table = txn.table(tables::STRANGER)?;
-    let realm = realm.0.as_bytes();
-    let mut sums = (0, 0);
-    for row in table.range((realm, &IDS.0, &[0; 33])..=(realm, &IDS.1, &[0xff; 33]))? {
-        sums = (sums.0 + 1, row?.1.value().saturating_add(sums.1));
-    }
-    Ok(sums)
-}
-
-/// Strangers no more: their pairs stop counting against the limit.
-fn recognise(txn: &WriteTransaction, realm: &RealmId, standing: &Standing) -> Result<(), Error> {
-    let mut table = txn.open_table(tables::STRANGER)?;
-    let realm = realm.0.as_bytes();
-    table
-        .retain_in((realm, &IDS.0, &[0; 33])..=(realm, &IDS.1, &[0xff; 33]), |(_, _, key), _| {
-            PublicKey::admit(key).is_ok_and(|key| !standing.knows(&key))
-        })?;
-    Ok(())
 }

@@ -5,7 +5,8 @@
 //! node on its branch (`fork-pinned`). The pin is local state and outlives an unfollow.
 //!
 //! *Known* keys are those that some root of the chain (or of a proven fork) names: roots,
-//! grantees, recovery keys. They decide limits, never validity: see `admission`.
+//! grantees, recovery keys; for receipts only those that it grants the role `mirror` for the format.
+//! They decide limits, never validity: see `admission`.
 //!
 //! Source: trust.md sections 5 and 12.
 
@@ -13,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crdt::statement::{Grantee, Root, recovery_hash};
-use crdt::{Authority, Body, ChainStatus, Digest, PublicKey, RealmId, StatementId, Verified};
+use crdt::{
+    Authority, Body, ChainStatus, Digest, PublicKey, RealmId, Statement, StatementId, Verified,
+};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::tables::{self, Tables};
@@ -25,6 +28,8 @@ pub(super) struct Standing {
     pub(super) authority: Authority,
     keys: BTreeSet<PublicKey>,
     recovery: BTreeSet<Digest>,
+    /// Mirrors, with the formats that some grant gives them (`*` for all).
+    mirrors: BTreeMap<PublicKey, BTreeSet<String>>,
 }
 
 /// What was computed, until a root arrives. The number tells a reader that computed from an older
@@ -43,7 +48,12 @@ impl Standing {
             .filter(|verified| matches!(verified.statement().body(), Body::Root(_)))
             .collect();
         let authority = crdt::realm::authority(*realm, &roots, &chain_pin(txn, realm)?);
-        let mut standing = Self { authority, keys: BTreeSet::new(), recovery: BTreeSet::new() };
+        let mut standing = Self {
+            authority,
+            keys: BTreeSet::new(),
+            recovery: BTreeSet::new(),
+            mirrors: BTreeMap::new(),
+        };
         for verified in &roots {
             let id = verified.statement().id();
             let chain = &standing.authority;
@@ -59,15 +69,25 @@ impl Standing {
     fn learn(&mut self, root: &Root) {
         self.keys.extend(&root.roots);
         self.recovery.extend(&root.recovery);
-        self.keys.extend(root.grants.iter().filter_map(|grant| match &grant.to {
-            Grantee::Key(key) => Some(*key),
-            Grantee::Realm(_) | Grantee::Peer(_) => None,
-        }));
+        for grant in &root.grants {
+            let Grantee::Key(key) = &grant.to else { continue };
+            self.keys.insert(*key);
+            if grant.role == "mirror" {
+                self.mirrors.entry(*key).or_default().insert(grant.format.clone());
+            }
+        }
     }
 
     /// Whether some root of the realm names the key.
-    pub(super) fn knows(&self, key: &PublicKey) -> bool {
+    pub(super) fn names(&self, key: &PublicKey) -> bool {
         self.keys.contains(key) || self.recovery.contains(&recovery_hash(key))
+    }
+
+    /// Whether the key is known as one that may say such a thing.
+    pub(super) fn knows(&self, key: &PublicKey, statement: &Statement) -> bool {
+        let Some(receipt) = statement.receipt() else { return self.names(key) };
+        let formats = self.mirrors.get(key);
+        formats.is_some_and(|all| all.contains("*") || all.contains(&receipt.subject.format))
     }
 
     /// Whether the genesis is held: before that nobody can be told from a stranger.
@@ -91,7 +111,7 @@ impl Store {
     /// When the database cannot be read.
     pub fn is_granted(&self, key: &PublicKey) -> Result<bool, Error> {
         for followed in self.followed()? {
-            if self.inner.standing(&followed.realm)?.knows(key) {
+            if self.inner.standing(&followed.realm)?.names(key) {
                 return Ok(true);
             }
         }

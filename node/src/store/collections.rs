@@ -1,7 +1,7 @@
 //! Collections at rest: their names, their items, their fingerprints.
 //!
-//! A collection's *part* is its text within a realm: `authority`, `other`, or `format/<id>`. The
-//! fingerprint is kept up to date by each admission, so that comparing with a peer reads one row
+//! A collection's *part* is its text within a realm: `authority`, `other`, `format/<id>` or
+//! `receipts/<id>`. The fingerprint is kept up to date by each admission, so that comparing with a peer reads one row
 //! a collection. Source: index.md sections 5, 7.1 and 7.6.
 
 use crdt::reconcile::Fingerprint;
@@ -18,6 +18,8 @@ pub(super) const AUTHORITY: &str = "authority";
 const OTHER: &str = "other";
 /// What the part of a format begins with.
 const FORMAT: &str = "format/";
+/// What the part of a format's receipts begins with.
+const RECEIPTS: &str = "receipts/";
 
 /// A collection's text within its realm.
 pub(super) fn part(collection: &Collection) -> String {
@@ -25,15 +27,21 @@ pub(super) fn part(collection: &Collection) -> String {
         Collection::Authority(_) => AUTHORITY.to_owned(),
         Collection::Format(_, format) => format!("{FORMAT}{format}"),
         Collection::Other(_) => OTHER.to_owned(),
+        Collection::Receipts(_, format) => format!("{RECEIPTS}{format}"),
     }
 }
 
 /// The collection that [`part`] named.
 pub(super) fn parse(realm: RealmId, part: &str) -> Collection {
-    match part.strip_prefix(FORMAT) {
-        Some(format) => Collection::Format(realm, format.to_owned()),
-        None if part == AUTHORITY => Collection::Authority(realm),
-        None => Collection::Other(realm),
+    if let Some(format) = part.strip_prefix(FORMAT) {
+        return Collection::Format(realm, format.to_owned());
+    }
+    if let Some(format) = part.strip_prefix(RECEIPTS) {
+        return Collection::Receipts(realm, format.to_owned());
+    }
+    match part {
+        AUTHORITY => Collection::Authority(realm),
+        _ => Collection::Other(realm),
     }
 }
 

@@ -47,6 +47,18 @@ pub enum Error {
         /// The blob that is being downloaded.
         digest: Digest,
     },
+    /// The home was written by an earlier program, whose layout is not read any more; nothing was
+    /// touched.
+    #[error(
+        "this home has schema {found}, this griot knows {known}: begin with a new home (--home), \
+         the bytes under blobs/ can be published again from there"
+    )]
+    Older {
+        /// The schema version of the files.
+        found: u64,
+        /// The only schema version of this program.
+        known: u64,
+    },
     /// The home was written by a later program; nothing was touched.
     #[error("this home has schema {found}, this griot knows {known}: use a newer griot")]
     Newer {

@@ -62,7 +62,8 @@ impl Index for Store {
                 }
                 let (sequence, entry) = row?;
                 let (realm, part, id, key) = entry.value();
-                // A stranger's signature may have made room for another since.
+                // A stranger's signature may have made room for another since, or a receipt have been
+                // replaced.
                 if held.get((id, key))?.is_some() {
                     let realm = RealmId(crdt::Digest::from_bytes(*realm));
                     let item = collections::item_of(id, key)?;
@@ -80,7 +81,7 @@ impl Index for Store {
         }
         let mut envelope = whole.envelope().clone();
         envelope.signatures.retain(|key, _| keys.contains(key));
-        Some(Verified::from_admitted(envelope))
+        (!envelope.signatures.is_empty()).then(|| Verified::from_admitted(envelope))
     }
 
     fn holds(&self, item: &Item) -> bool {

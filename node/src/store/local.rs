@@ -199,7 +199,7 @@ fn forget_packages(txn: &WriteTransaction, realm: &RealmId) -> Result<(), Error>
     Ok(())
 }
 
-/// Removes statements, signatures and collections of a realm.
+/// Removes statements, signatures, receipts and collections of a realm.
 fn forget_statements(txn: &WriteTransaction, realm: &RealmId) -> Result<(), Error> {
     for (collection, _) in collections::of_realm(txn, realm)? {
         for item in collections::items(txn, &collection)? {
@@ -216,6 +216,8 @@ fn forget_statements(txn: &WriteTransaction, realm: &RealmId) -> Result<(), Erro
     let of = realm.0.as_bytes();
     let range = (of, &IDS.0, &[0; 33])..=(of, &IDS.1, &[0xff; 33]);
     txn.open_table(tables::STRANGER)?.retain_in(range, |_, _| false)?;
+    let range = (of, &IDS.0, &[0; 33])..=(of, &IDS.1, &[0xff; 33]);
+    txn.open_table(tables::LATEST)?.retain_in(range, |_, _| false)?;
     txn.open_table(tables::LOG)?.retain(|_, (realm, ..)| realm != of)?;
     Ok(())
 }

@@ -62,6 +62,7 @@ mod views;
 
 pub use error::Error;
 pub use pins::Slot;
+pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,
 };
@@ -105,6 +106,8 @@ struct Inner {
     /// Cached rows that wait for the commit that they share.
     cached: Mutex<cached_rows::Waiting>,
     cached_commits: AtomicU64,
+    /// Receipts that are kept of a realm.
+    receipts_max: AtomicU64,
 }
 
 impl std::fmt::Debug for Inner {
@@ -127,8 +130,8 @@ impl Store {
     /// Rebuilds the views if they were derived by other rules, otherwise reads nothing whole.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program
-    /// wrote it.
+    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] or [`Error::Older`] if
+    /// another version of the program wrote it.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
         let paths = Paths::new(home);
         paths.create()?;
@@ -153,6 +156,7 @@ impl Store {
             reserve_bytes: AtomicU64::new(RESERVE_BYTES),
             cached: Mutex::default(),
             cached_commits: AtomicU64::new(0),
+            receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
         };
         recovery::clear_leftovers(&inner)?;
         views::rebuild_if_outdated(&inner)?;
@@ -282,12 +286,15 @@ fn take_lock(paths: &Paths) -> Result<File, Error> {
     }
 }
 
-/// Makes the tables in a new file, refuses a newer one; gives the store's epoch.
+/// Makes the tables in a new file, refuses one of another layout; gives the store's epoch.
 fn prepare(database: &Database) -> Result<u64, Error> {
     let txn = database.begin_write()?;
     let schema = txn.meta(tables::META_SCHEMA)?;
     if schema > tables::SCHEMA_VERSION {
         return Err(Error::Newer { found: schema, known: tables::SCHEMA_VERSION });
+    }
+    if schema > 0 && schema < tables::SCHEMA_VERSION {
+        return Err(Error::Older { found: schema, known: tables::SCHEMA_VERSION });
     }
     if schema == tables::SCHEMA_VERSION {
         return txn.meta(tables::META_EPOCH);

@@ -4,6 +4,8 @@ use crdt::realm::Claim;
 use crdt::{Checksums, Collection, Digest, Item, PackageId, RealmId, StatementId};
 use serde::{Deserialize, Serialize};
 
+use super::AcceptedMirror;
+
 /// A blob that is complete and verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobInfo {
@@ -61,8 +63,9 @@ pub struct Followed {
     pub claims: Vec<Claim>,
     /// Order of confirmation among realms.
     pub order: u64,
-    /// Whether the realm's mirrors are believed, as accepted at a join.
-    pub mirrors: bool,
+    /// The mirrors that a person accepted at the join, as they were shown to him. The own realm has
+    /// none here: all that it grants are believed. See [`super::believed_mirrors`].
+    pub mirrors: Vec<AcceptedMirror>,
 }
 
 /// Why a realm's statements are kept.

@@ -16,8 +16,8 @@ pub(super) type Id = &'static [u8; 32];
 /// 33 raw bytes: a public key.
 pub(super) type Key = &'static [u8; 33];
 
-/// The layout of the tables; a home with a greater one is refused.
-pub(super) const SCHEMA_VERSION: u64 = 1;
+/// The layout of the tables; a home with another one is refused.
+pub(super) const SCHEMA_VERSION: u64 = 2;
 
 /// `meta`: the names are the constants below; value: u64, little-endian.
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -52,6 +52,9 @@ pub(super) const COLL_STATE: TableDefinition<(Id, &str), &[u8]> =
     TableDefinition::new("coll_state");
 /// admission sequence → (realm, part, statement id, key).
 pub(super) const LOG: TableDefinition<u64, (Id, &str, Id, Key)> = TableDefinition::new("log");
+/// (realm, digest of a subject, author) → (statement id, admission sequence): the newest receipt of
+/// each author for a document, the only one that is kept.
+pub(super) const LATEST: TableDefinition<(Id, Id, Key), (Id, u64)> = TableDefinition::new("latest");
 /// (realm, statement id, key) → payload size: pairs whose key no root of the realm has granted.
 pub(super) const STRANGER: TableDefinition<(Id, Id, Key), u64> = TableDefinition::new("stranger");
 /// (digest, release id) → (): which releases name these bytes.
@@ -106,7 +109,7 @@ pub(super) fn create(txn: &WriteTransaction) -> Result<(), Error> {
     macro_rules! open {
         ($($table:ident)*) => {$( txn.open_table($table)?; )*};
     }
-    open!(META BLOB STMT SIG DOC_STMT DOC COLL COLL_STATE LOG STRANGER ARTIFACT PEER_SEEN);
+    open!(META BLOB STMT SIG DOC_STMT DOC COLL COLL_STATE LOG LATEST STRANGER ARTIFACT PEER_SEEN);
     open!(VIEW VIEW_VERSION PACKAGE AM_DOC);
     open!(CACHED_DOCUMENT CACHED_FILE CACHED_DIGEST SHA512 SHA256);
     open!(FOLLOWED ROUTE PIN_CONTENT PIN_SOURCE PIN_CHAIN REVISION ROW);

@@ -21,6 +21,7 @@ use crate::npm::{publish, publish_body, tarball};
 mod generic;
 mod native;
 mod npm;
+mod prefetch;
 #[path = "../../../tests/harness/upstream.rs"]
 mod upstream;
 
@@ -66,7 +67,7 @@ impl Node {
             kind: FollowKind::Own,
             claims: Vec::new(),
             order: 0,
-            mirrors: false,
+            mirrors: Vec::new(),
         };
         store.follow(followed).await.unwrap();
         store.admit(vec![genesis], None).await.unwrap();

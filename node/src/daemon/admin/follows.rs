@@ -10,10 +10,12 @@ use crdt::realm::Claim;
 use crdt::{Authority, ChainStatus, RealmId, Verified};
 use serde::{Deserialize, Serialize};
 
+use super::join::granted_mirrors;
 use super::peers::title;
 use super::{Admin, Done, Failure, Json, Read};
+use crate::daemon::joining;
 use crate::mesh::Offer;
-use crate::store::{FollowKind, Followed};
+use crate::store::{AcceptedMirror, FollowKind, Followed, believed_mirrors};
 
 /// What to follow, as it was shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +37,10 @@ pub struct FollowRow {
     pub kind: FollowKind,
     /// Names that come from it.
     pub claims: Vec<Claim>,
-    /// Whether its mirrors are believed.
-    pub mirrors: bool,
+    /// Its mirrors that are believed.
+    pub mirrors: Vec<AcceptedMirror>,
+    /// Of the site: mirrors that it grants and that were not accepted here.
+    pub unaccepted: Vec<AcceptedMirror>,
 }
 
 /// What following has changed.
@@ -62,12 +66,19 @@ pub struct Overlap {
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<FollowRow>>, Failure> {
     let mut rows = Vec::new();
     for followed in admin.store.followed()? {
+        let authority = admin.store.authority(&followed.realm)?;
+        let believed = believed_mirrors(&followed, &authority).into_iter();
+        let mirrors = believed.map(|(key, format)| AcceptedMirror { key, format }).collect();
+        let mut unaccepted = granted_mirrors(&authority);
+        let is_site = followed.kind == FollowKind::Site;
+        unaccepted.retain(|mirror| is_site && !followed.mirrors.contains(mirror));
         rows.push(FollowRow {
             realm: followed.realm,
-            title: title(&admin.store.authority(&followed.realm)?),
+            title: title(&authority),
             kind: followed.kind,
             claims: followed.claims,
-            mirrors: followed.mirrors,
+            mirrors,
+            unaccepted,
         });
     }
     Ok(Json(rows))
@@ -104,7 +115,7 @@ pub(super) async fn follow(
         kind: FollowKind::Followed,
         claims: claims.clone(),
         order: known.map_or(next, |known| known.order),
-        mirrors: false,
+        mirrors: Vec::new(),
     };
     admin.store.follow(row).await?;
     admin.store.admit(roots, None).await?;
@@ -137,7 +148,9 @@ pub(super) async fn unfollow(
     if realm == admin.own {
         return Err(Failure::invalid("a node always follows its own realm"));
     }
-    Ok(Json(Done { changed: admin.store.unfollow(&realm).await? }))
+    let changed = admin.store.unfollow(&realm).await?;
+    joining::forget(&admin.store, &realm).await?;
+    Ok(Json(Done { changed }))
 }
 
 fn overlaps(followed: &[Followed], order: &FollowOrder) -> Vec<Overlap> {
@@ -215,7 +228,7 @@ mod tests {
 
     fn followed(name: &str, order: u64, claims: Vec<Claim>) -> Followed {
         let realm = RealmId(Digest::of(name.as_bytes()));
-        Followed { realm, kind: FollowKind::Followed, claims, order, mirrors: false }
+        Followed { realm, kind: FollowKind::Followed, claims, order, mirrors: Vec::new() }
     }
 
     #[test]

@@ -5,8 +5,11 @@
 //! 1. `join` remembers and dials the addresses, follows the realm as the site, and waits a bounded
 //!    time until its authority has arrived over sync. The own realm stays; an earlier site becomes
 //!    a realm that is merely followed.
-//! 2. `join/mirrors` believes the site's mirrors, once their formats were shown and accepted.
-//! 3. `join/pair` hands in the request for a role.
+//! 2. `join/mirrors` believes exactly those of the site's mirrors, with their formats, that were
+//!    shown and accepted. What the realm grants later is listed by `follows` as not accepted, and
+//!    waits for the same call.
+//! 3. `join/pair` hands in the request: for a role, or to be a member; `joining` does it later
+//!    when nobody is at home.
 //!
 //! Everything is remembered before it is tried, so a join without a network completes later.
 //!
@@ -17,7 +20,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use crdt::realm::Claim;
-use crdt::{Authority, ChainStatus, PublicKey, RealmId};
+use crdt::{Authority, ChainStatus, RealmId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -26,7 +29,7 @@ use super::peers::title;
 use super::{Admin, Done, Failure, Json, Read};
 use crate::daemon::invite::{Invite, InviteRole};
 use crate::mesh::{PairAnswer, PairRequest};
-use crate::store::{FollowKind, Followed};
+use crate::store::{AcceptedMirror, FollowKind, Followed};
 
 /// How long a join waits for the realm's authority.
 const AUTHORITY_WAIT: Duration = Duration::from_secs(15);
@@ -50,27 +53,18 @@ pub struct Joined {
     /// Whether the realm's authority is here; if not, it comes when a peer can be reached.
     pub arrived: bool,
     /// Mirrors that could be believed, with their formats.
-    pub mirrors: Vec<Mirror>,
+    pub mirrors: Vec<AcceptedMirror>,
     /// Names that come from the realm now.
     pub claims: Vec<Claim>,
 }
 
-/// A key that vouches for what upstreams said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mirror {
-    /// Whose word.
-    pub key: PublicKey,
-    /// For which format; `*` for all.
-    pub format: String,
-}
-
-/// Whether to believe a site's mirrors.
+/// Which of a site's mirrors to believe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorChoice {
     /// The site.
     pub realm: RealmId,
-    /// The person's answer.
-    pub believe: bool,
+    /// Those that the person was shown and accepted; none to believe none.
+    pub mirrors: Vec<AcceptedMirror>,
 }
 
 /// How a request for a role stands.
@@ -101,6 +95,7 @@ pub(super) async fn join(
     for address in invite.dial() {
         admin.mesh.add_peer(address).await?;
     }
+    admin.joining.remember(&invite, request(&admin, &invite)).await?;
     adopt(&admin, invite.realm, Vec::new()).await?;
     admin.mesh.sync_now().await;
     let deadline = Instant::now() + AUTHORITY_WAIT;
@@ -122,13 +117,12 @@ pub(super) async fn join(
 
 fn joined(invite: &Invite, authority: &Authority) -> Joined {
     let arrived = authority.status != ChainStatus::Unknown;
-    let mirrors = authority.mirrors().into_iter().map(|(key, format)| Mirror { key, format });
     Joined {
         realm: invite.realm,
         title: if arrived { title(authority) } else { invite.title.clone() },
         role: invite.role,
         arrived,
-        mirrors: mirrors.collect(),
+        mirrors: granted_mirrors(authority),
         claims: authority.claims(),
     }
 }
@@ -138,7 +132,8 @@ async fn adopt(admin: &Admin, realm: RealmId, claims: Vec<Claim>) -> Result<(), 
     let followed = admin.store.followed()?;
     for earlier in &followed {
         if earlier.kind == FollowKind::Site && earlier.realm != realm {
-            let merely = Followed { kind: FollowKind::Followed, mirrors: false, ..earlier.clone() };
+            let (kind, mirrors) = (FollowKind::Followed, Vec::new());
+            let merely = Followed { kind, mirrors, ..earlier.clone() };
             admin.store.follow(merely).await?;
         }
     }
@@ -153,7 +148,7 @@ async fn adopt(admin: &Admin, realm: RealmId, claims: Vec<Claim>) -> Result<(), 
             confirmed(&followed, realm, claims)
         },
         order: known.map_or(next, |known| known.order),
-        mirrors: known.is_some_and(|known| known.mirrors),
+        mirrors: known.map(|known| known.mirrors.clone()).unwrap_or_default(),
     };
     Ok(admin.store.follow(site).await?)
 }
@@ -167,9 +162,27 @@ pub(super) async fn mirrors(
         .into_iter()
         .find(|known| known.realm == choice.realm && known.kind == FollowKind::Site)
         .ok_or_else(|| Failure::not_found("that realm is not this node's site"))?;
-    let changed = site.mirrors != choice.believe;
-    admin.store.follow(Followed { mirrors: choice.believe, ..site }).await?;
+    let granted = granted_mirrors(&admin.store.authority(&choice.realm)?);
+    let mut mirrors = choice.mirrors;
+    if let Some(other) = mirrors.iter().find(|mirror| !granted.contains(mirror)) {
+        let format = &other.format;
+        return Err(Failure::invalid(format!(
+            "the site grants no mirror {} for {format}",
+            other.key
+        ))
+        .hint("griot accept --mirrors shows those that it grants now"));
+    }
+    mirrors.sort();
+    mirrors.dedup();
+    let changed = site.mirrors != mirrors;
+    admin.store.follow(Followed { mirrors, ..site }).await?;
     Ok(Json(Done { changed }))
+}
+
+/// The mirrors of a realm as a person is shown them.
+pub(super) fn granted_mirrors(authority: &Authority) -> Vec<AcceptedMirror> {
+    let mirrors = authority.mirrors().into_iter();
+    mirrors.map(|(key, format)| AcceptedMirror { key, format }).collect()
 }
 
 pub(super) async fn pair(
@@ -177,22 +190,23 @@ pub(super) async fn pair(
     Read(text): Read<InviteText>,
 ) -> Result<Json<Paired>, Failure> {
     let invite = parse(&text)?;
-    let Some(secret) = invite.secret else {
-        return Err(Failure::invalid("an invite for a reader asks for no role"));
-    };
-    let request = PairRequest {
-        invite: Invite::id_of(&secret),
-        secret,
-        role: invite.role.to_string(),
-        publisher: admin.registry.publisher_key(),
-        node_key: admin.node_key,
-        name: admin.title.clone(),
-    };
-    Ok(Json(match admin.mesh.pair(invite.dial(), request).await? {
+    let request = request(&admin, &invite);
+    Ok(Json(match admin.joining.hand_in(invite.dial(), request).await? {
         PairAnswer::Welcome => Paired::Welcome,
         PairAnswer::Waiting => Paired::Waiting,
         PairAnswer::Refused(why) => Paired::Refused { why },
     }))
+}
+
+fn request(admin: &Admin, invite: &Invite) -> PairRequest {
+    PairRequest {
+        invite: Invite::id_of(&invite.secret),
+        secret: invite.secret,
+        role: invite.role.to_string(),
+        publisher: admin.registry.publisher_key(),
+        node_key: admin.node_key,
+        name: admin.title.clone(),
+    }
 }
 
 fn parse(text: &InviteText) -> Result<Invite, Failure> {

@@ -152,7 +152,7 @@ pub(super) async fn why(
         Err(error) => return Err(error.into()),
     };
     Ok(Json(Why {
-        reasons: admin.registry.why(&package)?,
+        reasons: admin.registry.why(&package).await?,
         decision: admin.registry.decide(&package)?,
         realms: admin.store.realms_with(&package)?,
         info,
@@ -242,17 +242,24 @@ async fn content(
     let row =
         row.ok_or_else(|| Failure::not_found(format!("no version {version} of {package}")))?;
     let wanted = |artifact: &&InfoArtifact| {
-        order.digest.is_none_or(|digest| digest == artifact.digest)
+        order.digest.is_none_or(|digest| Some(digest) == artifact.digest)
             && order.file.as_ref().is_none_or(|file| *file == artifact.filename)
     };
     let found: Vec<&InfoArtifact> = row.artifacts.iter().filter(wanted).collect();
     let [one] = found.as_slice() else {
-        let all = row.artifacts.iter().map(|one| format!("{} {}", one.filename, one.digest));
+        let digest = |one: &InfoArtifact| one.digest.map(|digest| digest.to_string());
+        let all = row
+            .artifacts
+            .iter()
+            .map(|one| format!("{} {}", one.filename, digest(one).unwrap_or_default()));
         let all: Vec<String> = all.collect();
         return Err(Failure::invalid(format!("{version} stands with {}", all.join(" and with ")))
             .hint(format!("griot accept {}@{version} --digest DIGEST", package.name)));
     };
-    Ok((one.filename.clone(), one.digest))
+    let digest = one.digest.ok_or_else(|| {
+        Failure::invalid(format!("{package} comes from an upstream: no content of it is pinned"))
+    })?;
+    Ok((one.filename.clone(), digest))
 }
 
 pub(super) async fn document(

@@ -7,14 +7,20 @@
 mod blobs;
 mod gossip;
 mod hostile;
+mod lying;
 mod meeting;
+mod members;
+mod mirror;
 mod puppet;
+mod receipts;
 pub(crate) mod slow;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crdt::statement::{File, Grant, Meta, MetaBody, Pattern, Release, Root};
+use crdt::statement::{
+    File, Grant, Grantee, Meta, MetaBody, Pattern, Receipt, Release, Root, Subject, Via,
+};
 use crdt::{
     Body, Checksums, Digest, PackageId, RealmId, SecretKey, Statement, StatementId, Verified,
 };
@@ -40,14 +46,31 @@ impl Realm {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).expect("the system has randomness");
         let key = SecretKey::from_seed(&seed);
-        let grant = Grant::to_key(
-            "publish",
-            Pattern::parse("*").expect("everything is a pattern"),
-            key.public(),
-        );
-        let root = Root::of_one(key.public(), [7; 16], title, vec![grant]);
+        let everything = Pattern::parse("*").expect("everything is a pattern");
+        let grant = |role| Grant::to_key(role, everything.clone(), key.public());
+        let grants = vec![grant("publish"), grant("mirror")];
+        let root = Root::of_one(key.public(), [7; 16], title, grants);
         let genesis = Verified::sign(Statement::genesis(root).expect("a sound genesis"), &[&key]);
         Self { key, id: genesis.statement().realm(), genesis }
+    }
+
+    /// The next epoch, in which a peer is a member.
+    pub(super) fn with_member(&self, peer: PeerId) -> Verified {
+        let Body::Root(first) = self.genesis.statement().body() else {
+            panic!("a genesis is a root")
+        };
+        let grant = Grant {
+            format: "*".to_owned(),
+            pattern: Pattern::parse("*").expect("everything is a pattern"),
+            role: "member".to_owned(),
+            to: Grantee::Peer(peer.to_bytes()),
+            need: 1,
+            exclusive: false,
+        };
+        let prev = Some(self.genesis.statement().id());
+        let next = Root { epoch: 1, prev, grants: vec![grant], ..first.clone() };
+        let next = Statement::new(self.id, None, Body::Root(next)).expect("a sound epoch");
+        Verified::sign(next, &[&self.key])
     }
 
     /// A release of one generic file with these bytes.
@@ -60,6 +83,30 @@ impl Realm {
         let body = MetaBody::Inline(vec![7; 8 * 1024]);
         let meta = Meta { extractor: "generic".to_owned(), version: 1, body };
         self.sign(name, "2.0.0", b"large", Some(meta))
+    }
+
+    /// A receipt for a document, by the realm's one key.
+    pub(super) fn receipt(&self, document: &str, n: u64) -> Verified {
+        let subject = Subject {
+            origin: Digest::of(b"upstream"),
+            format: "generic".to_owned(),
+            document: document.to_owned(),
+            variant: String::new(),
+        };
+        let receipt = Receipt {
+            subject,
+            blake3: Digest::of(&n.to_le_bytes()),
+            size: 8,
+            content_type: "application/octet-stream".to_owned(),
+            etag: None,
+            last_modified: None,
+            fetched_at: 0,
+            via: Via::Tls,
+            n,
+            checksums: None,
+        };
+        let statement = Statement::new(self.id, None, Body::Receipt(receipt));
+        Verified::sign(statement.expect("a sound receipt"), &[&self.key])
     }
 
     fn sign(&self, name: &str, version: &str, bytes: &[u8], meta: Option<Meta>) -> Verified {
@@ -151,7 +198,7 @@ impl Node {
 
     async fn follow(&self, realm: &Realm, kind: FollowKind) {
         let followed =
-            Followed { realm: realm.id, kind, claims: Vec::new(), order: 0, mirrors: false };
+            Followed { realm: realm.id, kind, claims: Vec::new(), order: 0, mirrors: Vec::new() };
         self.store.follow(followed).await.expect("follows");
     }
 

@@ -6,7 +6,7 @@ use super::*;
 async fn join_site(node: &Node) -> RealmId {
     let site = genesis(&key(60), vec![publish_grant("*", &key(101)), publish_grant("*", &key(61))]);
     let realm = site.statement().realm();
-    node.registry.follow(realm, FollowKind::Site, Vec::new(), false).await.unwrap();
+    node.registry.follow(realm, FollowKind::Site, Vec::new(), Vec::new()).await.unwrap();
     node.registry.admit(vec![site]).await.unwrap();
     realm
 }

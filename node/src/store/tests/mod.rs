@@ -6,6 +6,7 @@ mod cached;
 mod crash;
 mod local;
 mod partials;
+mod receipts;
 mod views;
 mod world;
 

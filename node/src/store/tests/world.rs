@@ -108,7 +108,7 @@ impl Realm {
     }
 
     pub(super) fn followed(&self, kind: FollowKind) -> Followed {
-        Followed { realm: self.id, kind, claims: Vec::new(), order: 0, mirrors: false }
+        Followed { realm: self.id, kind, claims: Vec::new(), order: 0, mirrors: Vec::new() }
     }
 
     /// A store that follows the realm and holds its genesis.

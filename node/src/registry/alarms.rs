@@ -1,0 +1,94 @@
+//! Contradictions that a person should hear of: a lying receipt, a document that says something else
+//! than its file, a version declared twice.
+//!
+//! An alarm changes nothing about what is served; that was decided where it was raised. It is a row
+//! of kind `alarm`, shown by `why`, the log and `status`, and stays until a person reads it away.
+
+use crdt::{Digest, PackageId, PublicKey};
+use serde::{Deserialize, Serialize};
+
+use super::freshness;
+use super::{Error, Registry};
+
+/// The kind of row.
+const ALARM: &str = "alarm";
+/// Alarms that are kept: one who can raise them could fill the disk otherwise.
+const ALARMS_MAX: usize = 1000;
+/// Letters of a sentence that is kept.
+const TEXT_MAX: usize = 600;
+
+/// What does not agree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// Of which package.
+    pub package: PackageId,
+    /// `receipt`, `manifest` or `declared-again`.
+    pub kind: String,
+    /// One sentence.
+    pub text: String,
+    /// Seconds since 1970 of this node's clock.
+    pub at: u64,
+    /// The two that contradict each other, where they are bodies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+}
+
+/// Two bodies, and who stood behind the second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// What the upstream gave.
+    pub upstream: Digest,
+    /// What was believed instead.
+    pub believed: Digest,
+    /// Who signed for that.
+    pub authors: Vec<PublicKey>,
+}
+
+impl Registry {
+    /// Raises an alarm, once for the same words.
+    pub(super) async fn raise(
+        &self,
+        package: &PackageId,
+        kind: &str,
+        text: &str,
+        evidence: Option<Evidence>,
+    ) -> Result<(), Error> {
+        let text: String = text.chars().take(TEXT_MAX).collect();
+        let words = format!("{kind} {text} {evidence:?}");
+        let key = format!("{package}/{}", &blake3::hash(words.as_bytes()).to_hex()[..16]);
+        let store = &self.inner.store;
+        if store.row(ALARM, &key)?.is_some() || store.rows(ALARM)?.len() >= ALARMS_MAX {
+            return Ok(());
+        }
+        tracing::error!(%package, kind, ?evidence, "alarm: {text}");
+        let (package, kind, at) = (package.clone(), kind.to_owned(), freshness::now());
+        let alarm = Alarm { package, kind, text, at, evidence };
+        let value = serde_json::to_vec(&alarm).map_err(|e| Error::invalid(e.to_string()))?;
+        Ok(store.put_row(ALARM, &key, value).await?)
+    }
+
+    /// All that were raised, by package.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn alarms(&self) -> Result<Vec<Alarm>, Error> {
+        let rows = self.inner.store.rows(ALARM)?;
+        Ok(rows.values().filter_map(|row| serde_json::from_slice(row).ok()).collect())
+    }
+}
+
+impl Alarm {
+    /// For people, in one line.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let Some(Evidence { upstream, believed, authors }) = &self.evidence else {
+            return format!("alarm: {}", self.text);
+        };
+        let authors: Vec<String> = authors.iter().map(ToString::to_string).collect();
+        format!(
+            "alarm: {}; the upstream gave {upstream}, and {believed} was believed on the word of {}",
+            self.text,
+            authors.join(" and ")
+        )
+    }
+}

@@ -1,0 +1,458 @@
+//! A file of an upstream: held here, else from a connected member, else from the upstream itself.
+//!
+//! The document says where the file is and what its checksums are. Under a strong one bytes may
+//! come from anybody; under a weak one, or none, from the upstream alone, or under a file receipt
+//! that is believed. What does not fit is refused and nothing of it is kept. A file that is asked
+//! for exactly is never hidden because of what the offline view shows.
+//!
+//! Source: DESIGN sections 4 and 7; formats/README.md sections 1 and 2.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crdt::{Checksums, Digest};
+use futures::FutureExt as _;
+
+use super::artifact::{Completion, VerifiedBytes};
+use super::fetch_document::{Word, no_such_package, unanswered};
+use super::flight::Landing;
+use super::freshness::{self, Freshness};
+use super::sought::{FILE_BYTES_MAX, Sought};
+use super::{Declared, Error, Outcome, Outline, OutlineFile, OutlineVersion, Registry};
+use crate::store::Hashes;
+use crate::store::cached::{CachedBy, CachedDocument, CachedFile};
+use crate::upstream::{Answer, Ask};
+
+/// Peers' answers that are tried for one file.
+const HINTS_TRIED_MAX: usize = 3;
+
+/// A file as a document that is held describes it.
+#[derive(Debug, Clone)]
+pub(super) struct Described {
+    pub(super) version: OutlineVersion,
+    pub(super) file: OutlineFile,
+    pub(super) document: CachedDocument,
+    pub(super) outline: Arc<Outline>,
+}
+
+impl Described {
+    /// Whether a blob with these checksums is the file, as far as the document can tell.
+    fn fits(&self, checksums: &Checksums) -> bool {
+        let declared = &self.file.declared;
+        *declared == Declared::default() || declared.fits(checksums)
+    }
+}
+
+impl Registry {
+    /// A file of an upstream's package, asked for exactly.
+    pub(super) async fn upstream_artifact(
+        &self,
+        sought: &Sought,
+        version: &str,
+        file: &str,
+    ) -> Result<VerifiedBytes, Error> {
+        let described = self.describe_held(sought, version, file).await?;
+        if let Some(held) = self.held_file(sought, (version, file), described.as_ref()).await? {
+            return self.hand_over(sought, &held.digest, file).await;
+        }
+        let described = match described {
+            Some(described) => described,
+            None => self.describe(sought, version, file).await?,
+        };
+        self.require_signature(sought, &described).await?;
+        let got = match self.held_file(sought, (version, file), Some(&described)).await? {
+            Some(held) => Ok(held),
+            None => self.fetch_file(sought, &described).await,
+        };
+        match got {
+            Ok(got) => self.hand_over(sought, &got.digest, file).await,
+            Err(error) => {
+                if error.outcome == Outcome::NotHere {
+                    let size = described.file.size.unwrap_or(0);
+                    self.want_file(sought, (version, file), size).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The bytes, with what is pinned once a client has them.
+    pub(super) async fn hand_over(
+        &self,
+        sought: &Sought,
+        digest: &Digest,
+        filename: &str,
+    ) -> Result<VerifiedBytes, Error> {
+        let (info, file) = self.open(digest, filename).await?;
+        let completion = Completion::of_upstream(self, sought);
+        Ok(VerifiedBytes { info, file, filename: filename.to_owned(), completion })
+    }
+
+    /// The files of the package that are recorded here, under every name of its upstream.
+    pub(super) fn cached_files_of(&self, sought: &Sought) -> Result<Vec<CachedFile>, Error> {
+        let (format, name) = (&sought.package.format, &sought.package.name);
+        let mut found = Vec::new();
+        for origin in self.same_origins(format, &sought.origin())? {
+            found.extend(self.inner.store.cached_files(&origin, format, name)?);
+        }
+        Ok(found)
+    }
+
+    /// What a document that is held says of the file; no network.
+    async fn describe_held(
+        &self,
+        sought: &Sought,
+        version: &str,
+        file: &str,
+    ) -> Result<Option<Described>, Error> {
+        for variant in sought.rules.variants {
+            let held = self.held_document(&sought.subject(variant.name))?;
+            let Some(document) = held else { continue };
+            if let Some(found) = self.described(sought, document, (version, file)).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn described(
+        &self,
+        sought: &Sought,
+        document: CachedDocument,
+        (version, file): (&str, &str),
+    ) -> Result<Option<Described>, Error> {
+        let Some(body) = &document.body else { return Ok(None) };
+        let outline = self.outline(sought.rules, body).await?;
+        let Some(found) = outline.versions.iter().find(|found| found.version == version) else {
+            return Ok(None);
+        };
+        let Some(of) = found.files.iter().find(|of| of.file == file) else { return Ok(None) };
+        let (version, file) = (found.clone(), of.clone());
+        Ok(Some(Described { version, file, document, outline }))
+    }
+
+    /// What a document says of the file, fetched or looked at again if those held say nothing.
+    async fn describe(
+        &self,
+        sought: &Sought,
+        version: &str,
+        file: &str,
+    ) -> Result<Described, Error> {
+        let smallest = sought.rules.variants.last().copied();
+        let smallest = smallest.ok_or_else(|| no_such_file(sought, version, file))?;
+        let held = self.best_held(sought, sought.answers(smallest))?;
+        let told = match held {
+            None => self.first_document(sought, smallest, false).await.map(|found| found.variant),
+            Some(held) => self.look_again(sought, held).await,
+        };
+        let variant = match told {
+            Ok(variant) => variant,
+            Err(error) if error.outcome == Outcome::NotHere => {
+                self.want_file(sought, (version, file), 0).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        let document = self.held_document(&sought.subject(&variant))?;
+        let document = document.ok_or_else(|| Error::not_here("the document has just gone"))?;
+        let found = self.described(sought, document, (version, file)).await?;
+        found.ok_or_else(|| no_such_file(sought, version, file))
+    }
+
+    /// Makes sure that a document which lacks the file is what the upstream says now.
+    async fn look_again(&self, sought: &Sought, held: CachedDocument) -> Result<String, Error> {
+        let variant = sought.variant(&held.subject.variant)?;
+        let fresh = freshness::judge(freshness::now(), held.checked_at, false);
+        if fresh == Freshness::Fresh && held.by == CachedBy::Upstream {
+            return Ok(held.subject.variant);
+        }
+        match self.document_in_time(sought, variant).await? {
+            Word::Held(found) | Word::Doubted(found) => Ok(found.subject.variant),
+            Word::Absent => Err(no_such_package(sought)),
+        }
+    }
+
+    /// A file that is held here, by its record or by its strong checksum.
+    async fn held_file(
+        &self,
+        sought: &Sought,
+        (version, file): (&str, &str),
+        described: Option<&Described>,
+    ) -> Result<Option<CachedFile>, Error> {
+        for held in self.cached_files_of(sought)? {
+            if held.version != version || held.file != file {
+                continue;
+            }
+            let Some(info) = self.inner.store.blob(&held.digest)? else { continue };
+            if described.is_none_or(|described| described.fits(&info.checksums)) {
+                return Ok(Some(held));
+            }
+            let what = format!("{version}: {file} is declared with other checksums than it had");
+            self.raise(&sought.package, "declared-again", &what, None).await?;
+        }
+        let Some(described) = described else { return Ok(None) };
+        let Some(digest) = self.blob_of(&described.file.declared)? else { return Ok(None) };
+        self.keep_file(sought, described, &digest, CachedBy::Checksum).await.map(Some)
+    }
+
+    /// Records a blob as the file, and leaves what follows to the background.
+    async fn keep_file(
+        &self,
+        sought: &Sought,
+        described: &Described,
+        digest: &Digest,
+        by: CachedBy,
+    ) -> Result<CachedFile, Error> {
+        let info = self.inner.store.blob(digest)?;
+        let info = info.ok_or_else(|| Error::not_here("the file has just gone"))?;
+        let kept = CachedFile {
+            origin: sought.origin(),
+            format: sought.package.format.clone(),
+            package: sought.package.name.clone(),
+            version: described.version.version.clone(),
+            file: described.file.file.clone(),
+            digest: *digest,
+            size: info.size,
+            by,
+        };
+        self.inner.store.put_cached_file(kept.clone()).await?;
+        self.fulfil_file(sought, (&kept.version, &kept.file)).await?;
+        self.after_file(sought, described, &info, &kept.by);
+        Ok(kept)
+    }
+
+    async fn fetch_file(
+        &self,
+        sought: &Sought,
+        described: &Described,
+    ) -> Result<CachedFile, Error> {
+        if described.file.declared.is_strong()
+            && let Some(got) = self.file_from_peers(sought, described).await?
+        {
+            return Ok(got);
+        }
+        let why = match self.file_in_time(sought, described).await {
+            Err(why) if why.outcome == Outcome::NotHere => why,
+            end => return end,
+        };
+        match self.file_by_receipt(sought, described).await {
+            Ok(Some(got)) => Ok(got),
+            Ok(None) => Err(why),
+            Err(disagreement) => Err(disagreement),
+        }
+    }
+
+    /// From whoever says that he has it; the checksum is strong enough to find out.
+    async fn file_from_peers(
+        &self,
+        sought: &Sought,
+        described: &Described,
+    ) -> Result<Option<CachedFile>, Error> {
+        let Some(document) = &described.document.body else { return Ok(None) };
+        if self.mesh().is_none() {
+            return Ok(None);
+        }
+        let near = self.hints(sought, document, &described.outline).await?;
+        let (version, file) = (&described.version.version, &described.file.file);
+        let of_it = near.hints.iter().filter(|hint| hint.version == *version && hint.file == *file);
+        let offers: BTreeSet<(Digest, u64)> = of_it.map(|hint| (hint.digest, hint.size)).collect();
+        for offer in offers.into_iter().take(HINTS_TRIED_MAX) {
+            let landing = self.peer_flight(sought, described, offer, CachedBy::Checksum);
+            match landing.await {
+                Ok(got) => return Ok(Some(got)),
+                Err(error) => tracing::debug!(%error, package = %sought.package, "not from peers"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Under a file receipt that is believed, where the document's own checksum is too weak.
+    async fn file_by_receipt(
+        &self,
+        sought: &Sought,
+        described: &Described,
+    ) -> Result<Option<CachedFile>, Error> {
+        let subject = sought.file_subject(&described.file.file);
+        let Some(believed) = self.believed(&sought.package, &subject)? else { return Ok(None) };
+        let offer = (believed.receipt.blake3, believed.receipt.size);
+        if offer.1 > FILE_BYTES_MAX {
+            return Ok(None);
+        }
+        match self.peer_flight(sought, described, offer, believed.by).await {
+            Ok(got) => Ok(Some(got)),
+            Err(error) if error.outcome == Outcome::NotHere => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn peer_flight(
+        &self,
+        sought: &Sought,
+        described: &Described,
+        (digest, size): (Digest, u64),
+        by: CachedBy,
+    ) -> Landing<CachedFile> {
+        let key = format!("{} {digest}", key_of(sought, described));
+        self.inner.files.board(&self.inner.background, key, || {
+            let (this, sought, described) = (self.clone(), sought.clone(), described.clone());
+            async move { this.fetch_from_peers(&sought, &described, (digest, size), by).await }
+        })
+    }
+
+    async fn fetch_from_peers(
+        &self,
+        sought: &Sought,
+        described: &Described,
+        (digest, size): (Digest, u64),
+        by: CachedBy,
+    ) -> Result<CachedFile, Error> {
+        let held = self.inner.store.blob(&digest)?.is_some();
+        if !held {
+            let mesh = self.mesh();
+            let mesh = mesh.ok_or_else(|| Error::not_here("this node runs without a mesh"))?;
+            mesh.fetch(digest, size).await?;
+        }
+        let checksums = self.complete_checksums(&digest, hashes_for(sought, described)).await?;
+        if described.fits(&checksums) {
+            return self.keep_file(sought, described, &digest, by).await;
+        }
+        if !held {
+            self.inner.store.remove_blob(&digest).await?;
+        }
+        Err(does_not_fit(sought, described, "a connected peer"))
+    }
+
+    /// The checksums of a blob, those included that were not computed when it came.
+    async fn complete_checksums(
+        &self,
+        digest: &Digest,
+        hashes: Hashes,
+    ) -> Result<Checksums, Error> {
+        use tokio::io::AsyncReadExt as _;
+        const PIECE_BYTES: usize = 256 * 1024;
+        let (info, mut file) = self.open(digest, "the file").await?;
+        let known = &info.checksums;
+        let lacks = hashes.sha512 && known.sha512.is_none()
+            || hashes.sha1 && known.sha1.is_none()
+            || hashes.md5 && known.md5.is_none();
+        if !lacks {
+            return Ok(info.checksums);
+        }
+        let mut writer = self.inner.store.writer(hashes, info.size).await?;
+        loop {
+            let mut piece = bytes::BytesMut::with_capacity(PIECE_BYTES);
+            let read = file.read_buf(&mut piece).await.map_err(crate::store::Error::from)?;
+            if read == 0 {
+                break;
+            }
+            writer.write(piece.freeze()).await?;
+        }
+        let staged = writer.finish().await?;
+        if staged.info().digest != *digest {
+            return Err(Error::not_here("the file is damaged on the disk"));
+        }
+        Ok(self.inner.store.commit(staged).await?.checksums)
+    }
+
+    /// Asks the upstream for the file, and waits as long as a person should.
+    async fn file_in_time(
+        &self,
+        sought: &Sought,
+        described: &Described,
+    ) -> Result<CachedFile, Error> {
+        let mut landing = self.file_flight(sought, described);
+        tokio::select! {
+            biased;
+            got = &mut landing => got,
+            () = self.inner.upstream.patience(&sought.endpoint) => {
+                let name = format!("{} of {}", described.file.file, sought.package.name);
+                landing.now_or_never().unwrap_or_else(|| Err(Error::not_here(format!(
+                    "{name}: the upstream does not answer and no copy is held; it is wanted now"
+                ))
+                .with_hint("griot status")))
+            }
+        }
+    }
+
+    fn file_flight(&self, sought: &Sought, described: &Described) -> Landing<CachedFile> {
+        let key = key_of(sought, described);
+        self.inner.files.board(&self.inner.background, key, || {
+            let (this, sought, described) = (self.clone(), sought.clone(), described.clone());
+            async move { this.fetch_from_upstream(&sought, &described).await }
+        })
+    }
+
+    async fn fetch_from_upstream(
+        &self,
+        sought: &Sought,
+        described: &Described,
+    ) -> Result<CachedFile, Error> {
+        let OutlineFile { file, url, size, declared } = &described.file;
+        let name = &sought.package.name;
+        let by_rule = || format!("{}{}", sought.endpoint.url, (sought.rules.file)(name, file));
+        let ask = Ask {
+            url: if url.is_empty() { by_rule() } else { url.clone() },
+            accept: "*/*".to_owned(),
+            etag: None,
+            last_modified: None,
+            hashes: hashes_for(sought, described),
+            limit: size.unwrap_or(FILE_BYTES_MAX).min(FILE_BYTES_MAX),
+            never_html: !file.ends_with(".html"),
+            urgent: true,
+            arrival: None,
+        };
+        let staged = match self.inner.upstream.get(&sought.endpoint, &ask).await {
+            Ok(Answer::Body { staged, .. }) => staged,
+            Ok(Answer::Absent) => {
+                return Err(Error::not_found(format!(
+                    "{name}: the upstream names {file} and does not have it"
+                )));
+            }
+            Ok(Answer::NotModified) => return Err(does_not_fit(sought, described, "the upstream")),
+            Err(error) => {
+                return Err(unanswered(&format!("{file} of {name}"), &sought.package.format, error));
+            }
+        };
+        if !described.fits(&staged.info().checksums) {
+            tracing::warn!(package = %sought.package, file, "wrong bytes from the upstream");
+            return Err(does_not_fit(sought, described, "the upstream"));
+        }
+        let by = if declared.is_strong() { CachedBy::Checksum } else { CachedBy::Upstream };
+        let info = self.inner.store.commit(staged).await?;
+        self.keep_file(sought, described, &info.digest, by).await
+    }
+}
+
+/// What the format needs, and what the document declares.
+fn hashes_for(sought: &Sought, described: &Described) -> Hashes {
+    let (needs, declared) = (sought.format.hashes, &described.file.declared);
+    Hashes {
+        sha512: needs.sha512 || declared.sha512.is_some(),
+        sha1: needs.sha1 || declared.sha1.is_some(),
+        md5: needs.md5 || declared.md5.is_some(),
+    }
+}
+
+fn key_of(sought: &Sought, described: &Described) -> String {
+    let (version, file) = (&described.version.version, &described.file.file);
+    format!("{} {} {version} {file}", sought.origin(), sought.package)
+}
+
+fn does_not_fit(sought: &Sought, described: &Described, from: &str) -> Error {
+    let (name, file) = (&sought.package.name, &described.file.file);
+    Error::new(
+        Outcome::Corrupt,
+        format!(
+            "{name}: what {from} sent for {file} is not what the upstream's document declares; \
+             nothing of it was kept"
+        ),
+    )
+    .with_hint(format!("griot why {name} --format {}", sought.package.format))
+}
+
+fn no_such_file(sought: &Sought, version: &str, file: &str) -> Error {
+    let name = &sought.package.name;
+    let file: String = file.chars().take(120).collect();
+    Error::not_found(format!("{name}@{version}: the upstream knows no file {file}"))
+        .with_hint(format!("griot info {name} --format {}", sought.package.format))
+}

@@ -1,0 +1,173 @@
+//! What follows from a document or a file that has just come, off the path of whoever asked: a
+//! receipt, the comparison with what was believed, whether the origin signs, whether a document says
+//! of a file what the file says of itself.
+//!
+//! Source: DESIGN section 4; trust.md section 10.
+
+use std::sync::Arc;
+
+use crdt::statement::{Receipt, Via};
+use futures::FutureExt as _;
+
+use super::alarms::Evidence;
+use super::compare;
+use super::files::Described;
+use super::sought::Sought;
+use super::{Error, Outline, Registry};
+use crate::store::BlobInfo;
+use crate::store::cached::{CachedBy, CachedDocument};
+
+/// Files of a package that are compared with a new form of its document.
+const COMPARED_MAX: usize = 64;
+
+impl Registry {
+    /// A document was fetched or confirmed.
+    pub(super) fn after_fetch(
+        &self,
+        sought: &Sought,
+        before: Option<CachedDocument>,
+        fresh: &CachedDocument,
+    ) {
+        let Some(digest) = fresh.body else { return };
+        let receipt = Receipt {
+            subject: fresh.subject.clone(),
+            blake3: digest,
+            size: fresh.size,
+            content_type: fresh.content_type.clone(),
+            etag: fresh.etag.clone(),
+            last_modified: fresh.last_modified.clone(),
+            fetched_at: fresh.checked_at,
+            via: Via::Tls,
+            n: 0,
+            checksums: None,
+        };
+        self.issue(&sought.package, receipt);
+        let (this, sought, fresh) = (self.clone(), sought.clone(), fresh.clone());
+        let changed = before.and_then(|before| before.body) != Some(digest);
+        let job = async move {
+            if let Err(error) = this.look_into(&sought, &fresh, changed).await {
+                tracing::warn!(%error, package = %sought.package, "a document was not compared");
+            }
+        };
+        // Refused when too much waits: the next fetch looks again.
+        let _ = self.inner.background.take_on(job.boxed());
+    }
+
+    /// A file was kept.
+    pub(super) fn after_file(
+        &self,
+        sought: &Sought,
+        described: &Described,
+        info: &BlobInfo,
+        by: &CachedBy,
+    ) {
+        if *by == CachedBy::Upstream {
+            let subject = sought.file_subject(&described.file.file);
+            self.issue_for_file(&sought.package, subject, info);
+        }
+        let (this, sought, described) = (self.clone(), sought.clone(), described.clone());
+        let digest = info.digest;
+        let job = async move {
+            if let Err(error) = this.compare_file(&sought, &described, &digest).await {
+                tracing::warn!(%error, package = %sought.package, "a file was not compared");
+            }
+        };
+        let _ = self.inner.background.take_on(job.boxed());
+    }
+
+    async fn look_into(
+        &self,
+        sought: &Sought,
+        fresh: &CachedDocument,
+        changed: bool,
+    ) -> Result<(), Error> {
+        let Some(digest) = fresh.body else { return Ok(()) };
+        let outline = self.outline(sought.rules, &digest).await?;
+        self.compare_believed(sought, fresh, &outline).await?;
+        self.learn_signing(sought, &outline).await?;
+        if !changed {
+            return Ok(());
+        }
+        for held in self.cached_files_of(sought)?.into_iter().take(COMPARED_MAX) {
+            let slot = (held.version.as_str(), held.file.as_str());
+            if let Some(described) = self.described(sought, fresh.clone(), slot).await? {
+                self.compare_file(sought, &described, &held.digest).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what was taken on a mirror's word with what the upstream says itself.
+    async fn compare_believed(
+        &self,
+        sought: &Sought,
+        fresh: &CachedDocument,
+        outline: &Arc<Outline>,
+    ) -> Result<(), Error> {
+        let Some(digest) = fresh.body else { return Ok(()) };
+        let Some(taken) = self.take_believed(&fresh.subject).await? else { return Ok(()) };
+        if taken.digest == digest {
+            return Ok(());
+        }
+        // The bytes are one of the earlier ones; if they have gone, nothing is left to compare.
+        let Ok(believed) = self.outline(sought.rules, &taken.digest).await else { return Ok(()) };
+        let mut why = compare::contradiction(outline, &believed);
+        if why.is_none() {
+            let ours = self.open_document(&digest).await?.into_std().await;
+            let theirs = self.open_document(&taken.digest).await?.into_std().await;
+            why = self.other_words((outline, ours), (&believed, theirs)).await?;
+        }
+        let Some(why) = why else { return Ok(()) };
+        let text = format!("a receipt for {} was no true word: {why}", sought.package);
+        let evidence =
+            Evidence { upstream: digest, believed: taken.digest, authors: taken.authors };
+        self.raise(&sought.package, "receipt", &text, Some(evidence)).await
+    }
+
+    async fn other_words(
+        &self,
+        (outline, mut ours): (&Arc<Outline>, std::fs::File),
+        (believed, mut theirs): (&Arc<Outline>, std::fs::File),
+    ) -> Result<Option<String>, Error> {
+        let (outline, believed) = (Arc::clone(outline), Arc::clone(believed));
+        let work = move || compare::other_words((&outline, &mut ours), (&believed, &mut theirs));
+        let found = tokio::task::spawn_blocking(work).await;
+        let found = found.map_err(|_| Error::invalid("the documents could not be read"))?;
+        let found = found.map_err(crate::store::Error::from)?;
+        Ok(found.map(|version| format!("it says something else of the version {version}")))
+    }
+
+    /// Compares what the document says of a version with what is in the version's file.
+    async fn compare_file(
+        &self,
+        sought: &Sought,
+        described: &Described,
+        digest: &crdt::Digest,
+    ) -> Result<(), Error> {
+        let Some(extract) = sought.format.extract else { return Ok(()) };
+        let Some(body) = &described.document.body else { return Ok(()) };
+        let Some((_, file)) = self.inner.store.open_blob(digest).await? else { return Ok(()) };
+        let mut file = file.into_std().await;
+        let mut document = self.open_document(body).await?.into_std().await;
+        let range = described.version.declared.clone();
+        let (name, differs) = (described.file.file.clone(), sought.rules.differs);
+        let work = move || {
+            let declared = compare::slice(&mut document, &range).ok()?;
+            if declared.is_empty() {
+                return None;
+            }
+            match extract(&mut file, &name) {
+                Ok(extracted) => differs(&declared, &extracted.meta),
+                Err(why) => Some(format!("the file cannot be read: {why}")),
+            }
+        };
+        let found = tokio::task::spawn_blocking(work).await;
+        let found = found.map_err(|_| Error::invalid("the file could not be read"))?;
+        let Some(why) = found else { return Ok(()) };
+        let text = format!(
+            "{}@{}: the document and the file do not say the same: {why}",
+            sought.package.name, described.version.written
+        );
+        self.raise(&sought.package, "manifest", &text, None).await
+    }
+}
