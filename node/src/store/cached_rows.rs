@@ -50,7 +50,7 @@ impl Store {
         };
         if starts {
             let inner = Arc::clone(&self.inner);
-            tokio::task::spawn_blocking(move || Writer { inner: &inner }.write_all());
+            tokio::task::spawn_blocking(move || Writer { inner }.write_all());
         }
         let stopping = || Err(std::io::Error::other("the node is stopping").into());
         told.await.unwrap_or_else(|_| stopping())
@@ -58,11 +58,11 @@ impl Store {
 }
 
 /// The one that writes.
-struct Writer<'a> {
-    inner: &'a Inner,
+struct Writer {
+    inner: Arc<Inner>,
 }
 
-impl Drop for Writer<'_> {
+impl Drop for Writer {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Those that wait hear that nothing was kept, and the next row finds nobody writing.
@@ -71,26 +71,36 @@ impl Drop for Writer<'_> {
     }
 }
 
-impl Writer<'_> {
+impl Writer {
     fn write_all(self) {
         loop {
-            let _turn = lock(&self.inner.writer);
+            let turn = lock(&self.inner.writer);
             let batch: Vec<_> = {
                 let mut waiting = lock(&self.inner.cached);
-                if waiting.rows.is_empty() {
-                    // Under the lock, or a row could come that nobody writes.
-                    waiting.writing = false;
-                    return;
-                }
                 let size = waiting.rows.len().min(BATCH_MAX);
                 waiting.rows.drain(..size).collect()
             };
             let (rows, done): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let result = self.commit(&rows);
-            for done in done {
-                // Who went away does not want to know.
-                let _ = done.send(result.as_ref().map_err(again).copied());
+            drop(turn);
+            let ends = {
+                // Under one lock, or a row could come that nobody writes.
+                let mut waiting = lock(&self.inner.cached);
+                waiting.writing = !waiting.rows.is_empty();
+                !waiting.writing
+            };
+            let tell = || {
+                for done in done {
+                    // Who went away does not want to know.
+                    let _ = done.send(result.as_ref().map_err(again).copied());
+                }
+            };
+            if ends {
+                // Before the answer: who drops the store after it may open the home again.
+                drop(self);
+                return tell();
             }
+            tell();
         }
     }
 
@@ -107,14 +117,14 @@ impl Writer<'_> {
                 && !is_released(&txn, &digest)?
                 && blob::record(&txn, &digest)?.is_some()
             {
-                blob::unlist(self.inner, &txn, &digest).map_err(explain)?;
+                blob::unlist(&self.inner, &txn, &digest).map_err(explain)?;
                 removed.push(digest);
             }
         }
         txn.commit().map_err(|why| explain(why.into()))?;
         self.inner.cached_commits.fetch_add(1, Ordering::Relaxed);
         for digest in removed {
-            blob::erase(self.inner, &digest);
+            blob::erase(&self.inner, &digest);
         }
         Ok(())
     }

@@ -244,9 +244,9 @@ impl Client {
             false => self.patient.client(CONNECT)?,
         };
         let begun = line.now();
-        let mut again = if request.method() == Method::POST { 0 } else { AGAIN_MAX };
+        let mut again: u32 = if request.method() == Method::POST { 0 } else { AGAIN_MAX };
         let mut next = Some(request);
-        let mut failed = String::new();
+        let mut broken = String::new();
         while let Some(request) = next.take() {
             let spare = request.try_clone();
             match timeout(SILENCE, client.execute(request)).await {
@@ -254,22 +254,18 @@ impl Client {
                     line.saw(Event::FirstByte { after: line.now().saturating_sub(begun) });
                     return Ok(response);
                 }
+                Ok(Err(why)) if why.is_connect() => {
+                    return Err(line.failed(Event::NoConnection { begun }, explain(&why)));
+                }
                 Ok(Err(why)) => {
-                    failed = explain(&why);
-                    if why.is_connect() {
-                        line.saw(Event::NoConnection { begun });
-                    } else if again > 0 {
-                        again -= 1;
-                        next = spare;
-                    }
+                    broken = explain(&why);
+                    next = spare.filter(|_| again > 0);
+                    again = again.saturating_sub(1);
                 }
-                Err(_) => {
-                    line.saw(Event::Silence { since: begun });
-                    failed = silent();
-                }
+                Err(_) => return Err(line.failed(Event::Silence { since: begun }, silent())),
             }
         }
-        Err(line.unreachable(failed))
+        Err(line.unreachable(broken))
     }
 }
 

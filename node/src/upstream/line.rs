@@ -28,6 +28,8 @@ pub(super) struct Line {
     /// One probe at a time, whoever waits.
     pub(super) probe: Semaphore,
     down: watch::Sender<bool>,
+    /// For people: how it last failed.
+    failed: Mutex<String>,
 }
 
 impl Line {
@@ -38,6 +40,7 @@ impl Line {
             turns: Arc::new(Semaphore::new(TURNS)),
             probe: Semaphore::new(1),
             down: watch::Sender::new(false),
+            failed: Mutex::default(),
         }
     }
 
@@ -64,6 +67,13 @@ impl Line {
         let is_down = breaker.down_since().is_some();
         // Sent under the lock, or an older state could be sent last.
         self.down.send_if_modified(|was| std::mem::replace(was, is_down) != is_down);
+    }
+
+    /// Tells the breaker of a failure, and gives the error.
+    pub(super) fn failed(&self, event: Event, why: String) -> Error {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&why);
+        self.saw(event);
+        self.unreachable(why)
     }
 
     /// How long the origin has not answered.
@@ -94,14 +104,17 @@ impl Line {
     fn pass(&self) -> Result<Pass, Error> {
         let pass = self.breaker().pass(self.now());
         match pass {
-            Pass::Refused => Err(self.unreachable("it did not answer, and is asked again soon")),
+            Pass::Refused => {
+                let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Err(self.unreachable(failed))
+            }
             Pass::Free | Pass::Probe => Ok(pass),
         }
     }
 
     /// With how long it has been so.
-    pub(super) fn unreachable(&self, why: impl Into<String>) -> Error {
-        Error::Unreachable { since: age(self.away().unwrap_or_default()), why: why.into() }
+    pub(super) fn unreachable(&self, why: String) -> Error {
+        Error::Unreachable { since: age(self.away().unwrap_or_default()), why }
     }
 }
 

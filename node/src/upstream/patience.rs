@@ -47,7 +47,8 @@ async fn outlast(client: &Client, line: &Line, endpoint: &Endpoint) {
             return;
         }
         if now >= quiet_since + limit {
-            line.saw(Event::Silence { since: quiet_since });
+            let why = format!("not a byte in {:.1} s", limit.as_secs_f32());
+            line.failed(Event::Silence { since: quiet_since }, why);
             return;
         }
         let end = (quiet_since + limit).min(begun + WAIT_MAX);

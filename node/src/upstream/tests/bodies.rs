@@ -128,6 +128,30 @@ async fn a_cut_body_begins_anew_where_there_are_no_ranges() {
 }
 
 #[tokio::test]
+async fn a_part_that_does_not_fit_is_not_joined_to_what_was_there() {
+    let world = World::with(400_000);
+    world.stub.switch(|s| {
+        (s.cut_after, s.cuts) = (Some(150_000), 1);
+        s.slow = Some((FILE.to_owned(), std::time::Duration::from_secs(1)));
+    });
+    let ask = world.ask(FILE);
+    let spoil = async {
+        while world.stub.count(FILE) < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let part = Raw::ok("application/octet-stream", "of another file");
+        let part = part.header("content-range", "bytes 150000-150014/150015");
+        world.stub.raw(&format!("/{FILE}"), Raw { status: 206, ..part });
+    };
+    let (answer, ()) = tokio::join!(world.get(&ask), spoil);
+    wrong(answer);
+    let seen = world.stub.requests();
+    let ranges: Vec<_> = seen.iter().map(|it| it.header("range").unwrap_or("all")).collect();
+    assert_eq!(ranges, ["all", "bytes=150000-", "all"]);
+    world.check_nothing_kept();
+}
+
+#[tokio::test]
 async fn a_part_that_nobody_asked_for_is_no_answer() {
     let world = World::new();
     let raw = Raw::ok("application/json", "wrong").header("content-range", "bytes 3-7/8");

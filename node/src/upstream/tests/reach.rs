@@ -30,7 +30,9 @@ async fn a_closed_port_is_known_at_once_and_its_return_soon() {
     world.stub.up();
     let begun = Instant::now();
     for _ in 0..100 {
-        assert!(world.get(&world.ask("left-pad")).await.is_err());
+        let answer = world.get(&world.ask("left-pad")).await;
+        let Err(Error::Unreachable { why, .. }) = answer else { panic!("{answer:?}") };
+        assert!(why.contains("refused"), "the cause is remembered: {why}");
     }
     // While it is taken for down, nobody waits and nothing goes out.
     if begun.elapsed() < Duration::from_secs(4) {
