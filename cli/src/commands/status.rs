@@ -35,6 +35,10 @@ fn lines(status: &Status) -> Vec<String> {
     if status.wants > 0 {
         out.push(count(status.wants, "want"));
     }
+    for alarm in &status.alarms {
+        out.push(plain(&alarm.sentence()));
+        out.push(format!("  griot why {}", plain(&alarm.package.name)));
+    }
     if status.requests > 0 {
         let asked = count(status.requests, "request");
         out.push(format!("{asked} for a role: griot realm requests"));

@@ -174,6 +174,7 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     let http = format!("http://{address}");
     serve(&config, &parts, listener, &mut tasks)?;
     tasks.start("artifacts", parts.registry.clone().keep_new_artifacts());
+    tasks.start("background", parts.registry.clone().run_background());
     tasks.start("token clock", tick(parts.tokens.clone()));
     let daemon = Daemon { http, realm: parts.realm, mesh: parts.mesh, tasks, config };
     daemon.remember_mesh_port(&parts.store).await?;

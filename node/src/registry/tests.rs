@@ -12,6 +12,10 @@ use super::*;
 use crate::store::{FollowKind, Followed, Hashes};
 
 mod bounds;
+mod fresh;
+mod remote_files;
+mod remote_receipts;
+mod stub;
 
 /// A format whose files say `name version rest`, one file a version.
 pub(super) const STRICT: Rules = Rules {
@@ -460,7 +464,7 @@ async fn red_24_a_release_whose_meta_is_not_in_its_bytes_is_refused_here() {
     node.registry.check_meta(&Digest::of(b"pad 1.0.0 truth")).await.unwrap();
     assert_eq!(outcome(node.read("pad", "1.0.0").await), Outcome::Corrupt);
     assert!(node.metadata("pad").await.unwrap().offered.is_empty());
-    let why = node.registry.why(&strict("pad")).unwrap();
+    let why = node.registry.why(&strict("pad")).await.unwrap();
     assert!(why.iter().any(|line| line.contains("refused")), "{why:?}");
 }
 

@@ -15,7 +15,7 @@ async fn a_fresh_document_is_asked_for_once() {
     stub.publish("pad", &["1.0.0", "1.1.0"]);
     let node = Asker::of(&stub).await;
     let first = node.document("pad").await.unwrap();
-    assert_eq!((first.by, first.stale, first.hidden()), (CachedBy::Upstream, false, 0));
+    assert_eq!((&first.by, first.stale, first.hidden()), (&CachedBy::Upstream, false, 0));
     assert_eq!(first.outline.tags["latest"], "1.1.0");
     assert_eq!(first.base, stub.url);
     for _ in 0..5 {
@@ -255,8 +255,7 @@ async fn a_hosted_name_never_asks_the_upstream_and_a_known_one_waits_for_a_route
     node.registry.route_add("tiny", "pad", RouteSource::Realm(node.own)).await.unwrap();
     publish(&node, "pad 1.0.0 mine").await;
     node.registry.route_remove("tiny", "pad").await.unwrap();
-    let other = Asker { ..node };
-    let decision = other.registry.decide(&tiny("pad")).unwrap();
+    let decision = node.registry.decide(&tiny("pad")).unwrap();
     // Publishing has pinned it; for a reader of the same realm it is undecided.
     assert_eq!(decision.ground, Ground::Pin);
     assert!(matches!(decision.pending, Some(Source::Unrouted { upstream: true, .. })));
