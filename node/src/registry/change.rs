@@ -128,7 +128,9 @@ impl Registry {
         who.require_name(&package.format, &package.name)?;
         let decision = self.decide(package)?;
         let Source::Realm { realm } = decision.source else {
-            return Err(self.source_for(Door::Virtual, package).map_or_else(|error| error, |_| absent(package, "")));
+            return Err(self
+                .source_for(Door::Virtual, package)
+                .map_or_else(|error| error, |_| absent(package, "")));
         };
         if let Some(bound) = who.realm.filter(|bound| *bound != realm) {
             return Err(Error::forbidden(format!("the token is for {bound} alone")));

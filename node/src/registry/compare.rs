@@ -48,7 +48,8 @@ pub(super) fn contradiction(upstream: &Outline, believed: &Outline) -> Option<St
     if upstream.versions.len() > believed.versions.len() {
         return None;
     }
-    let moved = believed.tags.iter().find(|(tag, version)| upstream.tags.get(*tag) != Some(version));
+    let moved =
+        believed.tags.iter().find(|(tag, version)| upstream.tags.get(*tag) != Some(version));
     moved.map(|(tag, version)| format!("its tag {tag} points at {version}"))
 }
 

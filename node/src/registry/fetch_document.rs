@@ -66,10 +66,7 @@ impl Registry {
     }
 
     /// The record of a document whose bytes are held.
-    pub(super) fn held_document(
-        &self,
-        subject: &Subject,
-    ) -> Result<Option<CachedDocument>, Error> {
+    pub(super) fn held_document(&self, subject: &Subject) -> Result<Option<CachedDocument>, Error> {
         let Some(held) = self.inner.store.cached_document(subject)? else { return Ok(None) };
         let Some(body) = held.body else { return Ok(None) };
         Ok(self.inner.store.blob(&body)?.is_some().then_some(held))

@@ -481,7 +481,9 @@ impl Registry {
                 )));
             }
             Ok(Answer::NotModified) => return Err(does_not_fit(sought, described, "the upstream")),
-            Err(error) => return Err(unanswered(&format!("{file} of {name}"), &sought.package.format, error)),
+            Err(error) => {
+                return Err(unanswered(&format!("{file} of {name}"), &sought.package.format, error));
+            }
         };
         if !described.fits(&staged.info().checksums) {
             tracing::warn!(package = %sought.package, file, "wrong bytes from the upstream");

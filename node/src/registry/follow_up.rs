@@ -130,8 +130,7 @@ impl Registry {
         (believed, mut theirs): (&Arc<Outline>, std::fs::File),
     ) -> Result<Option<String>, Error> {
         let (outline, believed) = (Arc::clone(outline), Arc::clone(believed));
-        let work =
-            move || compare::other_words((&outline, &mut ours), (&believed, &mut theirs));
+        let work = move || compare::other_words((&outline, &mut ours), (&believed, &mut theirs));
         let found = tokio::task::spawn_blocking(work).await;
         let found = found.map_err(|_| Error::invalid("the documents could not be read"))?;
         let found = found.map_err(crate::store::Error::from)?;

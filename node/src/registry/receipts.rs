@@ -133,7 +133,9 @@ impl Registry {
         let mut listed: BTreeMap<PublicKey, Receipt> = BTreeMap::new();
         for origin in self.same_origins(&subject.format, &subject.origin)? {
             let subject = Subject { origin, ..subject.clone() };
-            for HeldReceipt { author, receipt, .. } in self.inner.store.receipts(&realm, &subject)? {
+            for HeldReceipt { author, receipt, .. } in
+                self.inner.store.receipts(&realm, &subject)?
+            {
                 if is_mirror(&authority, &author, package) {
                     let known = listed.entry(author).or_insert_with(|| receipt.clone());
                     if receipt.fetched_at > known.fetched_at {

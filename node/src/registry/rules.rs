@@ -18,6 +18,9 @@ pub struct Rules {
     pub format: &'static str,
     /// Normal form of a name, or why it is not one.
     pub canonical_name: fn(&str) -> Result<String, String>,
+    /// Why a new package may not have a normal name, if so: an upstream may know older names than
+    /// may be published today.
+    pub publishable: fn(&str) -> Result<(), String>,
     /// Normal form of a version (the slot key), or why it is not one.
     pub canonical_version: fn(&str) -> Result<String, String>,
     /// Order of two normal versions.

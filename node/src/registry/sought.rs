@@ -113,12 +113,7 @@ impl Registry {
         }
     }
 
-    fn sought(
-        &self,
-        door: Door,
-        package: &PackageId,
-        decision: Decision,
-    ) -> Result<Place, Error> {
+    fn sought(&self, door: Door, package: &PackageId, decision: Decision) -> Result<Place, Error> {
         let rules = self.require_rules(&package.format)?;
         let Some(upstream) = rules.upstream else {
             return Err(self.no_place(package, &decision)?);

@@ -148,7 +148,9 @@ impl Registry {
         decision: &Decision,
     ) -> Result<Error, Error> {
         match &decision.source {
-            Source::Upstream { .. } if decision.ground == Ground::Default => self.unclaimed(package),
+            Source::Upstream { .. } if decision.ground == Ground::Default => {
+                self.unclaimed(package)
+            }
             other => Ok(no_realm(package, other, decision.ground)),
         }
     }

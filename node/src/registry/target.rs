@@ -25,6 +25,8 @@ impl Registry {
     ) -> Result<RealmId, Error> {
         who.require(Scope::Publish)?;
         let package = self.package_id(format, name)?;
+        let rules = self.require_rules(format)?;
+        (rules.publishable)(&package.name).map_err(Error::invalid)?;
         who.require_name(format, &package.name)?;
         let asked = match (realm, who.realm) {
             (Some(asked), Some(bound)) if asked != bound => {

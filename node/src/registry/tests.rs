@@ -24,6 +24,7 @@ pub(super) const STRICT: Rules = Rules {
         let ok = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
         if ok { Ok(name.to_owned()) } else { Err(format!("{name} is not a name")) }
     },
+    publishable: |_| Ok(()),
     canonical_version: |v| {
         semver::Version::parse(v).map(|v| v.to_string()).map_err(|e| e.to_string())
     },

@@ -11,8 +11,7 @@ use super::documents::DocumentAsk;
 use super::freshness::{self, age_words};
 use super::sought::{Place, Sought};
 use super::{
-    Added, Door, Error, Info, InfoArtifact, InfoVersion, OutlineVersion, Registry,
-    UpstreamDocument,
+    Added, Door, Error, Info, InfoArtifact, InfoVersion, OutlineVersion, Registry, UpstreamDocument,
 };
 use crate::store::BlobInfo;
 use crate::store::cached::{CachedBy, CachedDocument};
@@ -112,8 +111,7 @@ impl Registry {
         let package = &sought.package;
         let mut artifacts = Vec::new();
         for file in &version.files {
-            let got =
-                self.artifact(Door::Virtual, package, &version.version, &file.file).await?;
+            let got = self.artifact(Door::Virtual, package, &version.version, &file.file).await?;
             let info = got.whole().await?;
             artifacts.push(InfoArtifact {
                 filename: file.file.clone(),

@@ -89,7 +89,8 @@ pub struct UpstreamChoice {
     pub same_as: Vec<Digest>,
     /// Only for these names, by an own route: exact, or prefix and `*`.
     pub pattern: Option<String>,
-    /// Whether it takes the place of the format's default; the first one is it anyway.
+    /// Whether it takes the place of the format's default; where there is none, not even the
+    /// site's, one without a pattern is it anyway.
     pub default: bool,
 }
 
@@ -160,7 +161,7 @@ impl Registry {
         one.same_as.retain(|same| *same != origin);
         one.same_as.sort_unstable();
         one.same_as.dedup();
-        let first = choice.pattern.is_none() && !all.iter().any(|one| one.default);
+        let first = choice.pattern.is_none() && self.default_endpoint(format)?.is_none();
         if choice.default || first {
             (one.default, one.order) = (true, order);
         }

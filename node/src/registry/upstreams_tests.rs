@@ -144,7 +144,10 @@ async fn the_sites_route_is_the_default_of_who_has_adopted_nothing() {
     assert_eq!(rows[0].patterns, ["*"]);
     node.route("@acme/*", (id(TWO), TWO), 2).await;
     assert_eq!(node.asked("@acme/ui").unwrap().url, TWO);
-    node.add("https://packages.test/mine").await;
+    assert!(!node.add("https://packages.test/mine").await.default, "the site has one");
+    assert_eq!(node.default().as_deref(), Some(ONE));
+    let mine = UpstreamChoice { default: true, ..choice("https://packages.test/mine") };
+    node.registry.upstream_add(mine).await.unwrap();
     assert_eq!(node.default().as_deref(), Some("https://packages.test/mine/"));
 }
 

@@ -328,16 +328,8 @@ impl Store {
     pub async fn remove_blob(&self, digest: &Digest) -> Result<(), Error> {
         let digest = *digest;
         self.write(
-            move |inner, txn| {
-                leave_intent(inner, &digest)?;
-                forget(txn, &digest)
-            },
-            move |inner, ()| {
-                if remove_file(&inner.paths.blob(&digest)).is_ok() {
-                    clear_intent(inner, &digest);
-                }
-                let _ = remove_file(&inner.paths.tree(&digest));
-            },
+            move |inner, txn| unlist(inner, txn, &digest),
+            move |inner, ()| erase(inner, &digest),
         )
         .await
     }
@@ -363,6 +355,7 @@ pub(super) fn place(
     if old.as_ref() != Some(&info) {
         let bytes = tables::encode("blob record", &info)?;
         txn.open_table(tables::BLOB)?.insert(info.digest.as_bytes(), bytes.as_slice())?;
+        index_checksums(txn, &info)?;
     }
     if old.is_none() {
         let sum = txn.meta(tables::META_BLOB_BYTES)?.saturating_add(info.size);
@@ -394,12 +387,40 @@ fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
     fs_err::metadata(inner.paths.blob(&info.digest)).is_ok_and(|file| file.len() == info.size)
 }
 
-/// Removes a blob's row.
+/// A blob can be found by its strong checksums. Weak ones are no names.
+fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result<(), Error> {
+    let (digest, checksums) = (info.digest.as_bytes(), &info.checksums);
+    txn.open_table(tables::SHA256)?.insert(&checksums.sha256, digest)?;
+    if let Some(sha512) = &checksums.sha512 {
+        txn.open_table(tables::SHA512)?.insert(sha512, digest)?;
+    }
+    Ok(())
+}
+
+/// Removes a blob's row, and the ways to find it.
 fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
     let Some(old) = record(txn, digest)? else { return Ok(()) };
     txn.open_table(tables::BLOB)?.remove(digest.as_bytes())?;
+    txn.open_table(tables::SHA256)?.remove(&old.checksums.sha256)?;
+    if let Some(sha512) = &old.checksums.sha512 {
+        txn.open_table(tables::SHA512)?.remove(sha512)?;
+    }
     let sum = txn.meta(tables::META_BLOB_BYTES)?.saturating_sub(old.size);
     tables::set_meta(txn, tables::META_BLOB_BYTES, sum)
+}
+
+/// The first half of a removal: the record goes, the file is still there.
+pub(super) fn unlist(inner: &Inner, txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
+    leave_intent(inner, digest)?;
+    forget(txn, digest)
+}
+
+/// The second half, once the first is durable.
+pub(super) fn erase(inner: &Inner, digest: &Digest) {
+    if remove_file(&inner.paths.blob(digest)).is_ok() {
+        clear_intent(inner, digest);
+    }
+    let _ = remove_file(&inner.paths.tree(digest));
 }
 
 /// Marks that a digest's name in `blobs/` is about to change.

@@ -1,12 +1,18 @@
 //! What was fetched from upstreams: which document or file has which bytes.
 //!
 //! Local rows, never replicated: others learn of them by receipts. The bytes are ordinary blobs.
-//! Times are labels of this node's clock. Freshness is judged elsewhere.
+//! Times are labels of this node's clock. Freshness is judged elsewhere. Rows are durable when a call
+//! returns, and are written in `cached_rows`; a row whose blob is gone is as good as none.
+//!
+//! Source: formats/README.md section 1, trust.md section 10.
 
 use crdt::statement::Subject;
 use crdt::{Digest, PublicKey};
+use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
+use super::cached_rows::{self, Row};
+use super::tables::{self, Tables};
 use super::{Error, Store};
 
 /// On whose word a cached thing is what it is.
@@ -75,15 +81,33 @@ pub struct CachedFile {
     pub by: CachedBy,
 }
 
+/// Longer validators and content types are not kept: they come from outside.
+const TEXT_MAX: usize = 1024;
+/// Names of more bytes than this in all are refused.
+const NAMES_MAX: usize = 4096;
+/// Earlier bodies that are held beside the newest.
+pub(super) const EARLIER_MAX: usize = 2;
+/// Signers that are remembered of an agreement.
+const AUTHORS_MAX: usize = 16;
+
 impl Store {
-    /// Keeps what is known of a document. A body that is pushed out of `earlier` is removed, unless
-    /// something else refers to it.
+    /// Keeps what is known of a document. The body that was held before becomes the first of
+    /// `earlier`, whatever the caller says there. A body that is pushed out of `earlier` is removed,
+    /// unless something else refers to it. Calls at the same time share one commit.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn put_cached_document(&self, document: CachedDocument) -> Result<(), Error> {
-        let _ = document;
-        Ok(())
+    /// When the database refuses; [`Error::TooLarge`] for absurdly long names.
+    pub async fn put_cached_document(&self, mut document: CachedDocument) -> Result<(), Error> {
+        let subject = &document.subject;
+        check_names(&[&subject.format, &subject.document, &subject.variant])?;
+        if document.content_type.len() > TEXT_MAX {
+            document.content_type.clear();
+        }
+        for text in [&mut document.etag, &mut document.last_modified] {
+            *text = text.take().filter(|text| text.len() <= TEXT_MAX);
+        }
+        document.by = document.by.bounded();
+        self.keep_row(Row::Document(Box::new(document))).await
     }
 
     /// What is known of a document.
@@ -91,29 +115,38 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn cached_document(&self, subject: &Subject) -> Result<Option<CachedDocument>, Error> {
-        let _ = subject;
-        Ok(None)
+        cached_rows::document(&self.read()?, subject)
     }
 
-    /// All documents of a format that are held, of every origin; for search and counts.
+    /// All documents of a format that are held, of every origin; for search and counts. Those that
+    /// the upstream does not have are among them.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn cached_documents(&self, format: &str) -> Result<Vec<CachedDocument>, Error> {
-        let _ = format;
-        Ok(Vec::new())
+        let txn = self.read()?;
+        let table = txn.table(tables::CACHED_DOCUMENT)?;
+        let mut found = Vec::new();
+        for row in table.iter()? {
+            let (key, value) = row?;
+            if key.value().1 == format {
+                found.push(tables::decode("cached document", value.value())?);
+            }
+        }
+        Ok(found)
     }
 
-    /// Keeps that a file is held.
+    /// Keeps that a file is held. Calls at the same time share one commit.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn put_cached_file(&self, file: CachedFile) -> Result<(), Error> {
-        let _ = file;
-        Ok(())
+    /// When the database refuses; [`Error::TooLarge`] for absurdly long names.
+    pub async fn put_cached_file(&self, mut file: CachedFile) -> Result<(), Error> {
+        check_names(&[&file.format, &file.package, &file.version, &file.file])?;
+        file.by = file.by.bounded();
+        self.keep_row(Row::File(Box::new(file))).await
     }
 
-    /// The files of a package of an upstream that are held.
+    /// The files of a package of an upstream that are held, by name.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -123,17 +156,29 @@ impl Store {
         format: &str,
         package: &str,
     ) -> Result<Vec<CachedFile>, Error> {
-        let _ = (origin, format, package);
-        Ok(Vec::new())
+        let txn = self.read()?;
+        let table = txn.table(tables::CACHED_FILE)?;
+        let mut found = Vec::new();
+        for row in table.range((origin.as_bytes(), format, package, "")..)? {
+            let (key, value) = row?;
+            let (of, its_format, its_package, _) = key.value();
+            if (of, its_format, its_package) != (origin.as_bytes(), format, package) {
+                break;
+            }
+            found.push(tables::decode("cached file", value.value())?);
+        }
+        Ok(found)
     }
 
-    /// The blob that has this SHA-512, if one is held. Weak checksums are no names.
+    /// The blob that has this SHA-512, if one is held and the sum was computed when it came. Weak
+    /// checksums are no names.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn blob_by_sha512(&self, sha512: &[u8; 64]) -> Result<Option<Digest>, Error> {
-        let _ = sha512;
-        Ok(None)
+        let txn = self.read()?;
+        let row = txn.table(tables::SHA512)?.get(sha512)?;
+        self.if_held(row.map(|row| Digest::from_bytes(*row.value())))
     }
 
     /// The blob that has this SHA-256, if one is held.
@@ -141,8 +186,14 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn blob_by_sha256(&self, sha256: &[u8; 32]) -> Result<Option<Digest>, Error> {
-        let _ = sha256;
-        Ok(None)
+        let txn = self.read()?;
+        let row = txn.table(tables::SHA256)?.get(sha256)?;
+        self.if_held(row.map(|row| Digest::from_bytes(*row.value())))
+    }
+
+    fn if_held(&self, digest: Option<Digest>) -> Result<Option<Digest>, Error> {
+        let Some(digest) = digest else { return Ok(None) };
+        Ok(self.blob(&digest)?.map(|info| info.digest))
     }
 
     /// Whether some cached document or file has these bytes: members of the site may have them.
@@ -150,7 +201,21 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn is_cached(&self, digest: &Digest) -> Result<bool, Error> {
-        let _ = digest;
-        Ok(false)
+        cached_rows::is_used(&self.read()?, digest)
     }
+}
+
+impl CachedBy {
+    fn bounded(mut self) -> Self {
+        if let Self::Agreement { authors } = &mut self {
+            authors.truncate(AUTHORS_MAX);
+        }
+        self
+    }
+}
+
+/// Names come from clients and upstreams; the database takes any length, and would grow.
+fn check_names(names: &[&str]) -> Result<(), Error> {
+    let size: usize = names.iter().map(|name| name.len()).sum();
+    if size > NAMES_MAX { Err(Error::TooLarge { limit: NAMES_MAX as u64 }) } else { Ok(()) }
 }

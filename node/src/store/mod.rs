@@ -16,7 +16,8 @@
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, what belongs to this node alone in `local`.
+//! blobs in `blob`, `partial` and `outboard`, what came from upstreams in `cached`, what belongs to
+//! this node alone in `local`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
@@ -37,6 +38,7 @@ mod admission;
 mod authority;
 pub mod blob;
 pub mod cached;
+mod cached_rows;
 mod collections;
 mod counts;
 mod documents;
@@ -101,6 +103,9 @@ struct Inner {
     document_applies: AtomicU64,
     temporaries: AtomicU64,
     reserve_bytes: AtomicU64,
+    /// Cached rows that wait for the commit that they share.
+    cached: Mutex<cached_rows::Waiting>,
+    cached_commits: AtomicU64,
     /// Receipts that are kept of a realm.
     receipts_max: AtomicU64,
 }
@@ -149,6 +154,8 @@ impl Store {
             document_applies: AtomicU64::new(0),
             temporaries: AtomicU64::new(0),
             reserve_bytes: AtomicU64::new(RESERVE_BYTES),
+            cached: Mutex::default(),
+            cached_commits: AtomicU64::new(0),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
         };
         recovery::clear_leftovers(&inner)?;

@@ -88,6 +88,19 @@ pub(super) const PIN_SOURCE: TableDefinition<(&str, &str), &[u8]> =
 pub(super) const PIN_CHAIN: TableDefinition<Id, &[u8]> = TableDefinition::new("pin_chain");
 /// Local. (format, name) → how often an admission or a pin has touched the package.
 pub(super) const REVISION: TableDefinition<(&str, &str), u64> = TableDefinition::new("revision");
+/// Local. (origin, format, document, variant) → [`super::cached::CachedDocument`], CBOR.
+pub(super) const CACHED_DOCUMENT: TableDefinition<(Id, &str, &str, &str), &[u8]> =
+    TableDefinition::new("cached_document");
+/// Local. (origin, format, package, file) → [`super::cached::CachedFile`], CBOR.
+pub(super) const CACHED_FILE: TableDefinition<(Id, &str, &str, &str), &[u8]> =
+    TableDefinition::new("cached_file");
+/// Local. (digest, digest of the key of a cached row) → (): which of those rows have these bytes.
+pub(super) const CACHED_DIGEST: TableDefinition<(Id, Id), ()> =
+    TableDefinition::new("cached_digest");
+/// Local. sha512 → digest, of blobs of which it was computed.
+pub(super) const SHA512: TableDefinition<&[u8; 64], Id> = TableDefinition::new("sha512");
+/// Local. sha256 → digest, of all blobs.
+pub(super) const SHA256: TableDefinition<Id, Id> = TableDefinition::new("sha256");
 /// Local. (kind, key) → bytes of other layers.
 pub(super) const ROW: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("row");
 
@@ -98,6 +111,7 @@ pub(super) fn create(txn: &WriteTransaction) -> Result<(), Error> {
     }
     open!(META BLOB STMT SIG DOC_STMT DOC COLL COLL_STATE LOG LATEST STRANGER ARTIFACT PEER_SEEN);
     open!(VIEW VIEW_VERSION PACKAGE AM_DOC);
+    open!(CACHED_DOCUMENT CACHED_FILE CACHED_DIGEST SHA512 SHA256);
     open!(FOLLOWED ROUTE PIN_CONTENT PIN_SOURCE PIN_CHAIN REVISION ROW);
     Ok(())
 }

@@ -29,6 +29,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// To connect, when a person waits.
 const CONNECT_URGENT: Duration = Duration::from_secs(1);
 const REDIRECTS_MAX: usize = 5;
+/// A connection that was kept, and that the other side has closed meanwhile, says nothing about it:
+/// what is safe to ask twice is asked again, so often.
+const AGAIN_MAX: u32 = 3;
 /// Connections that are kept for the next request, each origin.
 const IDLE_MAX: usize = 16;
 const IDLE_TIME: Duration = Duration::from_secs(60);
@@ -241,22 +244,31 @@ impl Client {
             false => self.patient.client(CONNECT)?,
         };
         let begun = line.now();
-        let failed = match timeout(SILENCE, client.execute(request)).await {
-            Ok(Ok(response)) => {
-                line.saw(Event::FirstByte { after: line.now().saturating_sub(begun) });
-                return Ok(response);
-            }
-            Ok(Err(why)) => {
-                if why.is_connect() {
-                    line.saw(Event::NoConnection { begun });
+        let mut again = if request.method() == Method::POST { 0 } else { AGAIN_MAX };
+        let mut next = Some(request);
+        let mut failed = String::new();
+        while let Some(request) = next.take() {
+            let spare = request.try_clone();
+            match timeout(SILENCE, client.execute(request)).await {
+                Ok(Ok(response)) => {
+                    line.saw(Event::FirstByte { after: line.now().saturating_sub(begun) });
+                    return Ok(response);
                 }
-                explain(&why)
+                Ok(Err(why)) => {
+                    failed = explain(&why);
+                    if why.is_connect() {
+                        line.saw(Event::NoConnection { begun });
+                    } else if again > 0 {
+                        again -= 1;
+                        next = spare;
+                    }
+                }
+                Err(_) => {
+                    line.saw(Event::Silence { since: begun });
+                    failed = silent();
+                }
             }
-            Err(_) => {
-                line.saw(Event::Silence { since: begun });
-                silent()
-            }
-        };
+        }
         Err(line.unreachable(failed))
     }
 }

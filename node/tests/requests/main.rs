@@ -21,6 +21,7 @@ use crate::npm::{publish, publish_body, tarball};
 mod generic;
 mod native;
 mod npm;
+mod prefetch;
 #[path = "../../../tests/harness/upstream.rs"]
 mod upstream;
 

@@ -248,9 +248,10 @@ async fn content(
     let found: Vec<&InfoArtifact> = row.artifacts.iter().filter(wanted).collect();
     let [one] = found.as_slice() else {
         let digest = |one: &InfoArtifact| one.digest.map(|digest| digest.to_string());
-        let all = row.artifacts.iter().map(|one| {
-            format!("{} {}", one.filename, digest(one).unwrap_or_default())
-        });
+        let all = row
+            .artifacts
+            .iter()
+            .map(|one| format!("{} {}", one.filename, digest(one).unwrap_or_default()));
         let all: Vec<String> = all.collect();
         return Err(Failure::invalid(format!("{version} stands with {}", all.join(" and with ")))
             .hint(format!("griot accept {}@{version} --digest DIGEST", package.name)));

@@ -31,6 +31,7 @@ pub static FORMAT: Format = Format {
     rules: Rules {
         format: "generic",
         canonical_name: name::canonical_name,
+        publishable: |_| Ok(()),
         canonical_version: name::canonical_version,
         compare_versions: version::compare,
         is_prerelease: version::is_prerelease,
@@ -50,4 +51,6 @@ pub static FORMAT: Format = Format {
     // Nothing in a file says what it is called: `griot publish --format generic --name N --version
     // V`.
     pack: |_| None,
+    lockfiles: &[],
+    links: &[],
 };

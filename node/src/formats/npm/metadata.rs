@@ -8,7 +8,7 @@
 //!
 //! Source: npm's `package-metadata.md`; formats/npm.md sections 1 to 3.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +17,7 @@ use crdt::derive::VersionView;
 use crdt::digest::to_hex;
 use serde_json::{Map, Value, json};
 
+use super::attestation::{self, Attested};
 use super::name;
 use crate::registry::Metadata;
 
@@ -33,7 +34,7 @@ pub(super) enum Form {
 }
 
 /// Fields of a manifest in the abbreviated form.
-const INSTALL_FIELDS: [&str; 20] = [
+pub(super) const INSTALL_FIELDS: [&str; 21] = [
     "name",
     "version",
     "deprecated",
@@ -41,6 +42,7 @@ const INSTALL_FIELDS: [&str; 20] = [
     "optionalDependencies",
     "devDependencies",
     "bundleDependencies",
+    "bundledDependencies",
     "peerDependencies",
     "peerDependenciesMeta",
     "acceptDependencies",
@@ -92,13 +94,22 @@ pub(super) fn rev(metadata: &Metadata) -> String {
     format!("1-{}", metadata.revision)
 }
 
-/// The whole document. `door` is the URL of the door that was asked, without a slash at its end.
-pub(super) fn packument(metadata: &Metadata, door: &str, form: Form) -> Vec<u8> {
+/// What a document says beside the view.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside<'a> {
+    /// URL of the door that was asked, without a slash at its end.
+    pub(super) door: &'a str,
+    /// The versions with a bundle of attestations here.
+    pub(super) attested: &'a Attested,
+}
+
+/// The whole document.
+pub(super) fn packument(metadata: &Metadata, beside: Beside<'_>, form: Form) -> Vec<u8> {
     let name = &metadata.view.package.name;
     let mut versions = Map::new();
     let mut times = BTreeMap::new();
     for version in &metadata.offered {
-        let Some(manifest) = manifest(metadata, door, version) else { continue };
+        let Some(manifest) = manifest(metadata, beside, version) else { continue };
         let shown = if form == Form::Full { manifest } else { abbreviated(manifest) };
         versions.insert(version.clone(), Value::Object(shown));
         times.insert(version.clone(), metadata.view.versions[version].claimed_time);
@@ -118,6 +129,7 @@ pub(super) fn packument(metadata: &Metadata, door: &str, form: Form) -> Vec<u8> 
     time.extend(times.into_iter().map(|(version, at)| (version, json!(timestamp(at)))));
     let mut document = json!({
         "_id": name, "_rev": rev(metadata), "name": name, "dist-tags": tags, "time": time,
+        "maintainers": signers(metadata),
     });
     let newest = tags.get(&"latest".to_owned()).and_then(|version| versions.get(*version));
     for field in PACKAGE_FIELDS {
@@ -132,7 +144,7 @@ pub(super) fn packument(metadata: &Metadata, door: &str, form: Form) -> Vec<u8> 
 /// One version's manifest; `None` if this node serves no bytes for it or does not know its meta.
 pub(super) fn manifest(
     metadata: &Metadata,
-    door: &str,
+    Beside { door, attested }: Beside<'_>,
     version: &str,
 ) -> Option<Map<String, Value>> {
     let name = &metadata.view.package.name;
@@ -145,12 +157,25 @@ pub(super) fn manifest(
     manifest.insert("_id".to_owned(), json!(format!("{name}@{version}")));
     manifest.insert("name".to_owned(), json!(name));
     manifest.insert("version".to_owned(), json!(version));
-    manifest.insert("dist".to_owned(), dist(content, &format!("{door}/{name}/-/{file}")));
+    let mut dist = dist(content, &format!("{door}/{name}/-/{file}"));
+    if let Some(predicate) = attested.get(version) {
+        dist["attestations"] = attestation::in_dist(name, version, predicate, door);
+    }
+    manifest.insert("dist".to_owned(), dist);
     manifest.remove("deprecated");
     if let Some(reason) = deprecated(view) {
         manifest.insert("deprecated".to_owned(), json!(reason));
     }
     Some(manifest)
+}
+
+/// Who signed what is offered: as near to npm's owners as there is.
+fn signers(metadata: &Metadata) -> Vec<Value> {
+    let offered = metadata.offered.iter().filter_map(|v| metadata.view.versions.get(v));
+    let candidates = offered.flat_map(|version| version.files.values()).flat_map(|f| &f.candidates);
+    let keys: BTreeSet<String> =
+        candidates.flat_map(|found| &found.signers).map(ToString::to_string).collect();
+    keys.into_iter().map(|key| json!({ "name": key, "email": "" })).collect()
 }
 
 /// The text that clients warn with, if the version is yanked.
@@ -178,7 +203,7 @@ fn dist(content: &Content, tarball: &str) -> Value {
 }
 
 /// As JavaScript writes it; a claimed time beyond its years is shown as the epoch.
-fn timestamp(seconds: u64) -> String {
+pub(super) fn timestamp(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).ok();
     let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     time.unwrap_or(jiff::Timestamp::UNIX_EPOCH).strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()

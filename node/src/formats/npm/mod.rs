@@ -17,16 +17,35 @@ use crate::registry::{Hashes, Rules};
 
 use super::Format;
 
+mod accounts;
 mod attachment;
+mod attestation;
+mod audit;
+mod change;
+mod json;
+mod link;
+mod lockfile;
 mod manifest;
 mod metadata;
+mod mode;
 mod name;
 mod pack;
 mod packlist;
+mod packument;
 mod publish;
+mod render;
 mod routes;
+mod search;
+mod signature;
+mod spans;
+mod stream;
+mod tarball;
 #[cfg(test)]
 mod tests;
+mod upstream_outline;
+mod upstream_rules;
+#[cfg(test)]
+mod upstream_tests;
 mod version;
 
 /// What npm, pnpm, yarn and bun speak.
@@ -40,6 +59,7 @@ pub static FORMAT: Format = Format {
     rules: Rules {
         format: "npm",
         canonical_name: name::canonical,
+        publishable: name::publishable,
         canonical_version: version::canonical,
         compare_versions: version::compare,
         is_prerelease: version::is_prerelease,
@@ -48,19 +68,18 @@ pub static FORMAT: Format = Format {
         files_may_join: false,
         file_name: Some(name::file_name),
         extract: Some(manifest::extract),
-        upstream: None,
+        upstream: Some(upstream_rules::RULES),
         describe: manifest::describe,
     },
     install: |base, name, version| format!("npm install {name}@{version} --registry {base}/npm/"),
     pack: pack::pack,
+    lockfiles: lockfile::LOCKFILES,
+    links: link::LINKS,
 };
 
 const MOUNT: &str = "npm";
 
 /// `npm pack`, npx and `npm cache add` ask for tarballs at the root, whatever the registry's path.
 fn claims_root(path: &PathQuery) -> bool {
-    match name::split(&path.parts()) {
-        Some((_, ["-", file])) => file.ends_with(".tgz"),
-        _ => false,
-    }
+    tarball::of_path(&path.parts()).is_some()
 }

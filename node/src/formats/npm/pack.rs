@@ -38,6 +38,7 @@ pub(super) fn pack(path: &Path) -> Option<Result<Packed, String>> {
 
 fn packed(name: &str, version: &str, archive: PackedBytes) -> Result<Packed, String> {
     let canonical = name::canonical(name)?;
+    name::publishable(&canonical)?;
     let filename = name::file_name(&canonical, &version::canonical(version)?);
     let tag = (!version::is_prerelease(version)).then_some("latest");
     Ok(Packed { name: canonical, version: version.to_owned(), filename, tag, archive })

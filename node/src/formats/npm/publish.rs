@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::attachment::{self, DOCUMENT_MAX_BYTES, Event, Scanner};
-use super::{metadata, name, version};
+use super::{attestation, metadata, name, version};
 use crate::formats::Context;
 use crate::http::error::Error;
 use crate::http::upload;
@@ -68,7 +68,12 @@ struct Dist {
 #[serde(default)]
 struct Attachment {
     length: Option<u64>,
+    /// Of what is no tarball; a tarball's was taken out on the way.
+    data: Option<String>,
 }
+
+/// What an attachment with a bundle of attestations is called.
+const BUNDLE: &str = ".sigstore";
 
 /// A body that was read to its end.
 #[derive(Debug)]
@@ -227,6 +232,7 @@ async fn publish(
     check_claims(said, length, &staged)?;
     let tags = document.tags.iter();
     let tags = tags.filter(|(_, target)| **target == written).map(|(tag, _)| tag.clone());
+    let bundle = bundle(&document)?;
     let publication = Publication {
         format: super::FORMAT.id,
         name: package.name.clone(),
@@ -238,11 +244,28 @@ async fn publish(
     };
     let published = context.registry.publish(&context.who, publication).await?;
     if published.new {
+        if let Some(bundle) = bundle {
+            attestation::keep(&context.registry, package, &normal, &bundle).await?;
+        }
         return Ok(published);
     }
     // npm calls it a failure whether or not the bytes are the same.
     let message = format!("{}@{written} exists already, with these same bytes", package.name);
     Err(Error::new(StatusCode::CONFLICT, message))
+}
+
+/// The provenance that came with the tarball: JSON as text, or that in base64.
+fn bundle(document: &Document) -> Result<Option<Value>, Error> {
+    let found = document.attachments.iter().find(|(key, _)| key.ends_with(BUNDLE));
+    let Some(text) = found.and_then(|(_, attachment)| attachment.data.as_ref()) else {
+        return Ok(None);
+    };
+    let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Map<String, Value>>(bytes).ok();
+    let decoded = || STANDARD.decode(text).ok().and_then(|bytes| read(&bytes));
+    let bundle = read(text.as_bytes()).or_else(decoded);
+    bundle.map(|bundle| Some(Value::Object(bundle))).ok_or_else(|| {
+        Error::invalid("the attestation that came with the tarball is not a bundle in JSON")
+    })
 }
 
 /// The version that the tarball is for.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod blobs;
+mod cached;
 mod crash;
 mod local;
 mod partials;

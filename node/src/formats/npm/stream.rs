@@ -1,0 +1,91 @@
+//! Segments of a held document as the body of an answer, in large pieces, whatever its size.
+//!
+//! The file is read forwards through one window; small gaps between ranges cost no call to the
+//! system. Memory is one piece and one window a reader. A file that is shorter than its segments
+//! breaks the body off, so that a client never takes it for whole.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
+
+use super::render::Segment;
+
+/// Bytes handed to the connection at once.
+const PIECE_BYTES: usize = 256 * 1024;
+/// Bytes read ahead for short ranges.
+const WINDOW_BYTES: usize = 64 * 1024;
+
+/// Where the reading is.
+struct Reading {
+    file: File,
+    segments: std::vec::IntoIter<Segment>,
+    /// What is left of the segment before.
+    rest: Option<Segment>,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+/// The segments of a file, one after another.
+pub(super) fn body(file: File, segments: Vec<Segment>) -> Body {
+    let segments = segments.into_iter();
+    let reading = Reading { file, segments, rest: None, window: Vec::new(), window_at: 0 };
+    Body::from_stream(stream::try_unfold(reading, |mut reading| async move {
+        let read = move || reading.piece().map(|piece| (piece, reading));
+        let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?;
+        let (piece, reading) = read?;
+        Ok::<_, std::io::Error>((!piece.is_empty()).then(|| (Bytes::from(piece), reading)))
+    }))
+}
+
+impl Reading {
+    /// The next piece; empty at the end.
+    fn piece(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut out = Vec::with_capacity(PIECE_BYTES);
+        while out.len() < PIECE_BYTES {
+            let Some(segment) = self.rest.take().or_else(|| self.segments.next()) else { break };
+            let room = PIECE_BYTES - out.len();
+            self.rest = match segment {
+                Segment::Literal(mut bytes) => {
+                    let rest = bytes.split_off(room.min(bytes.len()));
+                    out.extend_from_slice(&bytes);
+                    (!rest.is_empty()).then_some(Segment::Literal(rest))
+                }
+                Segment::Range(range) => {
+                    let end = range.end.min(range.start + room as u64);
+                    self.copy(range.start..end, &mut out)?;
+                    (end < range.end).then_some(Segment::Range(end..range.end))
+                }
+            };
+        }
+        Ok(out)
+    }
+
+    fn copy(&mut self, range: Range<u64>, out: &mut Vec<u8>) -> std::io::Result<()> {
+        let many = usize::try_from(range.end - range.start).map_err(std::io::Error::other)?;
+        if many >= WINDOW_BYTES {
+            return self.read(range.start, many, out);
+        }
+        let held = self.window_at..self.window_at + self.window.len() as u64;
+        if range.start < held.start || range.end > held.end {
+            let mut window = std::mem::take(&mut self.window);
+            window.clear();
+            self.file.seek(SeekFrom::Start(range.start))?;
+            (&self.file).take(WINDOW_BYTES as u64).read_to_end(&mut window)?;
+            (self.window, self.window_at) = (window, range.start);
+        }
+        let start = usize::try_from(range.start - self.window_at).map_err(std::io::Error::other)?;
+        let bytes = self.window.get(start..start + many);
+        out.extend_from_slice(bytes.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn read(&mut self, at: u64, many: usize, out: &mut Vec<u8>) -> std::io::Result<()> {
+        self.file.seek(SeekFrom::Start(at))?;
+        let read = (&self.file).take(many as u64).read_to_end(out)?;
+        if read == many { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
