@@ -35,6 +35,8 @@ mod lan;
 #[cfg(test)]
 mod link;
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod neighbours;
 #[cfg(test)]
 mod npm;

@@ -145,6 +145,8 @@ pub(crate) struct Seen {
     pub(crate) path: String,
     /// Names in lower case, in order.
     pub(crate) headers: Vec<(String, String)>,
+    /// As it was on the wire.
+    pub(crate) body: Vec<u8>,
     /// Whether it came to the second listener.
     pub(crate) other_host: bool,
     /// `None` while there is no answer; a black hole never gives one.

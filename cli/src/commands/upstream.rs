@@ -245,6 +245,9 @@ fn line(row: &UpstreamRow) -> String {
         notes.push("default".to_owned());
     }
     notes.extend(row.patterns.iter().filter(|names| *names != "*").map(|names| plain(names)));
+    if row.of == "own" && row.site {
+        notes.push("told to who joins".to_owned());
+    }
     if row.credential {
         notes.push("with a token".to_owned());
     }

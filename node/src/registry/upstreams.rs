@@ -107,8 +107,10 @@ impl std::fmt::Debug for UpstreamChoice {
 /// An upstream as it is listed: without its credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamRow {
-    /// `own`: adopted here; `site`: a `route` statement of the site names it.
+    /// `own`: adopted here; `site`: known by a `route` statement of the site alone.
     pub of: String,
+    /// Whether a `route` statement of the site names it: who joins asks it, too.
+    pub site: bool,
     /// The format that it speaks.
     pub format: String,
     /// Id of the URL.
@@ -208,8 +210,8 @@ impl Registry {
         Ok(Some(one))
     }
 
-    /// Every upstream: those adopted here in the order of their adoption, then those that the
-    /// site's statements name.
+    /// Every upstream once: those adopted here in the order of their adoption, then the others
+    /// that the site's statements name.
     ///
     /// # Errors
     /// When the store fails.
@@ -220,17 +222,18 @@ impl Registry {
             let default = self.default_endpoint(rules.format)?.map(|endpoint| endpoint.origin);
             let mut adopted = self.adopted(rules.format)?;
             adopted.sort_by_key(|one| one.order);
+            let site = of_site(&table, rules.format);
             for one in &adopted {
                 let patterns = patterns_to(&table.own_rules, one);
-                let row = self.row(one, patterns);
+                let named = site.iter().any(|site| site.origin == one.origin);
+                let row = UpstreamRow { site: named, ..self.row(one, patterns) };
                 rows.push(UpstreamRow { default: default == Some(one.origin), ..row });
             }
-            for one in of_site(&table, rules.format) {
-                let patterns = patterns_to(&table.site_rules, &one);
-                let own = adopted.iter().any(|own| own.origin == one.origin);
-                let is_default = !own && default == Some(one.origin);
-                let row = self.row(&one, patterns);
-                rows.push(UpstreamRow { of: "site".to_owned(), default: is_default, ..row });
+            let known = |one: &Adopted| adopted.iter().any(|own| own.origin == one.origin);
+            for one in site.iter().filter(|one| !known(one)) {
+                let row = self.row(one, patterns_to(&table.site_rules, one));
+                let of = "site".to_owned();
+                rows.push(UpstreamRow { of, default: default == Some(one.origin), ..row });
             }
         }
         Ok(rows)
@@ -239,6 +242,7 @@ impl Registry {
     fn row(&self, one: &Adopted, patterns: Vec<String>) -> UpstreamRow {
         UpstreamRow {
             of: "own".to_owned(),
+            site: true,
             format: one.format.clone(),
             origin: one.origin,
             url: one.url.clone(),

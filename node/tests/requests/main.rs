@@ -10,17 +10,22 @@ use crdt::{PackageId, SecretKey, Statement, Verified};
 use http_body_util::BodyExt as _;
 use node::formats::{ALL, Front, serve};
 use node::http::auth::{TokenScope, Tokens};
-use node::registry::{Registry, Scope, Setup};
+use node::registry::{Registry, Scope, Setup, UpstreamChoice};
 use node::store::{FollowKind, Followed, Slot, Store};
 use node::upstream::Upstream;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::upstream::Stub;
 
 use crate::npm::{publish, publish_body, tarball};
 
 mod generic;
 mod native;
 mod npm;
+mod npm_audit;
+mod npm_offline;
+mod npm_upstream;
 mod prefetch;
 #[path = "../../../tests/harness/upstream.rs"]
 mod upstream;
@@ -32,6 +37,8 @@ const ADMIN: &str = "admin-secret";
 struct Node {
     front: Front,
     home: TempDir,
+    /// What runs behind; it ends with the node.
+    _background: tokio::task::JoinSet<()>,
 }
 
 /// An answer, read whole.
@@ -57,6 +64,27 @@ impl Answer {
 
 impl Node {
     async fn start() -> Self {
+        Self::open(true).await
+    }
+
+    /// One that takes what it does not host from a stub.
+    async fn before(stub: &Stub) -> Self {
+        let node = Self::open(false).await;
+        let choice = UpstreamChoice {
+            format: "npm".to_owned(),
+            url: stub.url(),
+            credential: None,
+            same_as: Vec::new(),
+            pattern: None,
+            default: true,
+        };
+        node.front.registry.upstream_add(choice).await.unwrap();
+        node
+    }
+
+    async fn open(offline: bool) -> Self {
+        // Without TLS no test needs it, but the client wants to know whose it would be.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let home = TempDir::new().unwrap();
         let store = Store::open(home.path()).unwrap();
         let (root, publisher) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
@@ -73,7 +101,7 @@ impl Node {
         store.admit(vec![genesis], None).await.unwrap();
         let rules = ALL.iter().map(|format| format.rules).collect();
         let registry = Registry::new(Setup {
-            upstream: Upstream::new(store.clone(), true).unwrap(),
+            upstream: Upstream::new(store.clone(), offline).unwrap(),
             mirror: SecretKey::from_seed(&[77; 32]),
             store: store.clone(),
             mesh: None,
@@ -84,7 +112,12 @@ impl Node {
         .unwrap();
         let tokens = Tokens::open(store, ADMIN.to_owned()).unwrap();
         let hosts = Arc::new(vec![HOST.to_owned(), "localhost:7878".to_owned()]);
-        Self { front: Front { registry, tokens, hosts }, home }
+        let mut background = tokio::task::JoinSet::new();
+        let behind = registry.clone();
+        background.spawn(async move {
+            let _ = behind.run_background().await;
+        });
+        Self { front: Front { registry, tokens, hosts }, home, _background: background }
     }
 
     async fn ask(

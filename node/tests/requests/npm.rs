@@ -139,7 +139,7 @@ async fn the_abbreviated_packument_has_what_an_install_reads_and_its_own_etag() 
     assert_eq!(hosted["versions"]["1.0.0"]["dist"]["tarball"], url);
     let upstream = node.get("/npm/~upstream/demo").await;
     assert_eq!(upstream.status, 404);
-    assert!(upstream.text().contains("no upstream is configured"), "{}", upstream.text());
+    assert!(upstream.text().contains("griot route add npm:demo"), "{}", upstream.text());
 }
 
 #[tokio::test]

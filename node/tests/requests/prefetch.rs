@@ -98,17 +98,13 @@ impl Asker {
 
 /// A package-lock of these (name, version, integrity).
 fn project(stub: &Stub, locked: &[(&str, &str)]) -> Project {
-    let entry = |(name, version): &(&str, &str)| {
+    let mut packages = serde_json::Map::new();
+    for (name, version) in locked {
         let integrity = stub.integrity(name, version);
         let url = format!("{}{name}/-/{name}-{version}.tgz", stub.url());
         let entry = json!({ "version": version, "resolved": url, "integrity": integrity });
-        (format!("node_modules/{name}/node_modules/{name}"), entry, version)
-    };
-    let packages: serde_json::Map<String, Value> = locked
-        .iter()
-        .map(entry)
-        .map(|(folder, entry, version)| (format!("{version}/{folder}"), entry))
-        .collect();
+        packages.insert(format!("{version}/node_modules/{name}"), entry);
+    }
     let lock = json!({ "lockfileVersion": 3, "packages": packages });
     read(&lock.to_string())
 }
@@ -144,11 +140,13 @@ fn ids(lacks: &[Lack]) -> Vec<(String, LackOf)> {
 }
 
 fn failures(progress: &[Progress]) -> Vec<&Failed> {
-    let failed = |one| match one {
-        &Progress::Failed(ref failed) => Some(failed),
-        _ => None,
-    };
-    progress.iter().filter_map(failed).collect()
+    let mut failed = Vec::new();
+    for one in progress {
+        if let Progress::Failed(one) = one {
+            failed.push(one);
+        }
+    }
+    failed
 }
 
 fn done(progress: &[Progress]) -> &Report {

@@ -37,8 +37,9 @@ impl Request {
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let seen = Seen { method, path, headers, other_host, status: None };
+        let mut seen = Seen { method, path, headers, other_host, body: Vec::new(), status: None };
         let body = Self::body(reader, &seen)?;
+        seen.body.clone_from(&body);
         Some(Self { seen, body })
     }
 
