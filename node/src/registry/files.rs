@@ -44,8 +44,16 @@ pub(super) struct Described {
 }
 
 impl Described {
+    /// On whose word a file under its strong checksum is what it is.
+    fn ground(&self) -> CachedBy {
+        match &self.document.by {
+            CachedBy::Upstream | CachedBy::Checksum => CachedBy::Checksum,
+            word => word.clone(),
+        }
+    }
+
     /// Whether a blob with these checksums is the file, as far as the document can tell.
-    fn fits(&self, checksums: &Checksums) -> bool {
+    pub(super) fn fits(&self, checksums: &Checksums) -> bool {
         let declared = &self.file.declared;
         *declared == Declared::default() || declared.fits(checksums)
     }
@@ -119,6 +127,9 @@ impl Registry {
         version: &str,
         file: &str,
     ) -> Result<Found, Error> {
+        if let Some(held) = self.sure_file(sought, (version, file))? {
+            return Ok(Found::Held(held));
+        }
         let described = self.describe_held(sought, version, file).await?;
         if let Some(held) = self.held_file(sought, (version, file), described.as_ref()).await? {
             return Ok(Found::Held(held));
@@ -242,6 +253,22 @@ impl Registry {
         }
     }
 
+    /// A file that is recorded here as the upstream itself declared it: nothing need be read.
+    fn sure_file(
+        &self,
+        sought: &Sought,
+        (version, file): (&str, &str),
+    ) -> Result<Option<CachedFile>, Error> {
+        for held in self.cached_files_of(sought)? {
+            let sure = matches!(held.by, CachedBy::Checksum | CachedBy::Upstream);
+            let it = held.version == version && held.file == file;
+            if sure && it && self.inner.store.blob(&held.digest)?.is_some() {
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
+    }
+
     /// A file that is held here, by its record or by its strong checksum.
     async fn held_file(
         &self,
@@ -254,15 +281,14 @@ impl Registry {
                 continue;
             }
             let Some(info) = self.inner.store.blob(&held.digest)? else { continue };
+            // One that was taken on a mirror's word goes with that word.
             if described.is_none_or(|described| described.fits(&info.checksums)) {
                 return Ok(Some(held));
             }
-            let what = format!("{version}: {file} is declared with other checksums than it had");
-            self.raise(&sought.package, "declared-again", &what, None).await?;
         }
         let Some(described) = described else { return Ok(None) };
         let Some(digest) = self.blob_of(&described.file.declared)? else { return Ok(None) };
-        self.keep_file(sought, described, &digest, CachedBy::Checksum).await.map(Some)
+        self.keep_file(sought, described, &digest, described.ground()).await.map(Some)
     }
 
     /// Records a blob as the file, and leaves what follows to the background.
@@ -327,7 +353,7 @@ impl Registry {
         let of_it = near.hints.iter().filter(|hint| hint.version == *version && hint.file == *file);
         let offers: BTreeSet<(Digest, u64)> = of_it.map(|hint| (hint.digest, hint.size)).collect();
         for offer in offers.into_iter().take(HINTS_TRIED_MAX) {
-            let landing = self.peer_flight(sought, described, offer, CachedBy::Checksum);
+            let landing = self.peer_flight(sought, described, offer, described.ground());
             match landing.await {
                 Ok(got) => return Ok(Some(got)),
                 Err(error) => tracing::debug!(%error, package = %sought.package, "not from peers"),
@@ -493,7 +519,9 @@ impl Registry {
             tracing::warn!(package = %sought.package, file, "wrong bytes from the upstream");
             return Err(does_not_fit(sought, described, "the upstream"));
         }
-        let by = if declared.is_strong() { CachedBy::Checksum } else { CachedBy::Upstream };
+        // Under a mirror's document the URL is the mirror's word, too: that is no word of the upstream.
+        let sure = described.document.by == CachedBy::Upstream;
+        let by = if sure && !declared.is_strong() { CachedBy::Upstream } else { described.ground() };
         let info = self.inner.store.commit(staged).await?;
         self.keep_file(sought, described, &info.digest, by).await
     }

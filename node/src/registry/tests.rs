@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::{FollowKind, Followed, Hashes};
 
+mod arrives;
 mod bounds;
 mod fresh;
 mod remote_files;

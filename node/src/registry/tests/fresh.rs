@@ -149,10 +149,15 @@ async fn what_the_upstream_does_not_have_is_remembered_for_a_moment_and_forgotte
     stub.publish("pad", &["1.0.0"]);
     assert_eq!(outcome(node.document("pad").await), Outcome::NotFound);
     assert!(node.ask("pad", "full", true).await.is_ok(), "an explicit refresh asks");
-    assert_eq!(outcome(node.document("kit").await), Outcome::NotFound);
+    let ask = DocumentAsk { variant: "full", refresh: false, wanted: true };
+    for _ in 0..2 {
+        let found = node.registry.document(Door::Upstream, &tiny("kit"), ask).await;
+        assert_eq!(found.unwrap_err().outcome, Outcome::NotFound);
+    }
+    assert_eq!(stub.asked("kit"), 1);
     stub.publish("kit", &["1.0.0"]);
-    node.registry.inner.absences.forget(&tiny("kit"));
-    assert!(node.document("kit").await.is_ok());
+    publish(&node, "kit 1.0.0 mine").await;
+    assert!(node.registry.document(Door::Upstream, &tiny("kit"), ask).await.is_ok());
 }
 
 #[tokio::test]
