@@ -51,6 +51,10 @@ fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
     if status.wants > 0 {
         out.extend(wanted(status.wants, wants));
     }
+    for alarm in &status.alarms {
+        out.push(plain(&alarm.sentence()));
+        out.push(format!("  griot why {}", plain(&alarm.package.name)));
+    }
     if status.requests > 0 {
         let asked = count(status.requests, "request");
         out.push(format!("{asked} for a role: griot realm requests"));

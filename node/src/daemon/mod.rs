@@ -177,6 +177,7 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     let http = format!("http://{address}");
     serve(&config, &parts, listener, &mut tasks)?;
     tasks.start("artifacts", parts.registry.clone().keep_new_artifacts());
+    tasks.start("background", parts.registry.clone().run_background());
     let joining = Arc::clone(&parts.joining);
     tasks.start("joining", async move { joining.run().await });
     tasks.start("background", parts.registry.clone().run_background());

@@ -7,6 +7,7 @@
 //! A format parses a request and renders an answer; everything that a format could get wrong in
 //! its own way is decided here once. Knows nothing of any client's protocol.
 
+pub mod arriving;
 pub mod auth;
 pub mod body;
 pub mod error;

@@ -14,7 +14,7 @@ use crdt::{Body, Content, Digest, PackageId, PackageView, RealmId, SlotState, St
 use super::change::absent;
 use super::sought::{Place, Sought};
 use super::wants::{Want, Wanted};
-use super::{Door, Error, Outcome, Registry};
+use super::{Door, Error, Obtained, Outcome, Registry};
 use crate::store::{ArtifactRef, BlobInfo, Slot};
 
 /// The kind of row that keeps a refused release: id → why.
@@ -99,12 +99,42 @@ impl Registry {
         file: &str,
     ) -> Result<VerifiedBytes, Error> {
         let version = self.normal_version(package, version)?;
-        let (realm, decision) = match self.place(door, package)? {
-            Place::Realm(realm, decision) => (realm, decision),
-            Place::Upstream(sought) => {
-                return self.upstream_artifact(&sought, &version, file).await;
+        match self.place(door, package)? {
+            Place::Realm(realm, decision) => {
+                self.realm_artifact((realm, decision), package, version, file).await
             }
-        };
+            Place::Upstream(sought) => self.upstream_artifact(&sought, &version, file).await,
+        }
+    }
+
+    /// The same for a client that can take a big file while it arrives: no HEAD and no range.
+    ///
+    /// # Errors
+    /// As [`Registry::artifact`].
+    pub async fn obtain(
+        &self,
+        door: Door,
+        package: &PackageId,
+        version: &str,
+        file: &str,
+    ) -> Result<Obtained, Error> {
+        let version = self.normal_version(package, version)?;
+        match self.place(door, package)? {
+            Place::Realm(realm, decision) => {
+                let held = self.realm_artifact((realm, decision), package, version, file).await?;
+                Ok(Obtained::Held(Box::new(held)))
+            }
+            Place::Upstream(sought) => self.upstream_obtain(&sought, &version, file).await,
+        }
+    }
+
+    async fn realm_artifact(
+        &self,
+        (realm, decision): (RealmId, Decision),
+        package: &PackageId,
+        version: String,
+        file: &str,
+    ) -> Result<VerifiedBytes, Error> {
         let view = self.inner.store.package(&realm, package)?;
         let Some(view) = view else { return Err(self.nothing_of(package, &realm, &decision)) };
         let content = self.content_served(&view, &version, file)?;

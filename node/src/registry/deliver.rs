@@ -47,6 +47,20 @@ pub(super) struct Taken {
 #[derive(Debug, Default)]
 pub(super) struct Declined(Mutex<BTreeSet<Digest>>);
 
+impl Declined {
+    pub(super) fn knows(&self, digest: &Digest) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    }
+
+    fn learn(&self, digest: &Digest) {
+        let mut declined = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if declined.len() >= DECLINED_MAX {
+            declined.clear();
+        }
+        declined.insert(*digest);
+    }
+}
+
 impl Registry {
     /// The fullest form of the document that a believed receipt gives, the one asked for first.
     pub(super) async fn document_by_receipt(
@@ -83,9 +97,7 @@ impl Registry {
         // No receipt, or none that is believed: what is held stays.
         let Ok(Some(believed)) = self.believed(&sought.package, &held.subject) else { return };
         let digest = believed.receipt.blake3;
-        let declined = self.inner.declined.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if Some(digest) != held.body && !declined.contains(&digest) {
-            drop(declined);
+        if Some(digest) != held.body && !self.inner.declined.knows(&digest) {
             drop(self.delivery(sought, &held.subject, believed));
         }
     }
@@ -127,7 +139,7 @@ impl Registry {
         {
             let ours = self.outline(sought.rules, body).await?;
             if *body == receipt.blake3 || !compare::extends(&ours, &outline) {
-                self.decline(&receipt.blake3);
+                self.inner.declined.learn(&receipt.blake3);
                 return Ok(held.clone());
             }
         }
@@ -167,14 +179,6 @@ impl Registry {
         }
         bases.truncate(BASES_MAX);
         Ok(mesh.fetch_document(*digest, size, &bases).await?)
-    }
-
-    fn decline(&self, digest: &Digest) {
-        let mut declined = self.inner.declined.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if declined.len() >= DECLINED_MAX {
-            declined.clear();
-        }
-        declined.insert(*digest);
     }
 
     async fn remember_believed(

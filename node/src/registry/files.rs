@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use crdt::{Checksums, Digest};
 use futures::FutureExt as _;
+use tokio::sync::watch;
 
+use super::arriving::{self, Arriving, Obtained};
 use super::artifact::{Completion, VerifiedBytes};
 use super::fetch_document::{Word, no_such_package, unanswered};
 use super::flight::Landing;
@@ -21,10 +23,16 @@ use super::sought::{FILE_BYTES_MAX, Sought};
 use super::{Declared, Error, Outcome, Outline, OutlineFile, OutlineVersion, Registry};
 use crate::store::Hashes;
 use crate::store::cached::{CachedBy, CachedDocument, CachedFile};
-use crate::upstream::{Answer, Ask};
+use crate::upstream::{Answer, Arrival, Ask};
 
 /// Peers' answers that are tried for one file.
 const HINTS_TRIED_MAX: usize = 3;
+
+/// A file that was looked for.
+enum Found {
+    Held(CachedFile),
+    Described(Box<Described>),
+}
 
 /// A file as a document that is held describes it.
 #[derive(Debug, Clone)]
@@ -36,44 +44,117 @@ pub(super) struct Described {
 }
 
 impl Described {
+    /// On whose word a file under its strong checksum is what it is.
+    fn ground(&self) -> CachedBy {
+        match &self.document.by {
+            CachedBy::Upstream | CachedBy::Checksum => CachedBy::Checksum,
+            word => word.clone(),
+        }
+    }
+
     /// Whether a blob with these checksums is the file, as far as the document can tell.
-    fn fits(&self, checksums: &Checksums) -> bool {
+    pub(super) fn fits(&self, checksums: &Checksums) -> bool {
         let declared = &self.file.declared;
         *declared == Declared::default() || declared.fits(checksums)
     }
 }
 
 impl Registry {
-    /// A file of an upstream's package, asked for exactly.
+    /// A file of an upstream's package, asked for exactly; whole.
     pub(super) async fn upstream_artifact(
         &self,
         sought: &Sought,
         version: &str,
         file: &str,
     ) -> Result<VerifiedBytes, Error> {
+        let got = match self.find_file(sought, version, file).await? {
+            Found::Held(held) => held,
+            Found::Described(described) => {
+                let got = self.fetch_file(sought, &described).await;
+                self.or_want(sought, &described, got).await?
+            }
+        };
+        self.hand_over(sought, &got.digest, file).await
+    }
+
+    /// The same; a big one may still be arriving.
+    pub(super) async fn upstream_obtain(
+        &self,
+        sought: &Sought,
+        version: &str,
+        file: &str,
+    ) -> Result<Obtained, Error> {
+        let described = match self.find_file(sought, version, file).await? {
+            Found::Held(held) => {
+                let held = self.hand_over(sought, &held.digest, file).await?;
+                return Ok(Obtained::Held(Box::new(held)));
+            }
+            Found::Described(described) => described,
+        };
+        let key = key_of(sought, &described);
+        let followed = async {
+            // Peers come first, and only then is there a flight to follow.
+            let seen = self.inner.arrivals.begun(&key).await;
+            arriving::worth_following(seen).await
+        };
+        let end = tokio::select! {
+            biased;
+            got = self.fetch_file(sought, &described) => Err(got),
+            followed = followed => Ok(followed),
+        };
+        match end {
+            Ok((arrival, handle, size)) => Ok(Obtained::Arriving(Box::new(Arriving {
+                size,
+                filename: file.to_owned(),
+                completion: Completion::of_upstream(self, sought),
+                landing: self.file_flight(sought, &described),
+                arrival,
+                file: handle,
+                sent: 0,
+            }))),
+            Err(got) => {
+                let got = self.or_want(sought, &described, got).await?;
+                let held = self.hand_over(sought, &got.digest, file).await?;
+                Ok(Obtained::Held(Box::new(held)))
+            }
+        }
+    }
+
+    /// The file as it is held, or what is known of it.
+    async fn find_file(
+        &self,
+        sought: &Sought,
+        version: &str,
+        file: &str,
+    ) -> Result<Found, Error> {
+        if let Some(held) = self.sure_file(sought, (version, file))? {
+            return Ok(Found::Held(held));
+        }
         let described = self.describe_held(sought, version, file).await?;
         if let Some(held) = self.held_file(sought, (version, file), described.as_ref()).await? {
-            return self.hand_over(sought, &held.digest, file).await;
+            return Ok(Found::Held(held));
         }
         let described = match described {
             Some(described) => described,
             None => self.describe(sought, version, file).await?,
         };
         self.require_signature(sought, &described).await?;
-        let got = match self.held_file(sought, (version, file), Some(&described)).await? {
-            Some(held) => Ok(held),
-            None => self.fetch_file(sought, &described).await,
-        };
-        match got {
-            Ok(got) => self.hand_over(sought, &got.digest, file).await,
-            Err(error) => {
-                if error.outcome == Outcome::NotHere {
-                    let size = described.file.size.unwrap_or(0);
-                    self.want_file(sought, (version, file), size).await?;
-                }
-                Err(error)
-            }
+        let held = self.held_file(sought, (version, file), Some(&described)).await?;
+        Ok(held.map_or_else(|| Found::Described(Box::new(described)), Found::Held))
+    }
+
+    /// What could not be had now is wanted.
+    async fn or_want(
+        &self,
+        sought: &Sought,
+        described: &Described,
+        got: Result<CachedFile, Error>,
+    ) -> Result<CachedFile, Error> {
+        if got.as_ref().is_err_and(|error| error.outcome == Outcome::NotHere) {
+            let slot = (described.version.version.as_str(), described.file.file.as_str());
+            self.want_file(sought, slot, described.file.size.unwrap_or(0)).await?;
         }
+        got
     }
 
     /// The bytes, with what is pinned once a client has them.
@@ -172,6 +253,22 @@ impl Registry {
         }
     }
 
+    /// A file that is recorded here as the upstream itself declared it: nothing need be read.
+    fn sure_file(
+        &self,
+        sought: &Sought,
+        (version, file): (&str, &str),
+    ) -> Result<Option<CachedFile>, Error> {
+        for held in self.cached_files_of(sought)? {
+            let sure = matches!(held.by, CachedBy::Checksum | CachedBy::Upstream);
+            let it = held.version == version && held.file == file;
+            if sure && it && self.inner.store.blob(&held.digest)?.is_some() {
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
+    }
+
     /// A file that is held here, by its record or by its strong checksum.
     async fn held_file(
         &self,
@@ -184,15 +281,14 @@ impl Registry {
                 continue;
             }
             let Some(info) = self.inner.store.blob(&held.digest)? else { continue };
+            // One that was taken on a mirror's word goes with that word.
             if described.is_none_or(|described| described.fits(&info.checksums)) {
                 return Ok(Some(held));
             }
-            let what = format!("{version}: {file} is declared with other checksums than it had");
-            self.raise(&sought.package, "declared-again", &what, None).await?;
         }
         let Some(described) = described else { return Ok(None) };
         let Some(digest) = self.blob_of(&described.file.declared)? else { return Ok(None) };
-        self.keep_file(sought, described, &digest, CachedBy::Checksum).await.map(Some)
+        self.keep_file(sought, described, &digest, described.ground()).await.map(Some)
     }
 
     /// Records a blob as the file, and leaves what follows to the background.
@@ -257,7 +353,7 @@ impl Registry {
         let of_it = near.hints.iter().filter(|hint| hint.version == *version && hint.file == *file);
         let offers: BTreeSet<(Digest, u64)> = of_it.map(|hint| (hint.digest, hint.size)).collect();
         for offer in offers.into_iter().take(HINTS_TRIED_MAX) {
-            let landing = self.peer_flight(sought, described, offer, CachedBy::Checksum);
+            let landing = self.peer_flight(sought, described, offer, described.ground());
             match landing.await {
                 Ok(got) => return Ok(Some(got)),
                 Err(error) => tracing::debug!(%error, package = %sought.package, "not from peers"),
@@ -378,7 +474,8 @@ impl Registry {
         let key = key_of(sought, described);
         self.inner.files.board(&self.inner.background, key, || {
             let (this, sought, described) = (self.clone(), sought.clone(), described.clone());
-            async move { this.fetch_from_upstream(&sought, &described).await }
+            let told = self.inner.arrivals.open(&key_of(&sought, &described));
+            async move { this.fetch_from_upstream(&sought, &described, told).await }
         })
     }
 
@@ -386,6 +483,7 @@ impl Registry {
         &self,
         sought: &Sought,
         described: &Described,
+        told: watch::Sender<Arrival>,
     ) -> Result<CachedFile, Error> {
         let OutlineFile { file, url, size, declared } = &described.file;
         let name = &sought.package.name;
@@ -399,7 +497,7 @@ impl Registry {
             limit: size.unwrap_or(FILE_BYTES_MAX).min(FILE_BYTES_MAX),
             never_html: !file.ends_with(".html"),
             urgent: true,
-            arrival: None,
+            arrival: Some(told),
         };
         let staged = match self.inner.upstream.get(&sought.endpoint, &ask).await {
             Ok(Answer::Body { staged, .. }) => staged,
@@ -421,7 +519,9 @@ impl Registry {
             tracing::warn!(package = %sought.package, file, "wrong bytes from the upstream");
             return Err(does_not_fit(sought, described, "the upstream"));
         }
-        let by = if declared.is_strong() { CachedBy::Checksum } else { CachedBy::Upstream };
+        // Under a mirror's document the URL is the mirror's word, too: that is no word of the upstream.
+        let sure = described.document.by == CachedBy::Upstream;
+        let by = if sure && !declared.is_strong() { CachedBy::Upstream } else { described.ground() };
         let info = self.inner.store.commit(staged).await?;
         self.keep_file(sought, described, &info.digest, by).await
     }

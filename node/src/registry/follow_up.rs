@@ -90,11 +90,33 @@ impl Registry {
         }
         for held in self.cached_files_of(sought)?.into_iter().take(COMPARED_MAX) {
             let slot = (held.version.as_str(), held.file.as_str());
-            if let Some(described) = self.described(sought, fresh.clone(), slot).await? {
+            let described = self.described(sought, fresh.clone(), slot).await?;
+            let info = self.inner.store.blob(&held.digest)?;
+            let (Some(described), Some(info)) = (described, info) else { continue };
+            if described.fits(&info.checksums) {
                 self.compare_file(sought, &described, &held.digest).await?;
+            } else {
+                self.declared_again(sought, &described, &held.by).await?;
             }
         }
         Ok(())
+    }
+
+    /// A version never changes: what is held keeps installing, and a person hears of it.
+    async fn declared_again(
+        &self,
+        sought: &Sought,
+        described: &Described,
+        by: &CachedBy,
+    ) -> Result<(), Error> {
+        if !matches!(by, CachedBy::Checksum | CachedBy::Upstream) {
+            return Ok(());
+        }
+        let text = format!(
+            "{}@{}: {} is declared with other checksums than before; the bytes that are held stay",
+            sought.package.name, described.version.written, described.file.file
+        );
+        self.raise(&sought.package, "declared-again", &text, None).await
     }
 
     /// Compares what was taken on a mirror's word with what the upstream says itself.

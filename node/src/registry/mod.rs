@@ -26,6 +26,7 @@ use crate::upstream::Upstream;
 
 mod absent;
 mod alarms;
+mod arriving;
 mod artifact;
 mod background;
 mod change;
@@ -62,6 +63,7 @@ mod upstreams;
 mod wants;
 
 pub use alarms::{Alarm, Evidence};
+pub use arriving::{Arriving, Obtained};
 pub use artifact::{Completion, VerifiedBytes};
 pub use documents::{Document, DocumentAsk, UpstreamDocument};
 pub use error::{Error, Outcome};
@@ -134,6 +136,7 @@ struct Inner {
     background: background::Background,
     documents: flight::Flights<fetch_document::Word>,
     files: flight::Flights<CachedFile>,
+    arrivals: arriving::Arrivals,
     deliveries: flight::Flights<CachedDocument>,
     looks: flight::Flights<Arc<nearby::Near>>,
     sides: flight::Flights<SideDocument>,
@@ -172,6 +175,7 @@ impl Registry {
             background: background::Background::new(),
             documents: flight::Flights::new(),
             files: flight::Flights::new(),
+            arrivals: arriving::Arrivals::default(),
             deliveries: flight::Flights::new(),
             looks: flight::Flights::new(),
             sides: flight::Flights::new(),

@@ -19,8 +19,8 @@ use crdt::{Authority, Body, Digest, PackageId, PublicKey, RealmId, Statement, Ve
 use super::background::Job;
 use super::{Error, Registry, freshness};
 use crate::store::cached::CachedBy;
-use crate::store::receipts::HeldReceipt;
-use crate::store::{BlobInfo, FollowKind};
+use crate::store::BlobInfo;
+use crate::store::receipts::{HeldReceipt, believed_mirrors};
 
 /// Receipts that wait to be signed; more are signed when their document is next confirmed.
 const WAITING_MAX: usize = 4096;
@@ -144,10 +144,9 @@ impl Registry {
                 }
             }
         }
-        let accepted = self.accepted_mirrors(&realm, &package.format)?;
-        let trusts = |author: &PublicKey| accepted.as_ref().is_none_or(|all| all.contains(author));
+        let accepted = self.accepted_mirrors(&authority, &package.format)?;
         let (sure, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            listed.into_iter().partition(|(author, _)| trusts(author));
+            listed.into_iter().partition(|(author, _)| accepted.contains(author));
         if subject.variant == super::sought::FILE_VARIANT && contents(&sure).len() > 1 {
             return Err(disagree(package, subject, &sure));
         }
@@ -158,22 +157,17 @@ impl Registry {
         agreement(package, subject, others)
     }
 
-    /// Keys whose receipts are believed alone for a format; `None` for every mirror of the realm.
+    /// Keys whose receipts are believed alone for a format.
     fn accepted_mirrors(
         &self,
-        realm: &RealmId,
+        authority: &Authority,
         format: &str,
-    ) -> Result<Option<BTreeSet<PublicKey>>, Error> {
+    ) -> Result<BTreeSet<PublicKey>, Error> {
         let followed = self.inner.store.followed()?;
-        let Some(site) = followed.into_iter().find(|followed| followed.realm == *realm) else {
-            return Ok(Some(BTreeSet::new()));
-        };
-        if site.kind == FollowKind::Own || *realm == self.inner.own {
-            return Ok(None);
-        }
-        let fits = |of: &str| of == "*" || of == format;
-        let accepted = site.mirrors.into_iter().filter(|one| fits(&one.format));
-        Ok(Some(accepted.map(|one| one.key).collect()))
+        let site = followed.into_iter().find(|followed| followed.realm == authority.realm);
+        let believed = site.map(|site| believed_mirrors(&site, authority)).unwrap_or_default();
+        let fits = |(key, of): (PublicKey, String)| (of == "*" || of == format).then_some(key);
+        Ok(believed.into_iter().filter_map(fits).collect())
     }
 
     /// A receipt for a file that this node had from the upstream itself.

@@ -11,7 +11,12 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::{FollowKind, Followed, Hashes};
 
+mod arrives;
 mod bounds;
+mod fresh;
+mod remote_files;
+mod remote_receipts;
+mod stub;
 
 /// A format whose files say `name version rest`, one file a version.
 pub(super) const STRICT: Rules = Rules {

@@ -10,6 +10,7 @@ use crdt::{PublicKey, RealmId};
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Failure, Json, pairing};
+use crate::registry::Alarm;
 
 /// `griot status --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct Status {
     pub wants: u64,
     /// Nodes that ask for a role and wait for a root key.
     pub requests: u64,
+    /// Contradictions that `griot why NAME` tells of, the newest last.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
     /// Version of the program.
     pub version: String,
 }
@@ -109,6 +113,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Statu
         blobs: BlobCounts { count: counts.blobs, bytes: counts.blob_bytes },
         wants: counts.wants,
         requests: requests as u64,
+        alarms: admin.registry.alarms()?,
         version: env!("CARGO_PKG_VERSION").into(),
     }))
 }
@@ -144,6 +149,7 @@ mod tests {
             blobs: BlobCounts { count: 5, bytes: 6 },
             wants: 7,
             requests: 0,
+            alarms: Vec::new(),
             version: "0.1.0".into(),
         };
         let value = serde_json::to_value(&status).unwrap();

@@ -15,7 +15,7 @@ async fn a_fresh_document_is_asked_for_once() {
     stub.publish("pad", &["1.0.0", "1.1.0"]);
     let node = Asker::of(&stub).await;
     let first = node.document("pad").await.unwrap();
-    assert_eq!((first.by, first.stale, first.hidden()), (CachedBy::Upstream, false, 0));
+    assert_eq!((&first.by, first.stale, first.hidden()), (&CachedBy::Upstream, false, 0));
     assert_eq!(first.outline.tags["latest"], "1.1.0");
     assert_eq!(first.base, stub.url);
     for _ in 0..5 {
@@ -149,10 +149,15 @@ async fn what_the_upstream_does_not_have_is_remembered_for_a_moment_and_forgotte
     stub.publish("pad", &["1.0.0"]);
     assert_eq!(outcome(node.document("pad").await), Outcome::NotFound);
     assert!(node.ask("pad", "full", true).await.is_ok(), "an explicit refresh asks");
-    assert_eq!(outcome(node.document("kit").await), Outcome::NotFound);
+    let ask = DocumentAsk { variant: "full", refresh: false, wanted: true };
+    for _ in 0..2 {
+        let found = node.registry.document(Door::Upstream, &tiny("kit"), ask).await;
+        assert_eq!(found.unwrap_err().outcome, Outcome::NotFound);
+    }
+    assert_eq!(stub.asked("kit"), 1);
     stub.publish("kit", &["1.0.0"]);
-    node.registry.inner.absences.forget(&tiny("kit"));
-    assert!(node.document("kit").await.is_ok());
+    publish(&node, "kit 1.0.0 mine").await;
+    assert!(node.registry.document(Door::Upstream, &tiny("kit"), ask).await.is_ok());
 }
 
 #[tokio::test]
@@ -255,8 +260,7 @@ async fn a_hosted_name_never_asks_the_upstream_and_a_known_one_waits_for_a_route
     node.registry.route_add("tiny", "pad", RouteSource::Realm(node.own)).await.unwrap();
     publish(&node, "pad 1.0.0 mine").await;
     node.registry.route_remove("tiny", "pad").await.unwrap();
-    let other = Asker { ..node };
-    let decision = other.registry.decide(&tiny("pad")).unwrap();
+    let decision = node.registry.decide(&tiny("pad")).unwrap();
     // Publishing has pinned it; for a reader of the same realm it is undecided.
     assert_eq!(decision.ground, Ground::Pin);
     assert!(matches!(decision.pending, Some(Source::Unrouted { upstream: true, .. })));

@@ -142,6 +142,8 @@ pub(super) enum Mood {
     Closed,
     /// 503 to everything.
     Broken,
+    /// Half of each file, and the rest when it is well again.
+    Halfway,
 }
 
 #[derive(Debug)]
@@ -239,7 +241,7 @@ async fn answer(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
         Mood::BlackHole => return std::future::pending().await,
         Mood::Closed => return,
         Mood::Broken => reply(503, "text/plain", "", "out of order"),
-        Mood::Well => match page {
+        Mood::Well | Mood::Halfway => match page {
             None => reply(404, "text/plain", "", "none"),
             Some((status, kind, body)) => {
                 let etag = format!("\"{}\"", &Digest::of(body.as_bytes()).to_hex()[..16]);
@@ -254,7 +256,17 @@ async fn answer(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
     } else {
         reply
     };
-    let _ = stream.write_all(reply.as_bytes()).await;
+    // Who asked may have gone.
+    let _ = match mood {
+        Mood::Halfway if path.starts_with("/files/") => {
+            let (first, rest) = reply.as_bytes().split_at(reply.len() / 2);
+            let _ = stream.write_all(first).await;
+            let well = || async { shared.lock().unwrap().mood != Mood::Halfway };
+            until("the server goes on", well).await;
+            stream.write_all(rest).await
+        }
+        _ => stream.write_all(reply.as_bytes()).await,
+    };
 }
 
 fn reply(status: u16, kind: &str, header: &str, body: &str) -> String {
