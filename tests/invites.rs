@@ -138,7 +138,7 @@ fn a_readers_invite_makes_one_node_a_member_until_it_leaves_the_site() {
     publish(&world, &a, "from-a");
     late.wait_held("npm", ("from-a", "1.0.0"), SOON);
     assert!(!member(&a, &late));
-    b.json(&["unfollow", &a.realm(), "--yes"]);
+    b.json(&["unfollow", &a.realm()]);
     assert!(!member(&b, &a));
 }
 
