@@ -58,6 +58,10 @@ fn who_joins_by_a_publishers_invite_publishes_into_the_site() {
     wait_until("b to know of its grant", SOON, || {
         b.griot(&["realm", "show", &realm, "--json"]).contains(&key)
     });
+    let grants = b.json(&["realm", "show", &realm])["grants"].clone();
+    let roles: Vec<&Value> =
+        grants.as_array().expect("a list").iter().map(|g| &g["role"]).collect();
+    assert!(roles.contains(&&Value::from("member")), "the others are not told of b: {grants}");
     let published = publish(&world, &b, "from-b");
     assert!(published.to_string().contains(&realm), "not in the site's realm: {published}");
     a.wait_held("npm", ("from-b", "1.0.0"), SOON);
@@ -105,6 +109,37 @@ fn a_join_while_the_other_node_is_down_succeeds_once_it_is_up() {
     assert_eq!(code, 4, "offline has its own exit code: {said}");
     a.up();
     b.wait_held("npm", ("from-a", "1.0.0"), EVENTUALLY);
+    wait_until("each to call the other a member, without the line being typed again", SOON, || {
+        member(&a, &b) && member(&b, &a)
+    });
+}
+
+/// Whether `node` is connected with `other` and calls it a member of its site.
+fn member(node: &Node, other: &Node) -> bool {
+    let peers = node.json(&["peer", "list"])["peers"].clone();
+    let peers = peers.as_array().expect("a list of peers").clone();
+    peers.iter().any(|peer| peer["id"] == other.peer().as_str() && peer["member"] == true)
+}
+
+#[test]
+fn a_readers_invite_makes_one_node_a_member_until_it_leaves_the_site() {
+    let world = World::new();
+    let a = world.node("a");
+    let b = world.node("b");
+    let invite = a.invite();
+    let joined = b.json(&["join", &invite]);
+    assert_eq!(joined["request"]["state"], "welcome", "{joined}");
+    assert!(member(&a, &b) && member(&b, &a));
+    b.json(&["join", &invite]);
+    // What the realm publishes is for whoever has the line, the rest is not.
+    let late = world.node("late");
+    let joined = late.json(&["join", &invite]);
+    assert_eq!(joined["request"]["state"], "refused", "{joined}");
+    publish(&world, &a, "from-a");
+    late.wait_held("npm", ("from-a", "1.0.0"), SOON);
+    assert!(!member(&a, &late));
+    b.json(&["unfollow", &a.realm()]);
+    assert!(!member(&b, &a));
 }
 
 #[test]
