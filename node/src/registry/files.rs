@@ -410,7 +410,11 @@ impl Registry {
             }
             Ok(Answer::NotModified) => return Err(does_not_fit(sought, described, "the upstream")),
             Err(error) => {
-                return Err(unanswered(&format!("{file} of {name}"), &sought.package.format, error));
+                return Err(unanswered(
+                    &format!("{file} of {name}"),
+                    &sought.package.format,
+                    error,
+                ));
             }
         };
         if !described.fits(&staged.info().checksums) {
