@@ -461,7 +461,7 @@ async fn red_24_a_release_whose_meta_is_not_in_its_bytes_is_refused_here() {
     node.registry.check_meta(&Digest::of(b"pad 1.0.0 truth")).await.unwrap();
     assert_eq!(outcome(node.read("pad", "1.0.0").await), Outcome::Corrupt);
     assert!(node.metadata("pad").await.unwrap().offered.is_empty());
-    let why = node.registry.why(&strict("pad")).unwrap();
+    let why = node.registry.why(&strict("pad")).await.unwrap();
     assert!(why.iter().any(|line| line.contains("refused")), "{why:?}");
 }
 

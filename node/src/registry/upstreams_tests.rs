@@ -29,7 +29,7 @@ impl Node {
         let genesis = Verified::sign(Statement::genesis(genesis).unwrap(), &[&root]);
         let own = genesis.statement().realm();
         let registry = open(&home, own);
-        registry.follow(own, FollowKind::Own, Vec::new(), false).await.unwrap();
+        registry.follow(own, FollowKind::Own, Vec::new(), Vec::new()).await.unwrap();
         registry.admit(vec![genesis]).await.unwrap();
         Self { registry, root, own, home }
     }
