@@ -170,23 +170,63 @@ fn grants_signed_at_the_same_moment_are_all_kept_and_fork_nothing() {
     assert!(keys.iter().all(|key| all.contains(key)), "{all}");
 }
 
+/// What the node keeps of its site's mirrors: (believed, not accepted).
+fn mirrors(node: &Node, realm: &str) -> (Vec<Value>, Vec<Value>) {
+    let reply = node.send(&Request::get("/api/admin/follows").token(&node.admin_token()));
+    let rows = reply.json();
+    let rows = rows.as_array().expect("a list of realms").clone();
+    let row = rows.into_iter().find(|row| row["realm"] == realm);
+    let row = row.expect("the site is followed");
+    let list = |name: &str| row[name].as_array().expect("a list of mirrors").clone();
+    (list("mirrors"), list("unaccepted"))
+}
+
 #[test]
 fn mirrors_believed_at_one_join_are_not_after_another_without_them() {
     let world = World::new();
     let a = world.node("a");
     let b = world.node("b");
     let (invite, realm) = (a.invite(), a.realm());
-    let believed = || {
-        let reply = b.send(&Request::get("/api/admin/follows").token(&b.admin_token()));
-        let rows = reply.json();
-        let rows = rows.as_array().expect("a list of realms").clone();
-        let row = rows.into_iter().find(|row| row["realm"] == realm.as_str());
-        row.expect("the site is followed")["mirrors"].as_array().is_some_and(|all| !all.is_empty())
-    };
-    b.json(&["join", &invite]);
-    assert!(!believed(), "nobody was there to say yes");
-    b.json(&["join", &invite, "--yes"]);
-    assert!(believed());
+    let key = text(&a.json(&["key", "show"]), "node");
+    let of_a = serde_json::json!({ "key": key, "format": "*" });
+    let joined = b.json(&["join", &invite]);
+    assert_eq!((&joined["mirrors"][0], &joined["believed"]), (&of_a, &Value::Array(vec![])));
+    let (believed, unaccepted) = mirrors(&b, &realm);
+    assert_eq!((believed.len(), unaccepted), (0, vec![of_a.clone()]), "nobody said yes");
+    let joined = b.json(&["join", &invite, "--yes"]);
+    assert_eq!(joined["believed"], joined["mirrors"]);
+    assert_eq!(mirrors(&b, &realm), (vec![of_a.clone()], vec![]));
     b.json(&["join", &invite, "--no-mirror"]);
-    assert!(!believed());
+    assert_eq!(mirrors(&b, &realm), (vec![], vec![of_a.clone()]));
+    assert_eq!(mirrors(&a, &realm), (vec![of_a], vec![]), "its own realm's word always counts");
+}
+
+#[test]
+fn a_mirror_granted_after_the_join_waits_until_it_is_accepted() {
+    let world = World::new();
+    let a = world.node("a");
+    let b = world.node("b");
+    let realm = a.realm();
+    b.json(&["join", &a.invite(), "--yes"]);
+    let later = crdt::SecretKey::from_seed(&[9; 32]).public().to_string();
+    a.json(&["realm", "grant", "--role", "mirror", "npm:*", &later]);
+    wait_until("b to hear of the grant", SOON, || mirrors(&b, &realm).1.len() == 1);
+    assert_eq!(mirrors(&b, &realm).1[0]["key"], later.as_str());
+    let unchanged = b.json(&["accept", "--mirrors"]);
+    assert_eq!(unchanged["changed"], false, "nobody was there to say yes");
+    assert_eq!(mirrors(&b, &realm).0.len(), 1);
+    let accepted = b.json(&["accept", "--mirrors", "--yes"]);
+    assert_eq!(accepted["believed"].as_array().map(Vec::len), Some(2), "{accepted}");
+    let (believed, unaccepted) = mirrors(&b, &realm);
+    assert_eq!((believed.len(), unaccepted.len()), (2, 0));
+    // The node takes no pair that the site does not grant.
+    let body = serde_json::json!({
+        "realm": realm, "mirrors": [{ "key": later, "format": "*" }],
+    });
+    let wider = Request::post("/api/admin/join/mirrors", body.to_string());
+    let wider = wider.token(&b.admin_token()).header("content-type", "application/json");
+    assert_eq!(b.send(&wider).status, 400);
+    assert_eq!(mirrors(&b, &realm).0.len(), 2);
+    let (said, _) = a.refused(&["accept", "--mirrors"]);
+    assert!(said.contains("no site"), "{said}");
 }

@@ -15,6 +15,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod confusion;
@@ -31,6 +33,10 @@ mod invites;
 #[cfg(test)]
 mod lan;
 #[cfg(test)]
+mod link;
+#[cfg(test)]
+mod live;
+#[cfg(test)]
 mod neighbours;
 #[cfg(test)]
 mod npm;
@@ -40,6 +46,8 @@ mod openapi;
 mod publish;
 #[cfg(test)]
 mod reunion;
+#[cfg(test)]
+mod run_proxy;
 #[cfg(test)]
 mod strangers;
 #[cfg(test)]

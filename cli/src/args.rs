@@ -3,6 +3,7 @@
 //! Words and flags here are a contract of scripts (DESIGN section 8): they change only with a line
 //! in the changelog. What a verb does is in `commands`.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -56,6 +57,13 @@ pub(crate) enum Verb {
     Accept(Accept),
     /// Write a package's automerge document and its signatures to files
     Export(Export),
+    /// Fetch all that a lockfile names, so that its project installs offline
+    Prefetch(Prefetch),
+    /// Say what a project lacks to install offline; asks nobody
+    Check(Check),
+    /// What was asked for in vain
+    #[command(subcommand)]
+    Want(Want),
     /// Other nodes: whom this one dials, and whom it is connected to
     #[command(subcommand)]
     Peer(Peer),
@@ -70,6 +78,13 @@ pub(crate) enum Verb {
     /// This node's own word on where a name comes from
     #[command(subcommand)]
     Route(Route),
+    /// The outside registries that names come from
+    #[command(subcommand)]
+    Upstream(Upstream),
+    /// Point package managers at this node; alone: show which can be, and which are
+    Link(Link),
+    /// Give package managers their own settings back
+    Unlink(Unlink),
     /// Public keys of this node
     #[command(subcommand)]
     Key(Key),
@@ -79,6 +94,8 @@ pub(crate) enum Verb {
     /// Credentials for clients that publish
     #[command(subcommand)]
     Token(Token),
+    /// Run a command whose downloads go through this node; nothing is configured
+    Run(Run),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -228,6 +245,38 @@ pub(crate) struct Export {
     pub(crate) to: Option<PathBuf>,
 }
 
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Prefetch {
+    /// Lockfiles, or folders with one [default: those of this folder]
+    #[arg(value_name = "LOCKFILE")]
+    pub(crate) lockfiles: Vec<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Check {
+    /// Lockfiles, or folders with one [default: those of this folder]
+    #[arg(value_name = "LOCKFILE")]
+    pub(crate) lockfiles: Vec<PathBuf>,
+    /// Replace URLs of a node in the lockfile by those of the upstream
+    #[arg(long)]
+    pub(crate) fix: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Want {
+    /// What lacks here, why, and since when
+    List,
+    /// Stop wanting a package
+    Forget {
+        /// NAME
+        #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        /// Format, if the name is wanted in several
+        #[arg(long)]
+        format: Option<String>,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Peer {
     /// Remember an address and dial it
@@ -290,7 +339,7 @@ pub(crate) enum Route {
     Add {
         /// FORMAT:NAME or FORMAT:PREFIX*
         names: String,
-        /// A realm, own, site or deny
+        /// A realm, own, site, upstream, the URL of an upstream, or deny
         source: String,
     },
     /// Rules of this node, its site, and confirmed claims, in the order in which they apply
@@ -300,6 +349,74 @@ pub(crate) enum Route {
         /// As it was added
         names: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Upstream {
+    /// Ask this registry for names of the format that no realm has
+    Add(UpstreamAdd),
+    /// Upstreams of this node and of its site
+    List,
+    /// Give an upstream up, with this node's routes to it
+    Remove {
+        /// The format that it speaks
+        format: String,
+        /// As `upstream list` shows it
+        #[arg(value_name = "URL|ID")]
+        which: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct UpstreamAdd {
+    /// The format that it speaks
+    pub(crate) format: String,
+    /// Base URL, as its clients have it
+    pub(crate) url: String,
+    /// Only for these names: NAME, or PREFIX* such as '@acme/*'
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) names: Option<String>,
+    /// Another URL or id of the same registry; repeatable
+    #[arg(long, value_name = "URL|ID")]
+    pub(crate) same_as: Vec<String>,
+    /// A file with the token for it; - reads the standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Take the place of the format's default
+    #[arg(long)]
+    pub(crate) default: bool,
+    /// Do not tell it to who joins this node's realm
+    #[arg(long, conflicts_with = "site")]
+    pub(crate) private: bool,
+    /// Tell it to who joins, or fail; also when it is on this machine
+    #[arg(long)]
+    pub(crate) site: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Link {
+    /// npm, pnpm, yarn (version 1), berry (yarn from 2 on) or bun
+    #[arg(value_name = "CLIENT")]
+    pub(crate) clients: Vec<String>,
+    /// Only for this project [default: for the user; without DIR: this folder]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".")]
+    pub(crate) project: Option<PathBuf>,
+    /// Make a token and let the client publish with it
+    #[arg(long, requires = "clients")]
+    pub(crate) publish: bool,
+    /// Do not tell the adopted upstreams to who joins this node's realm
+    #[arg(long, requires = "clients")]
+    pub(crate) private: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Unlink {
+    /// As they were linked
+    #[arg(value_name = "CLIENT", required = true)]
+    pub(crate) clients: Vec<String>,
+    /// In this project [default: for the user; without DIR: this folder]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".")]
+    pub(crate) project: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -369,6 +486,13 @@ pub(crate) enum Token {
     },
 }
 
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Run {
+    /// The command and its arguments; its exit code is passed on
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
 /// What the parser says, as a failure: its sentence, and its usage line as the next command.
 pub(crate) fn misuse(text: &str) -> Failure {
     let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
@@ -408,7 +532,7 @@ mod tests {
         for verb in [
             "up", "status", "publish", "add", "search", "info", "why", "yank", "unyank", "tag",
             "export", "peer", "invite", "join", "follow", "unfollow", "route", "key", "realm",
-            "token", "accept",
+            "token", "accept", "prefetch", "check", "want", "upstream", "link", "unlink", "run",
         ] {
             assert!(verbs.contains(&verb), "{verb}");
         }

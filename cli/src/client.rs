@@ -41,6 +41,11 @@ impl Node {
         Ok(Self { found, http, home: home.to_owned() })
     }
 
+    /// Where it listens, such as `http://127.0.0.1:7878`.
+    pub(crate) fn base(&self) -> &str {
+        &self.found.http
+    }
+
     /// Folder of the node.
     pub(crate) fn home(&self) -> &Path {
         &self.home
@@ -70,6 +75,30 @@ impl Node {
             request = request.json(body);
         }
         read(self.send(request).await?).await
+    }
+
+    /// Posts JSON and hands out each line of JSON that comes back, as it comes.
+    pub(crate) async fn post_lines<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+        mut line: impl FnMut(T),
+    ) -> Result<(), Failure> {
+        let request = self.request(Method::POST, &format!("/api/admin/{path}")).json(body);
+        let mut response = refuse(self.send(request).await?).await?;
+        let mut waiting: Vec<u8> = Vec::new();
+        let broke = |error: reqwest::Error| {
+            Failure::new(format!("the node's answer broke off: {}", root(&error)))
+                .hint("type it again: what has come is kept")
+        };
+        while let Some(chunk) = response.chunk().await.map_err(broke)? {
+            waiting.extend_from_slice(&chunk);
+            while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
+                let one: Vec<u8> = waiting.drain(..=end).collect();
+                line(serde_json::from_slice(&one).map_err(|error| unreadable(&error))?);
+            }
+        }
+        Ok(())
     }
 
     /// Posts a finished envelope.
@@ -137,11 +166,12 @@ fn nobody(home: &Path) -> Failure {
 
 async fn read<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
     let response = refuse(response).await?;
-    response.json().await.map_err(|error| {
-        let why = root(&error);
-        Failure::new(format!("the node's answer cannot be read: {why}"))
-            .hint("is the node of the same version? griot --version; griot status")
-    })
+    response.json().await.map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &dyn std::error::Error) -> Failure {
+    Failure::new(format!("the node's answer cannot be read: {}", root(error)))
+        .hint("is the node of the same version? griot --version; griot status")
 }
 
 /// Passes a success, and makes an error of anything else.

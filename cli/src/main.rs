@@ -12,8 +12,10 @@ mod args;
 mod client;
 mod commands;
 mod file;
+mod link;
 mod names;
 mod output;
+mod proxy;
 mod sign;
 
 /// How long threads at work may hold up the end; the store survives it at any point.
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
     };
     log(matches!(args.verb, args::Verb::Up(_)));
     let output = output::Output::new(args.json);
+    // The second of two would be refused: whoever came first chose the same.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -37,7 +41,7 @@ fn main() -> ExitCode {
             result
         });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => output.failure(&failure),
     }
 }

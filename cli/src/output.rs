@@ -47,12 +47,14 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
     /// Exit code.
     pub(crate) code: Code,
+    /// Whether the verb has printed its one JSON value already, with all that a script needs.
+    pub(crate) answered: bool,
 }
 
 impl Failure {
     /// A plain failure.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code: Code::Failed }
+        Self { message: message.into(), hint: None, code: Code::Failed, answered: false }
     }
 
     /// Adds the next command.
@@ -63,6 +65,11 @@ impl Failure {
     /// Ends with this exit code.
     pub(crate) fn code(self, code: Code) -> Self {
         Self { code, ..self }
+    }
+
+    /// After the result was printed: under `--json` nothing more is.
+    pub(crate) fn answered(self) -> Self {
+        Self { answered: true, ..self }
     }
 }
 
@@ -116,6 +123,13 @@ impl Output {
         Ok(())
     }
 
+    /// A line of the result before the rest of it is known; for people alone.
+    pub(crate) fn print(self, line: &str) {
+        if self.is_human() {
+            write_out(line);
+        }
+    }
+
     /// One line of talk.
     #[expect(clippy::unused_self, reason = "only a verb that has an output talks")]
     pub(crate) fn say(self, line: impl Display) {
@@ -128,7 +142,7 @@ impl Output {
         let general = if failure.code == Code::Usage { HINT_USAGE } else { HINT };
         let hint = failure.hint.as_deref().unwrap_or(general);
         let exit = failure.code as u8;
-        if self.json {
+        if self.json && !failure.answered {
             let error = ErrorParts { message: &failure.message, hint, exit };
             let text = serde_json::to_string(&ErrorJson { error });
             write_out(&text.unwrap_or_default());
@@ -148,6 +162,18 @@ impl Output {
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).ok()?;
         Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// A bar of things on a terminal, with the time left; hidden elsewhere. What the message says
+    /// stands behind it.
+    pub(crate) fn steps(self) -> ProgressBar {
+        if self.json || !std::io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(0);
+        let style = "{bar:24}  {pos}/{len}  {msg}  {eta}";
+        bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
+        bar
     }
 
     /// A bar of bytes, rate and time left on a terminal; hidden elsewhere.

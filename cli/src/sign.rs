@@ -45,19 +45,21 @@ pub(crate) fn root_key(home: &Path, realm: &RealmInfo) -> Result<SecretKey, Fail
     Ok(key)
 }
 
-/// Adds a grant beside the others in a new root epoch. `None`: it was there already.
-pub(crate) async fn add_grant(
+/// Adds grants beside the others in a new root epoch. `None`: they were all there already.
+pub(crate) async fn add_grants(
     node: &Node,
     realm: &RealmInfo,
-    grant: Grant,
+    grants: &[Grant],
 ) -> Result<Option<Posted>, Failure> {
     let mut realm = realm.clone();
     for _ in 0..ATTEMPTS_MAX {
-        if realm.grants.contains(&grant) {
+        let lacks = |grant: &&Grant| !realm.grants.contains(grant);
+        let new: Vec<Grant> = grants.iter().filter(lacks).cloned().collect();
+        if new.is_empty() {
             return Ok(None);
         }
         let key = root_key(node.home(), &realm)?;
-        let next = next_epoch(&realm, |root| root.grants.push(grant.clone()))?;
+        let next = next_epoch(&realm, |root| root.grants.extend(new))?;
         let statement = Statement::new(realm.realm, None, Body::Root(next)).map_err(unsound)?;
         let failure = match post(node, statement, &key).await {
             Ok(posted) => return Ok(Some(posted)),
@@ -76,13 +78,14 @@ pub(crate) async fn add_grant(
 pub(crate) async fn add_route(
     node: &Node,
     realm: &RealmInfo,
-    (format, name): (&str, &str),
+    (format, names): (&str, &str),
+    source: RouteSource,
 ) -> Result<Posted, Failure> {
     let key = root_key(node.home(), realm)?;
     let body = Body::Route {
         format: format.into(),
-        pattern: Pattern::parse(name).map_err(unsound)?,
-        source: RouteSource::Realm(realm.realm),
+        pattern: Pattern::parse(names).map_err(unsound)?,
+        source,
         counter: realm.next_route,
     };
     let statement = Statement::new(realm.realm, None, body).map_err(unsound)?;

@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use super::clients::Client;
 use super::node::Node;
 use super::wait::{run, said};
 use super::world::World;
 
 /// npm takes seconds to start on a busy machine; one that retries for a minute has failed.
 const LIMIT: Duration = Duration::from_secs(150);
+/// Which npm stands for all where nothing hangs on its version.
+const NPM: Client = Client::Npm11;
 
 /// The name of the running test, which is the name of its thread.
 pub(crate) fn test_name() -> String {
@@ -78,19 +81,12 @@ pub(crate) struct Npm {
 impl Npm {
     /// npm that uses `node` as its registry, with `token` if there is one. Skips without npm.
     pub(crate) fn new(world: &World, name: &str, node: &Node, token: Option<&str>) -> Option<Self> {
-        if find("npm").is_none() || find("node").is_none() {
-            skip("needs npm and node");
+        if !NPM.is_there() {
             return None;
         }
         let home = world.folder(&format!("npm-{name}"));
-        let address = node.address();
-        let mut settings = format!("registry=http://{address}/npm/\n");
-        if let Some(token) = token {
-            settings.push_str(&format!("//{address}/npm/:_authToken={token}\n"));
-        }
-        fs_err::write(home.join("npmrc"), settings).expect("a configuration can be written");
-        fs_err::write(home.join("npmrc-global"), "").expect("a configuration can be written");
-        let registry = format!("http://{address}/npm/");
+        let registry = node.url("/npm/");
+        NPM.configure(&home, &registry, token);
         Some(Self { home, registry, host: node.host().map(str::to_owned) })
     }
 
@@ -105,17 +101,8 @@ impl Npm {
 
     /// Runs npm in `folder`.
     pub(crate) fn run(&self, folder: &Path, arguments: &[&str]) -> Output {
-        let mut command = clean_on(self.host.as_deref(), "npm");
-        command
-            .current_dir(folder)
-            .args(arguments)
-            .args(["--registry", &self.registry])
-            .env("HOME", &self.home)
-            .env("npm_config_userconfig", self.home.join("npmrc"))
-            .env("npm_config_globalconfig", self.home.join("npmrc-global"))
-            .env("npm_config_cache", self.home.join("cache"))
-            .env("npm_config_prefix", self.home.join("prefix"))
-            .env("npm_config_update_notifier", "false");
+        let mut command = NPM.command_on(self.host.as_deref(), &self.home);
+        command.current_dir(folder).args(arguments).args(["--registry", &self.registry]);
         run(&mut command, LIMIT)
     }
 

@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: folders, processes, clients, links, and waiting.
 
 pub(crate) mod client;
+pub(crate) mod clients;
 pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod forwarder;
@@ -8,17 +9,20 @@ pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod samples;
+pub(crate) mod tls;
 pub(crate) mod tunnel;
 pub(crate) mod upstream;
 pub(crate) mod wait;
 pub(crate) mod world;
 
 pub(crate) use client::{Curl, Npm};
+pub(crate) use clients::Client;
 pub(crate) use clock::Clock;
 pub(crate) use forwarder::Forwarder;
 pub(crate) use http::{Reply, Request};
 pub(crate) use network::Lan;
 pub(crate) use node::{Node, NodeOptions};
+pub(crate) use tls::TlsFront;
 pub(crate) use tunnel::Tunnel;
 pub(crate) use wait::{wait_for, wait_until};
 pub(crate) use world::World;

@@ -1,8 +1,9 @@
 //! `griot invite`: a line of text that lets another node join this node's realm.
 //!
-//! For a reader the line is all. For a publisher or a mirror the command waits until somebody has
-//! shown the line's secret, and then grants the role: it signs the next root epoch with the root
-//! key file. Ended early, the request waits for `griot realm requests --grant`.
+//! For a reader the line is all: the node itself welcomes who shows its secret. For a publisher or
+//! a mirror the command waits until somebody has shown it, and then grants the role: it signs the
+//! next root epoch with the root key file. Ended early, the request waits for
+//! `griot realm requests --grant`.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -43,10 +44,7 @@ pub(super) async fn run(context: &Context, order: Invite) -> Result<(), Failure>
         show_code(context, &line.invite);
         context.output.say("on the other node: griot join LINE");
     }
-    match (grants, &line.id) {
-        (true, Some(id)) => wait(context, &node, id).await,
-        _ => Ok(()),
-    }
+    if grants { wait(context, &node, &line.id).await } else { Ok(()) }
 }
 
 /// The line for a camera, where a terminal can show it: dark on light whatever the colours of the

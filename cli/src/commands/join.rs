@@ -41,19 +41,28 @@ pub(super) async fn run(context: &Context, join: Join) -> Result<(), Failure> {
         let title = plain(&joined.title);
         return Err(Failure::new(format!("joined {title}, but none of its addresses answers yet"))
             .hint(
-                "the node keeps dialling, and its packages come by themselves; names, mirrors and \
-                 a role take this same line again, once griot status shows a peer",
+                "the node keeps dialling, and asks for the role when somebody answers; names and \
+                 mirrors take this same line again, once griot status shows a peer",
             )
             .code(Code::Offline));
     }
     let believed = choose_mirrors(context, &node, &joined, &join).await?;
     let request = match joined.role {
-        InviteRole::Reader => None,
+        // Reading needs no answer, and the node asks again by itself.
+        InviteRole::Reader => node.post::<_, Paired>("join/pair", &text).await.ok(),
         _ => Some(ask_role(&node, &text, &joined).await?),
     };
     let report = Report { joined, believed, request };
     context.output.data(&report, lines)?;
     match &report.request {
+        Some(Paired::Refused { why }) if report.joined.role == InviteRole::Reader => {
+            context.output.say(format!(
+                "{}: packages of the site come all the same, what it fetched elsewhere does not; \
+                 ask for a new invite for that",
+                plain(why)
+            ));
+            Ok(())
+        }
         Some(Paired::Refused { why }) => {
             Err(Failure::new(format!("joined as a reader; the role was refused: {}", plain(why)))
                 .hint("ask for a new invite: griot invite --role publisher")

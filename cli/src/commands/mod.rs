@@ -1,6 +1,7 @@
 //! The verbs, one file each. Here: which file a verb is in, and where the node's folder is.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use crate::args::{Args, Verb};
 use crate::client::Node;
@@ -8,21 +9,28 @@ use crate::output::{Code, Failure, Output};
 
 mod accept;
 mod add;
+mod check;
 mod export;
 mod follow;
 mod info;
 mod invite;
 mod join;
 mod key;
+mod link;
+mod lockfile;
 mod peer;
+mod prefetch;
 mod publish;
 mod realm;
 mod route;
+mod run;
 mod search;
 mod status;
 mod tag;
 mod token;
 mod up;
+mod upstream;
+mod want;
 mod why;
 mod yank;
 
@@ -40,14 +48,14 @@ impl Context {
     }
 }
 
-/// Runs what was typed.
-pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
+/// Runs what was typed; the exit code of a verb that did what it should.
+pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure> {
     let home = match args.home {
         Some(home) => home,
         None => default_home()?,
     };
     let context = Context { home, output };
-    match args.verb {
+    let done = match args.verb {
         Verb::Up(up) => up::run(context, up).await,
         Verb::Status => status::run(&context).await,
         Verb::Publish(publish) => publish::run(&context, publish).await,
@@ -60,16 +68,24 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         Verb::Tag(tag) => tag::run(&context, tag).await,
         Verb::Accept(accept) => accept::run(&context, accept).await,
         Verb::Export(export) => export::run(&context, export).await,
+        Verb::Prefetch(prefetch) => prefetch::run(&context, prefetch).await,
+        Verb::Check(check) => check::run(&context, check).await,
+        Verb::Want(want) => want::run(&context, want).await,
         Verb::Peer(peer) => peer::run(&context, peer).await,
         Verb::Invite(invite) => invite::run(&context, invite).await,
         Verb::Join(join) => join::run(&context, join).await,
         Verb::Follow(follow) => follow::follow(&context, follow).await,
         Verb::Unfollow(unfollow) => follow::unfollow(&context, unfollow).await,
         Verb::Route(route) => route::run(&context, route).await,
+        Verb::Upstream(upstream) => upstream::run(&context, upstream).await,
+        Verb::Link(link) => link::link(&context, link).await,
+        Verb::Unlink(unlink) => link::unlink(&context, unlink).await,
         Verb::Key(key) => key::run(&context, key).await,
         Verb::Realm(realm) => realm::run(&context, realm).await,
         Verb::Token(token) => token::run(&context, token).await,
-    }
+        Verb::Run(run) => return run::run(&context, run).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// What has to be typed for this home: nothing for the one that is taken anyway.

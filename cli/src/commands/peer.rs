@@ -50,8 +50,9 @@ fn lines(listed: &Listed) -> Vec<String> {
             0 => "in sync".into(),
             behind => format!("{} to come", count(behind, "statement")),
         };
+        let member = if peer.member { "  a member of the site" } else { "" };
         out.push(format!(
-            "{}  {}  {}  {behind}",
+            "{}  {}  {}  {behind}{member}",
             short(&peer.id),
             peer.address,
             plain(&peer.found)

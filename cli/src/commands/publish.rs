@@ -230,7 +230,8 @@ async fn route(context: &Context, node: &Node, published: &mut Published) -> Res
         context.output.say(format!("later: griot route add {format}:{name} own"));
         return Ok(());
     }
-    sign::add_route(node, &own, (&published.format, &published.name)).await?;
+    let source = RouteSource::Realm(own.realm);
+    sign::add_route(node, &own, (&published.format, &published.name), source).await?;
     published.routed = true;
     Ok(())
 }

@@ -7,6 +7,7 @@ use crdt::statement::{Grant, Grantee, Pattern};
 use node::daemon::admin::realms::{Posted, RealmInfo};
 use node::daemon::invite::InviteRole;
 use node::daemon::pairing::Request;
+use node::mesh::PeerId;
 use serde::Serialize;
 
 use super::Context;
@@ -39,7 +40,7 @@ pub(super) async fn run(context: &Context, realm: Realm) -> Result<(), Failure> 
         Realm::Grant { names, key, role, realm } => {
             let info = show(&node, &realm).await?;
             let grant = grant(&names, &role, key)?;
-            let statement = sign::add_grant(&node, &info, grant.clone()).await?;
+            let statement = sign::add_grants(&node, &info, std::slice::from_ref(&grant)).await?;
             let granted = Granted { realm: info.realm, grant, statement };
             context.output.data(&granted, |granted| {
                 let word = if granted.statement.is_some() { "granted" } else { "had" };
@@ -73,12 +74,20 @@ async fn grant_by_id(context: &Context, node: &Node, id: &str) -> Result<(), Fai
     context.output.data(&granted, |granted| vec![asks(granted)])
 }
 
-/// Signs and posts what a request asks for, and marks it.
+/// Signs and posts what a request asks for, and marks it. In the same epoch its peer becomes a
+/// member of the site for all who joined it, and not for the inviting node alone.
 pub(super) async fn grant_request(node: &Node, request: &Request) -> Result<(), Failure> {
-    let role = if request.role == InviteRole::Mirror { "mirror" } else { "publish" };
-    let grant = grant(&request.names, role, key_of(request))?;
+    let mut grants = vec![membership(request)?];
+    let role = match request.role {
+        InviteRole::Reader => None,
+        InviteRole::Publisher => Some("publish"),
+        InviteRole::Mirror => Some("mirror"),
+    };
+    if let Some(role) = role {
+        grants.push(grant(&request.names, role, key_of(request))?);
+    }
     let own = show(node, "own").await?;
-    sign::add_grant(node, &own, grant).await?;
+    sign::add_grants(node, &own, &grants).await?;
     node.post::<_, Request>(&format!("requests/{}/granted", request.id), &()).await?;
     Ok(())
 }
@@ -98,6 +107,17 @@ fn grant(names: &str, role: &str, key: PublicKey) -> Result<Grant, Failure> {
     })?;
     let role = role.to_owned();
     Ok(Grant { format, pattern, role, to: Grantee::Key(key), need: 1, exclusive: false })
+}
+
+fn membership(request: &Request) -> Result<Grant, Failure> {
+    let peer: PeerId = request
+        .peer
+        .parse()
+        .map_err(|_| Failure::new("the peer that asked has no sound id").code(Code::Refused))?;
+    let pattern = Pattern::parse("*").map_err(|error| Failure::new(error.to_string()))?;
+    let (format, role) = ("*".to_owned(), "member".to_owned());
+    let to = Grantee::Peer(peer.to_bytes());
+    Ok(Grant { format, pattern, role, to, need: 1, exclusive: false })
 }
 
 fn asks(request: &Request) -> String {
@@ -122,7 +142,8 @@ fn describe(info: &RealmInfo) -> Vec<String> {
         let to = match &grant.to {
             Grantee::Key(key) => key.to_string(),
             Grantee::Realm(realm) => realm.to_string(),
-            Grantee::Peer(_) => "a peer".into(),
+            Grantee::Peer(peer) => PeerId::from_bytes(peer)
+                .map_or_else(|_| "a peer".into(), |peer| format!("the peer {peer}")),
         };
         let (role, names) = (plain(&grant.role), plain(&grant.pattern.0));
         out.push(format!("{role}  {}:{names}  {to}", grant.format));

@@ -1,16 +1,32 @@
 //! `griot status`: what the running node is, whom it is connected to, and what it holds.
 
 use node::daemon::admin::status::Status;
+use node::registry::WantRow;
 
-use super::Context;
+use super::{Context, want};
 use crate::output::{Failure, count, plain, short, size};
 
+/// Wants that are named.
+const WANTS_SHOWN: usize = 3;
+
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
-    let status: Status = context.node()?.get("status").await?;
-    context.output.data(&status, lines)
+    let node = context.node()?;
+    let status: Status = node.get("status").await?;
+    let mut wants: Vec<WantRow> = Vec::new();
+    if status.wants > 0 && context.output.is_human() {
+        wants = node.get("wants").await?;
+    }
+    context.output.data(&status, |status| lines(status, &wants))
 }
 
-fn lines(status: &Status) -> Vec<String> {
+/// The number of wants, and the first of them.
+fn wanted(number: u64, wants: &[WantRow]) -> Vec<String> {
+    let mut out = vec![format!("{}: griot want list", count(number, "want"))];
+    out.extend(wants.iter().take(WANTS_SHOWN).map(|row| format!("  {}", want::title(&row.want))));
+    out
+}
+
+fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
     let site = if status.site == status.realm {
         String::new()
     } else {
@@ -33,7 +49,7 @@ fn lines(status: &Status) -> Vec<String> {
         out.push("offline: no upstream is asked".into());
     }
     if status.wants > 0 {
-        out.push(count(status.wants, "want"));
+        out.extend(wanted(status.wants, wants));
     }
     if status.requests > 0 {
         let asked = count(status.requests, "request");

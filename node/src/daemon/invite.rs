@@ -1,11 +1,11 @@
 //! An invite: one line of text that lets another node join this node's realm.
 //!
-//! It names the realm, the inviting peer and where it can be dialled. For a role other than reader
-//! it carries a secret of 32 bytes, of which the inviter keeps only a hash, and which works once.
-//! A reader needs no secret: what a realm publishes is for whoever follows it.
+//! It names the realm, the inviting peer and where it can be dialled. It carries a secret of 32
+//! bytes, of which the inviter keeps only a hash, and which works once. Reading what a realm
+//! publishes needs no secret; being a member of its site does, for a reader, too.
 //!
 //! ```text
-//!  griot1…  =  bech32m("griot", CBOR [1, realm(32), peer, [address…], role, title, secret(32)?])
+//!  griot1…  =  bech32m("griot", CBOR [1, realm(32), peer, [address…], role, title, secret(32)])
 //! ```
 //!
 //! The checksum of bech32m finds the letter that was misread from a screen. An invite is input from
@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 use crate::mesh::{Multiaddr, PeerId};
 
 const PREFIX: Hrp = Hrp::parse_unchecked("griot");
+/// Elements of the array.
+const PARTS: u64 = 7;
 /// The first element of the array.
 const VERSION: u8 = 1;
 /// Addresses that an invite carries and a reader accepts.
@@ -85,8 +87,8 @@ pub struct Invite {
     pub role: InviteRole,
     /// The realm's title: shown, never believed.
     pub title: String,
-    /// One-time secret; absent for readers.
-    pub secret: Option<[u8; 32]>,
+    /// One-time secret.
+    pub secret: [u8; 32],
 }
 
 impl fmt::Debug for Invite {
@@ -153,7 +155,7 @@ impl Invite {
         &self,
         out: &mut Encoder<Vec<u8>>,
     ) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
-        out.array(if self.secret.is_some() { 7 } else { 6 })?.u8(VERSION)?;
+        out.array(PARTS)?.u8(VERSION)?;
         out.bytes(self.realm.0.as_bytes())?.bytes(&self.peer.to_bytes())?;
         out.array(self.addresses.len() as u64)?;
         for address in &self.addresses {
@@ -165,9 +167,7 @@ impl Invite {
             InviteRole::Mirror => 2,
         })?;
         out.str(&self.title)?;
-        if let Some(secret) = &self.secret {
-            out.bytes(secret)?;
-        }
+        out.bytes(&self.secret)?;
         Ok(())
     }
 
@@ -195,14 +195,11 @@ impl Invite {
         if title.len() > TITLE_BYTES_MAX || title.chars().any(|c| !c.is_ascii() || c.is_control()) {
             return Err(Error::Content("the title"));
         }
-        let secret = match (length, role) {
-            (Some(6), InviteRole::Reader) => None,
-            (Some(7), InviteRole::Publisher | InviteRole::Mirror) => {
-                let secret = input.bytes().map_err(malformed)?;
-                Some(secret.try_into().map_err(|_| Error::Content("the secret is not 32 bytes"))?)
-            }
-            _ => return Err(Error::Content("the wrong number of parts for its role")),
-        };
+        if length != Some(PARTS) {
+            return Err(Error::Content("the wrong number of parts"));
+        }
+        let secret = input.bytes().map_err(malformed)?.try_into();
+        let secret = secret.map_err(|_| Error::Content("the secret is not 32 bytes"))?;
         if input.position() != bytes.len() {
             return Err(Error::Content("bytes after the end"));
         }

@@ -34,6 +34,7 @@ use crate::upstream::Upstream;
 pub mod admin;
 mod genesis;
 pub mod invite;
+mod joining;
 pub mod keys;
 mod mesh_port;
 mod metrics;
@@ -46,6 +47,7 @@ mod web;
 
 pub use genesis::personal;
 
+use joining::Joining;
 use keys::Role;
 use node_json::NodeJson;
 use tasks::Tasks;
@@ -147,6 +149,7 @@ struct Parts {
     tokens: Tokens,
     realm: RealmId,
     node_key: PublicKey,
+    joining: Arc<Joining>,
 }
 
 /// One line for search, as the format makes it of what it once extracted.
@@ -174,6 +177,9 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     let http = format!("http://{address}");
     serve(&config, &parts, listener, &mut tasks)?;
     tasks.start("artifacts", parts.registry.clone().keep_new_artifacts());
+    let joining = Arc::clone(&parts.joining);
+    tasks.start("joining", async move { joining.run().await });
+    tasks.start("background", parts.registry.clone().run_background());
     tasks.start("token clock", tick(parts.tokens.clone()));
     let daemon = Daemon { http, realm: parts.realm, mesh: parts.mesh, tasks, config };
     daemon.remember_mesh_port(&parts.store).await?;
@@ -287,7 +293,8 @@ async fn assemble(
         own: realm,
     })?;
     let tokens = Tokens::open(store.clone(), token.to_owned())?;
-    Ok(Parts { store, mesh, registry, tokens, realm, node_key })
+    let joining = Arc::new(Joining::new(store.clone(), mesh.clone()));
+    Ok(Parts { store, mesh, registry, tokens, realm, node_key, joining })
 }
 
 fn start_mesh(config: &Config, store: &Store, tasks: &mut Tasks) -> Result<Mesh, Error> {
@@ -331,6 +338,7 @@ fn serve(
         title: genesis::host_title(),
         http: format!("http://{}", listener.local_addr()?),
         offline: config.offline,
+        joining: Arc::clone(&parts.joining),
         epochs: Arc::default(),
     };
     let router = router::router(front, admin);

@@ -1,8 +1,9 @@
 //! Invites that this node has given, and the requests that came back for them.
 //!
-//! An invite for a role is a row `invite`/ID with the hash of its secret; the first request that
-//! shows the secret uses it up. A request is a row `request`/ID with the keys that want the role.
-//! Neither changes what anybody may do: that takes a root epoch, signed by the command with the
+//! An invite is a row `invite`/ID with the hash of its secret; the first request that shows the
+//! secret uses it up, and makes its peer a member of this node's site: a row `member`/PEER. A
+//! request is a row `request`/ID with the keys that want the role. A reader is welcome at once; a
+//! role changes what somebody may do, and that takes a root epoch, signed by the command with the
 //! root key and posted like any statement. Rows survive a restart.
 //!
 //! The mesh asks the `Desk` about each request that arrives; what it answers is on disk first.
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::invite::{Invite, InviteRole};
+use crate::mesh::members::MEMBER_ROW;
 use crate::mesh::{PairAnswer, PairRequest, PeerId};
 use crate::store::{self, Store};
 
@@ -57,7 +59,7 @@ pub struct Request {
     pub name: String,
     /// The peer that asked.
     pub peer: String,
-    /// A root epoch that grants it was signed here.
+    /// A root epoch that grants it was signed here, or it needs none.
     pub granted: bool,
 }
 
@@ -98,18 +100,23 @@ async fn judge(
         return Ok(refused("no such invite here, or it was taken back"));
     };
     let wanted = request_row(&given, request, peer);
-    match &given.used_by {
-        Some(by) if *by != wanted.id => Ok(refused("this invite was used by another node")),
-        Some(_) if is_granted(store, &wanted.id)? => Ok(PairAnswer::Welcome),
-        Some(_) => Ok(PairAnswer::Waiting),
+    let first = match &given.used_by {
+        // The same keys and the same peer: keys are public, and a secret may have been seen.
+        Some(by) if *by == wanted.id => request_of(store, by)?,
+        Some(_) => None,
         None => {
             // The request first: after a crash in between, the same node simply asks again.
             put(store, REQUESTS, &wanted.id, &wanted).await?;
-            given.used_by = Some(wanted.id);
+            given.used_by = Some(wanted.id.clone());
             put(store, INVITES, &given.id, &given).await?;
-            Ok(PairAnswer::Waiting)
+            Some(wanted)
         }
-    }
+    };
+    let Some(first) = first.filter(|first| first.peer == peer.to_string()) else {
+        return Ok(refused("this invite was used by another node"));
+    };
+    store.put_row(MEMBER_ROW, &first.peer, first.id.into_bytes()).await?;
+    Ok(if first.granted { PairAnswer::Welcome } else { PairAnswer::Waiting })
 }
 
 /// Remembers an invite with a secret.
@@ -163,7 +170,7 @@ fn request_row(given: &Given, request: &PairRequest, peer: &PeerId) -> Request {
         node_key: request.node_key,
         name: request.name.chars().filter(plain).take(NAME_CHARS_MAX).collect(),
         peer: peer.to_string(),
-        granted: false,
+        granted: given.role == InviteRole::Reader,
     }
 }
 
@@ -173,9 +180,8 @@ fn secret_fits(given: &Given, secret: &[u8; 32]) -> bool {
         .is_some_and(|kept| blake3::Hash::from_bytes(kept) == blake3::hash(secret))
 }
 
-fn is_granted(store: &Store, id: &str) -> Result<bool, store::Error> {
-    let request = store.row(REQUESTS, id)?.map(|bytes| read::<Request>(&bytes)).transpose()?;
-    Ok(request.is_some_and(|request| request.granted))
+fn request_of(store: &Store, id: &str) -> Result<Option<Request>, store::Error> {
+    store.row(REQUESTS, id)?.map(|bytes| read(&bytes)).transpose()
 }
 
 fn invite(store: &Store, id: &str) -> Result<Option<Given>, store::Error> {
@@ -236,13 +242,33 @@ mod tests {
         let peer = PeerId::random();
         assert_eq!(desk.answer(request(1, SECRET), peer).await, PairAnswer::Waiting);
         assert_eq!(desk.answer(request(1, SECRET), peer).await, PairAnswer::Waiting);
-        let other = desk.answer(request(2, SECRET), peer).await;
-        assert!(matches!(other, PairAnswer::Refused(_)), "{other:?}");
+        for (seed, peer) in [(2, peer), (1, PeerId::random())] {
+            let other = desk.answer(request(seed, SECRET), peer).await;
+            assert!(matches!(other, PairAnswer::Refused(_)), "{other:?}");
+        }
+        let members: Vec<String> = store.rows(MEMBER_ROW).unwrap().into_keys().collect();
+        assert_eq!(members, [peer.to_string()]);
         let rows = requests(&store).unwrap();
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].names.as_str(), rows[0].name.as_str()), ("npm:*", "baba[31m-pc"));
         mark_granted(&store, &rows[0].id).await.unwrap().unwrap();
         assert_eq!(desk.answer(request(1, SECRET), peer).await, PairAnswer::Welcome);
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_welcome_at_once_and_a_member_from_then_on() {
+        let (_home, store, desk) = desk().await;
+        let (secret, peer) = ([9; 32], PeerId::random());
+        give(&store, &secret, InviteRole::Reader, "*:*").await.unwrap();
+        let role = "reader".into();
+        let request = PairRequest { invite: Invite::id_of(&secret), role, ..request(1, secret) };
+        for _ in 0..2 {
+            assert_eq!(desk.answer(request.clone(), peer).await, PairAnswer::Welcome);
+        }
+        assert!(store.row(MEMBER_ROW, &peer.to_string()).unwrap().is_some());
+        let thief = desk.answer(request, PeerId::random()).await;
+        assert!(matches!(thief, PairAnswer::Refused(_)), "{thief:?}");
+        assert_eq!(store.rows(MEMBER_ROW).unwrap().len(), 1);
     }
 
     #[tokio::test]
@@ -259,6 +285,7 @@ mod tests {
             assert_eq!(desk.answer(request, PeerId::random()).await, expected);
         }
         assert!(requests(&store).unwrap().is_empty());
+        assert!(store.rows(MEMBER_ROW).unwrap().is_empty());
     }
 
     #[tokio::test]

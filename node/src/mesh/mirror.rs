@@ -114,12 +114,15 @@ pub(super) async fn receive<R: futures::AsyncRead + Unpin>(
     }
 }
 
+/// Streams, and since when they wait.
+type Links = HashMap<PeerId, Vec<(Link, Instant)>>;
+
 /// Streams that have answered and may be asked again.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Spare(Arc<Mutex<HashMap<PeerId, Vec<(Link, Instant)>>>>);
+pub(super) struct Spare(Arc<Mutex<Links>>);
 
 impl Spare {
-    fn links(&self) -> MutexGuard<'_, HashMap<PeerId, Vec<(Link, Instant)>>> {
+    fn links(&self) -> MutexGuard<'_, Links> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -214,7 +217,7 @@ impl DocumentFlight {
             return Ok(Brought::AsBlob);
         }
         self.choose_bases()?;
-        self.from_members().await
+        self.ask_members().await
     }
 
     /// Keeps those bases that are held here and can be used.
@@ -232,7 +235,7 @@ impl DocumentFlight {
     }
 
     /// The first member that has it sends it; when that fails, the others are asked again.
-    async fn from_members(&self) -> Result<Brought, Error> {
+    async fn ask_members(&self) -> Result<Brought, Error> {
         let mut search = Search::new(self);
         let (mut failure, mut is_too_large) = (None, false);
         while let Some((peer, answer)) = search.next().await {

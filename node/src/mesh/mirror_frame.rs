@@ -7,8 +7,8 @@
 //!  5       …     body: canonical CBOR; of BYTES: id u32 LE ‖ packed bytes
 //! ```
 //!
-//! Unknown types and second forms are dealt with as on `/griot/blob/1`, whose reading and writing of
-//! frames is used here. What the frames mean is in `mirror`, `files` and `mirror_serve`.
+//! Unknown types and second forms are dealt with as on `/griot/blob/1`, whose reading and writing
+//! of frames is used here. What the frames mean is in `mirror`, `files` and `mirror_serve`.
 //!
 //! Source: mesh.md section 7, trust.md section 10.
 

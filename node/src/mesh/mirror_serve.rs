@@ -26,7 +26,7 @@ use super::command::{Report, reap};
 use super::frame::{self, Broken};
 use super::members::Members;
 use super::mirror_frame::{CHUNK_BYTES, Frame, Listing, QUESTION_BYTES_MAX, Refusal};
-use super::pack::DOCUMENT_BYTES_MAX;
+use super::pack::{DOCUMENT_BYTES_MAX, SMALL_BYTES};
 use super::packings::{Key, Packings, Trouble};
 use super::peers::Offence;
 use crate::store::{self, Store};
@@ -46,6 +46,8 @@ const TURN_PATIENCE: Duration = Duration::from_secs(5);
 const RETRY_MS: u32 = 1_000;
 /// Bytes of documents that are packed for one peer in [`WINDOW`].
 const PACKED_FOR_MAX: u64 = 1024 * 1024 * 1024;
+/// Small documents are packed harder: a byte of them counts so many times.
+const SMALL_COSTS: u64 = 4;
 /// Questions of one peer in [`WINDOW`] that are answered at once; further ones after a pause.
 const QUESTIONS_FREE: u32 = 5_000;
 /// The pause.
@@ -268,7 +270,10 @@ impl Server {
         }
         let base = wanted.bases.iter().find_map(|base| Some((*base, self.base(wanted, base)?)));
         let key: Key = (wanted.digest, base.map(|(base, _)| base));
-        let work = size.saturating_add(base.map_or(0, |(_, size)| size));
+        let work = match base {
+            None if size <= SMALL_BYTES => size * SMALL_COSTS,
+            _ => size.saturating_add(base.map_or(0, |(_, size)| size)),
+        };
         let packings = &self.shared.packings;
         if !packings.is_kept(&key) && !self.of_peer.may_pack(work, Instant::now()) {
             return Err(Refusal::Busy(RETRY_MS));

@@ -321,9 +321,9 @@ impl Mesh {
         answer.unwrap_or_else(|_| vec![false; digests.len()])
     }
 
-    /// Brings a cached document into the store from a connected member of the site, packed, or as a
-    /// patch against one of `bases` (bodies that are held here) that the peer holds too. Verified by
-    /// its digest before it is stored.
+    /// Brings a cached document into the store from a connected member of the site, packed, or as
+    /// a patch against one of `bases` (bodies that are held here) that the peer holds too. Verified
+    /// by its digest before it is stored.
     ///
     /// # Errors
     /// As [`Mesh::fetch`].

@@ -63,13 +63,18 @@ impl Neighbours {
     }
 }
 
+/// By what members are sorted.
+pub(super) fn place(spread: &[u8; 32], peer: &PeerId) -> [u8; 32] {
+    *blake3::keyed_hash(spread, &peer.to_bytes()).as_bytes()
+}
+
 impl Driver {
     /// The members that are connected, in an order that differs from document to document, so that
     /// not all of them are asked of the same one.
     fn members(&self, spread: &[u8; 32]) -> Vec<PeerId> {
         let mut members = self.peers.ids();
         members.retain(|peer| self.neighbours.members.is_member(peer));
-        members.sort_by_cached_key(|peer| *blake3::keyed_hash(spread, &peer.to_bytes()).as_bytes());
+        members.sort_by_cached_key(|peer| place(spread, peer));
         members
     }
 

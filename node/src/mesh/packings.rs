@@ -80,6 +80,7 @@ impl Packings {
     pub(super) async fn get(&self, key: Key) -> Result<Packed, Trouble> {
         let cell = self.kept().cell(key);
         let packed = cell.get_or_try_init(|| self.pack(key)).await.cloned();
+        drop(cell);
         self.kept().shrink();
         packed
     }

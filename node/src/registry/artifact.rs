@@ -234,8 +234,11 @@ impl Registry {
         if let Err(error) = fetched {
             if error.outcome == Outcome::NotHere {
                 let Slot { package, version, file, .. } = slot.clone();
-                self.want(digest, Want { package, version, file, size, of: Wanted::Artifact })
-                    .await?;
+                self.want(
+                    digest,
+                    Want { package, version, file, size, of: Wanted::Artifact, since: 0 },
+                )
+                .await?;
                 return Err(Error::not_here(format!(
                     "{} of {} is known, but neither held here nor by a connected peer; \
                      it is wanted now",

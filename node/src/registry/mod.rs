@@ -67,7 +67,7 @@ pub use documents::{Document, DocumentAsk, UpstreamDocument};
 pub use error::{Error, Outcome};
 pub use info::{Added, Info, InfoArtifact, InfoVersion, Offered};
 pub use metadata::Metadata;
-pub use prefetch::Locked;
+pub use prefetch::{Failed, Lack, LackOf, Locked, LockedFrom, Polluted, Progress, Project, Report};
 pub use principal::{Principal, Scope};
 pub use publish::{Publication, Published, PublishedFile};
 pub use rules::{
@@ -76,7 +76,7 @@ pub use rules::{
 };
 pub use side::{Side, SideDocument};
 pub use upstreams::{Adopted, UpstreamChoice, UpstreamRow, origin_of};
-pub use wants::{Want, Wanted};
+pub use wants::{Want, WantRow, Wanted};
 
 // What a format sees of the store: the place it streams into, and what it gets out.
 pub use crate::store::blob::{BlobWriter, Staged};

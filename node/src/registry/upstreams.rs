@@ -89,7 +89,8 @@ pub struct UpstreamChoice {
     pub same_as: Vec<Digest>,
     /// Only for these names, by an own route: exact, or prefix and `*`.
     pub pattern: Option<String>,
-    /// Whether it takes the place of the format's default; the first one is it anyway.
+    /// Whether it takes the place of the format's default; where there is none, not even the
+    /// site's, one without a pattern is it anyway.
     pub default: bool,
 }
 
@@ -106,8 +107,10 @@ impl std::fmt::Debug for UpstreamChoice {
 /// An upstream as it is listed: without its credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamRow {
-    /// `own`: adopted here; `site`: a `route` statement of the site names it.
+    /// `own`: adopted here; `site`: known by a `route` statement of the site alone.
     pub of: String,
+    /// Whether a `route` statement of the site names it: who joins asks it, too.
+    pub site: bool,
     /// The format that it speaks.
     pub format: String,
     /// Id of the URL.
@@ -160,7 +163,7 @@ impl Registry {
         one.same_as.retain(|same| *same != origin);
         one.same_as.sort_unstable();
         one.same_as.dedup();
-        let first = choice.pattern.is_none() && !all.iter().any(|one| one.default);
+        let first = choice.pattern.is_none() && self.default_endpoint(format)?.is_none();
         if choice.default || first {
             (one.default, one.order) = (true, order);
         }
@@ -207,8 +210,8 @@ impl Registry {
         Ok(Some(one))
     }
 
-    /// Every upstream: those adopted here in the order of their adoption, then those that the
-    /// site's statements name.
+    /// Every upstream once: those adopted here in the order of their adoption, then the others
+    /// that the site's statements name.
     ///
     /// # Errors
     /// When the store fails.
@@ -219,17 +222,18 @@ impl Registry {
             let default = self.default_endpoint(rules.format)?.map(|endpoint| endpoint.origin);
             let mut adopted = self.adopted(rules.format)?;
             adopted.sort_by_key(|one| one.order);
+            let site = of_site(&table, rules.format);
             for one in &adopted {
                 let patterns = patterns_to(&table.own_rules, one);
-                let row = self.row(one, patterns);
+                let named = site.iter().any(|site| site.origin == one.origin);
+                let row = UpstreamRow { site: named, ..self.row(one, patterns) };
                 rows.push(UpstreamRow { default: default == Some(one.origin), ..row });
             }
-            for one in of_site(&table, rules.format) {
-                let patterns = patterns_to(&table.site_rules, &one);
-                let own = adopted.iter().any(|own| own.origin == one.origin);
-                let is_default = !own && default == Some(one.origin);
-                let row = self.row(&one, patterns);
-                rows.push(UpstreamRow { of: "site".to_owned(), default: is_default, ..row });
+            let known = |one: &Adopted| adopted.iter().any(|own| own.origin == one.origin);
+            for one in site.iter().filter(|one| !known(one)) {
+                let row = self.row(one, patterns_to(&table.site_rules, one));
+                let of = "site".to_owned();
+                rows.push(UpstreamRow { of, default: default == Some(one.origin), ..row });
             }
         }
         Ok(rows)
@@ -238,6 +242,7 @@ impl Registry {
     fn row(&self, one: &Adopted, patterns: Vec<String>) -> UpstreamRow {
         UpstreamRow {
             of: "own".to_owned(),
+            site: true,
             format: one.format.clone(),
             origin: one.origin,
             url: one.url.clone(),

@@ -144,7 +144,14 @@ async fn the_sites_route_is_the_default_of_who_has_adopted_nothing() {
     assert_eq!(rows[0].patterns, ["*"]);
     node.route("@acme/*", (id(TWO), TWO), 2).await;
     assert_eq!(node.asked("@acme/ui").unwrap().url, TWO);
-    node.add("https://packages.test/mine").await;
+    assert!(!node.add(ONE).await.default);
+    let rows = node.registry.upstream_list().unwrap();
+    assert_eq!(rows.len(), 2, "each once: {rows:?}");
+    assert_eq!((rows[0].of.as_str(), rows[0].site, rows[0].default), ("own", true, true));
+    assert!(!node.add("https://packages.test/mine").await.default, "the site has one");
+    assert_eq!(node.default().as_deref(), Some(ONE));
+    let mine = UpstreamChoice { default: true, ..choice("https://packages.test/mine") };
+    node.registry.upstream_add(mine).await.unwrap();
     assert_eq!(node.default().as_deref(), Some("https://packages.test/mine/"));
 }
 

@@ -13,8 +13,9 @@ use crdt::{Digest, PackageId};
 use serde::{Deserialize, Serialize};
 
 use super::documents::DocumentAsk;
+use super::freshness;
 use super::rules::Variant;
-use super::sought::Sought;
+use super::sought::{Place, Sought};
 use super::{Door, Error, Outcome, Registry};
 
 /// The kind of row that `griot status` counts.
@@ -40,6 +41,19 @@ pub struct Want {
     /// What it is.
     #[serde(default)]
     pub of: Wanted,
+    /// Seconds since 1970 when it was first asked for in vain; zero where that was not noted.
+    #[serde(default)]
+    pub since: u64,
+}
+
+/// A want as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantRow {
+    /// What lacks.
+    #[serde(flatten)]
+    pub want: Want,
+    /// Why it lacks still, in words.
+    pub why: String,
 }
 
 /// What a want is for.
@@ -80,14 +94,17 @@ impl Pace {
 impl Registry {
     /// Remembers that the file was asked for in vain.
     pub(super) async fn want(&self, digest: &Digest, want: Want) -> Result<(), Error> {
-        let value = serde_json::to_vec(&want).map_err(|e| Error::invalid(e.to_string()))?;
         let key = digest.to_hex();
         let store = &self.inner.store;
         let known = store.row(WANT, &key)?;
+        let held: Option<Want> = known.as_deref().and_then(|row| serde_json::from_slice(row).ok());
+        let since = held.as_ref().map_or_else(freshness::now, |held| held.since);
+        let want = Want { since, ..want };
         // Tried again in vain every few seconds: that is no reason to write.
-        if known.as_ref() == Some(&value) {
+        if held.as_ref() == Some(&want) {
             return Ok(());
         }
+        let value = serde_json::to_vec(&want).map_err(|e| Error::invalid(e.to_string()))?;
         if want.of != Wanted::Artifact
             && known.is_none()
             && store.counts()?.wants >= WANTS_MAX as u64
@@ -106,7 +123,7 @@ impl Registry {
     ) -> Result<(), Error> {
         let (version, file) = (slot.0.to_owned(), slot.1.to_owned());
         let package = sought.package.clone();
-        let want = Want { package, version, file, size, of: Wanted::UpstreamFile };
+        let want = Want { package, version, file, size, of: Wanted::UpstreamFile, since: 0 };
         self.want(&file_key(&sought.package, slot), want).await
     }
 
@@ -118,7 +135,8 @@ impl Registry {
     ) -> Result<(), Error> {
         let PackageId { format, name } = &sought.package;
         let (package, file) = (sought.package.clone(), variant.name.to_owned());
-        let want = Want { package, version: String::new(), file, size: 0, of: Wanted::Document };
+        let want =
+            Want { package, version: String::new(), file, size: 0, of: Wanted::Document, since: 0 };
         self.want(&document_key(format, name, variant.name), want).await
     }
 
@@ -132,6 +150,46 @@ impl Registry {
             Some((key.parse().ok()?, serde_json::from_slice(value).ok()?))
         };
         Ok(rows.iter().filter_map(read).collect())
+    }
+
+    /// What lacks, why, and since when; the oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn want_list(&self) -> Result<Vec<WantRow>, Error> {
+        let mut wants: Vec<Want> = self.wants()?.into_iter().map(|(_, want)| want).collect();
+        wants.sort_by(|a, b| (a.since, &a.package).cmp(&(b.since, &b.package)));
+        let row = |want: Want| WantRow { why: self.why_wanted(&want), want };
+        Ok(wants.into_iter().map(row).collect())
+    }
+
+    fn why_wanted(&self, want: &Want) -> String {
+        match self.place(Door::Virtual, &want.package) {
+            Ok(Place::Upstream(sought)) if self.is_away(&sought.origin()) => {
+                format!("the upstream {} is out of reach", sought.endpoint.url)
+            }
+            Ok(Place::Upstream(sought)) => {
+                format!("the upstream {} has not given it yet", sought.endpoint.url)
+            }
+            Ok(Place::Realm(realm, _)) => format!("no connected peer has it of {realm}"),
+            Err(error) => error.message,
+        }
+    }
+
+    /// Stops wanting everything of a name; how many wants that were.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn want_forget(&self, name: &str, format: Option<&str>) -> Result<u64, Error> {
+        let mut forgotten = 0;
+        for (digest, want) in self.wants()? {
+            let PackageId { format: of, name: known } = &want.package;
+            if known == name && format.is_none_or(|format| format == of) {
+                self.fulfil(&digest).await?;
+                forgotten += 1;
+            }
+        }
+        Ok(forgotten)
     }
 
     /// It is here, or nobody will ever have it.

@@ -69,15 +69,15 @@ impl Store {
     }
 }
 
-/// Drops what is known or not followed, before the writer is bothered. Roots come first.
+/// Drops what is known, outdated or not followed, before the writer is bothered. Roots come first.
 fn sift(inner: &Inner, batch: Vec<Verified>) -> Result<(Vec<Verified>, usize), Error> {
     let txn = inner.read()?;
     let followed = txn.table(tables::FOLLOWED)?;
     let (mut kept, mut ignored) = (Vec::new(), 0);
     for verified in batch {
-        if followed.get(verified.statement().realm().0.as_bytes())?.is_none() {
-            ignored += verified.signatures().len();
-        } else if receipts::is_void(verified.statement()) {
+        let statement = verified.statement();
+        let is_kept = followed.get(statement.realm().0.as_bytes())?.is_some();
+        if !is_kept || receipts::is_void(statement) {
             ignored += verified.signatures().len();
         } else if has_news(&txn, &verified)? {
             kept.push(verified);

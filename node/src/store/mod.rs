@@ -103,11 +103,11 @@ struct Inner {
     document_applies: AtomicU64,
     temporaries: AtomicU64,
     reserve_bytes: AtomicU64,
-    /// Receipts that are kept of a realm.
-    receipts_max: AtomicU64,
     /// Cached rows that wait for the commit that they share.
     cached: Mutex<cached_rows::Waiting>,
     cached_commits: AtomicU64,
+    /// Receipts that are kept of a realm.
+    receipts_max: AtomicU64,
 }
 
 impl std::fmt::Debug for Inner {
@@ -154,9 +154,9 @@ impl Store {
             document_applies: AtomicU64::new(0),
             temporaries: AtomicU64::new(0),
             reserve_bytes: AtomicU64::new(RESERVE_BYTES),
-            receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
             cached: Mutex::default(),
             cached_commits: AtomicU64::new(0),
+            receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
         };
         recovery::clear_leftovers(&inner)?;
         views::rebuild_if_outdated(&inner)?;

@@ -26,6 +26,7 @@ mod npm;
 mod npm_audit;
 mod npm_offline;
 mod npm_upstream;
+mod prefetch;
 #[path = "../../../tests/harness/upstream.rs"]
 mod upstream;
 

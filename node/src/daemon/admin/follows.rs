@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::join::granted_mirrors;
 use super::peers::title;
 use super::{Admin, Done, Failure, Json, Read};
+use crate::daemon::joining;
 use crate::mesh::Offer;
 use crate::store::{AcceptedMirror, FollowKind, Followed, believed_mirrors};
 
@@ -147,7 +148,9 @@ pub(super) async fn unfollow(
     if realm == admin.own {
         return Err(Failure::invalid("a node always follows its own realm"));
     }
-    Ok(Json(Done { changed: admin.store.unfollow(&realm).await? }))
+    let changed = admin.store.unfollow(&realm).await?;
+    joining::forget(&admin.store, &realm).await?;
+    Ok(Json(Done { changed }))
 }
 
 fn overlaps(followed: &[Followed], order: &FollowOrder) -> Vec<Overlap> {

@@ -8,7 +8,8 @@
 //! 2. `join/mirrors` believes exactly those of the site's mirrors, with their formats, that were
 //!    shown and accepted. What the realm grants later is listed by `follows` as not accepted, and
 //!    waits for the same call.
-//! 3. `join/pair` hands in the request for a role.
+//! 3. `join/pair` hands in the request: for a role, or to be a member; `joining` does it later
+//!    when nobody is at home.
 //!
 //! Everything is remembered before it is tried, so a join without a network completes later.
 //!
@@ -94,6 +95,7 @@ pub(super) async fn join(
     for address in invite.dial() {
         admin.mesh.add_peer(address).await?;
     }
+    admin.joining.remember(&invite, request(&admin, &invite)).await?;
     adopt(&admin, invite.realm, Vec::new()).await?;
     admin.mesh.sync_now().await;
     let deadline = Instant::now() + AUTHORITY_WAIT;
@@ -188,22 +190,23 @@ pub(super) async fn pair(
     Read(text): Read<InviteText>,
 ) -> Result<Json<Paired>, Failure> {
     let invite = parse(&text)?;
-    let Some(secret) = invite.secret else {
-        return Err(Failure::invalid("an invite for a reader asks for no role"));
-    };
-    let request = PairRequest {
-        invite: Invite::id_of(&secret),
-        secret,
-        role: invite.role.to_string(),
-        publisher: admin.registry.publisher_key(),
-        node_key: admin.node_key,
-        name: admin.title.clone(),
-    };
-    Ok(Json(match admin.mesh.pair(invite.dial(), request).await? {
+    let request = request(&admin, &invite);
+    Ok(Json(match admin.joining.hand_in(invite.dial(), request).await? {
         PairAnswer::Welcome => Paired::Welcome,
         PairAnswer::Waiting => Paired::Waiting,
         PairAnswer::Refused(why) => Paired::Refused { why },
     }))
+}
+
+fn request(admin: &Admin, invite: &Invite) -> PairRequest {
+    PairRequest {
+        invite: Invite::id_of(&invite.secret),
+        secret: invite.secret,
+        role: invite.role.to_string(),
+        publisher: admin.registry.publisher_key(),
+        node_key: admin.node_key,
+        name: admin.title.clone(),
+    }
 }
 
 fn parse(text: &InviteText) -> Result<Invite, Failure> {

@@ -21,6 +21,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::joining::Joining;
 use super::pairing;
 use crate::http::auth::Tokens;
 use crate::http::error;
@@ -34,10 +35,12 @@ pub mod join;
 pub mod packages;
 pub mod pairs;
 pub mod peers;
+pub mod prefetch;
 pub mod realms;
 pub mod routes;
 pub mod status;
 pub mod tokens;
+pub mod upstreams;
 
 /// Bytes of a JSON body; the largest is an envelope of 64 KiB.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -54,6 +57,7 @@ pub(super) struct Admin {
     pub(super) title: String,
     pub(super) http: String,
     pub(super) offline: bool,
+    pub(super) joining: Arc<Joining>,
     /// Held while a posted root epoch is judged and admitted: see `realms`.
     pub(super) epochs: Arc<tokio::sync::Mutex<()>>,
 }
@@ -74,6 +78,10 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/follows", get(follows::list).post(follows::follow))
         .route("/api/admin/follows/{realm}", delete(follows::unfollow))
         .route("/api/admin/routes", get(routes::list).post(routes::add).delete(routes::remove))
+        .route(
+            "/api/admin/upstreams",
+            get(upstreams::list).post(upstreams::add).delete(upstreams::remove),
+        )
         .route("/api/admin/statements", post(realms::post_statement))
         .route("/api/admin/realms", get(realms::list))
         .route("/api/admin/realms/{realm}", get(realms::show))
@@ -87,6 +95,9 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/tag", post(packages::tag))
         .route("/api/admin/accept", post(packages::accept))
         .route("/api/admin/document", post(packages::document))
+        .route("/api/admin/check", post(prefetch::check))
+        .route("/api/admin/prefetch", post(prefetch::prefetch))
+        .route("/api/admin/wants", get(prefetch::wants).delete(prefetch::forget))
         .fallback(|| async { Failure::not_found("no such admin call") })
         .with_state(admin)
 }

@@ -28,8 +28,8 @@ pub struct InviteOrder {
 pub struct InviteLine {
     /// `griot1…`
     pub invite: String,
-    /// Which invite a request will quote; absent for readers.
-    pub id: Option<String>,
+    /// Which invite a request will quote.
+    pub id: String,
 }
 
 pub(super) async fn invites(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<Given>>, Failure> {
@@ -61,21 +61,17 @@ pub(super) async fn invite(
         return Err(Failure::new(Outcome::Unavailable, "this node listens on no mesh address")
             .hint("griot up --mesh-listen /ip4/0.0.0.0/tcp/7879"));
     }
-    let mut line = Invite {
+    let mut secret = [0_u8; 32];
+    getrandom::fill(&mut secret)
+        .map_err(|error| Failure::new(Outcome::Unavailable, error.to_string()))?;
+    let line = Invite {
         realm: admin.own,
         peer: admin.mesh.local_peer(),
         addresses,
         role: order.role,
         title: title(&admin.store.authority(&admin.own)?),
-        secret: None,
+        secret,
     };
-    let mut id = None;
-    if order.role != InviteRole::Reader {
-        let mut secret = [0_u8; 32];
-        getrandom::fill(&mut secret)
-            .map_err(|error| Failure::new(Outcome::Unavailable, error.to_string()))?;
-        id = Some(pairing::give(&admin.store, &secret, order.role, &order.names).await?.id);
-        line.secret = Some(secret);
-    }
+    let id = pairing::give(&admin.store, &secret, order.role, &order.names).await?.id;
     Ok(Json(InviteLine { invite: line.to_string(), id }))
 }

@@ -11,7 +11,9 @@ use crdt::statement::{Pattern, RouteSource};
 use serde::{Deserialize, Serialize};
 
 use super::follows::find;
+use super::upstreams::refuse_itself;
 use super::{Admin, Done, Failure, Json, Read};
+use crate::registry::UpstreamChoice;
 
 /// A route to add.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +22,8 @@ pub struct RouteOrder {
     pub format: String,
     /// Exact name, or prefix and `*`.
     pub pattern: String,
-    /// A realm (or the start of its id), `own`, `site`, or `deny`.
+    /// A realm (or the start of its id), `own`, `site`, `deny`, `upstream` (the format's default
+    /// of now), or the URL of an upstream, which is adopted for it.
     pub source: String,
 }
 
@@ -54,10 +57,29 @@ pub(super) async fn add(
     Pattern::parse(&order.pattern)?;
     let source = match order.source.as_str() {
         "deny" => RouteSource::Deny,
+        "upstream" => default_upstream(&admin, &order.format)?,
+        url if url.contains("://") => {
+            refuse_itself(&admin, url)?;
+            let RouteOrder { format, pattern, source: url } = order;
+            let pattern = Some(pattern);
+            let choice = UpstreamChoice { format, url, pattern, ..UpstreamChoice::default() };
+            admin.registry.upstream_add(choice).await?;
+            return Ok(Json(Done { changed: true }));
+        }
         realm => RouteSource::Realm(find(&admin, realm).await?),
     };
     admin.registry.route_add(&order.format, &order.pattern, source).await?;
     Ok(Json(Done { changed: true }))
+}
+
+/// A route names its upstream: one that is changed later does not move what was routed.
+fn default_upstream(admin: &Admin, format: &str) -> Result<RouteSource, Failure> {
+    let endpoint = admin.registry.default_endpoint(format)?.ok_or_else(|| {
+        Failure::not_found(format!("no upstream is configured for {format:.40}"))
+            .hint(format!("griot upstream add {format:.40} URL"))
+    })?;
+    let format = format.to_owned();
+    Ok(RouteSource::Upstream { origin: endpoint.origin, format, url: endpoint.url })
 }
 
 pub(super) async fn remove(

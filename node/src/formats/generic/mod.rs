@@ -51,4 +51,6 @@ pub static FORMAT: Format = Format {
     // Nothing in a file says what it is called: `griot publish --format generic --name N --version
     // V`.
     pack: |_| None,
+    lockfiles: &[],
+    links: &[],
 };

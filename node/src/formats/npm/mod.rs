@@ -23,6 +23,8 @@ mod attestation;
 mod audit;
 mod change;
 mod json;
+mod link;
+mod lockfile;
 mod manifest;
 mod metadata;
 mod mode;
@@ -71,6 +73,8 @@ pub static FORMAT: Format = Format {
     },
     install: |base, name, version| format!("npm install {name}@{version} --registry {base}/npm/"),
     pack: pack::pack,
+    lockfiles: lockfile::LOCKFILES,
+    links: link::LINKS,
 };
 
 const MOUNT: &str = "npm";

@@ -7,7 +7,10 @@
 mod blobs;
 mod gossip;
 mod hostile;
+mod lying;
 mod meeting;
+mod members;
+mod mirror;
 mod puppet;
 mod receipts;
 pub(crate) mod slow;
@@ -15,7 +18,9 @@ pub(crate) mod slow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crdt::statement::{File, Grant, Meta, MetaBody, Pattern, Receipt, Release, Root, Subject, Via};
+use crdt::statement::{
+    File, Grant, Grantee, Meta, MetaBody, Pattern, Receipt, Release, Root, Subject, Via,
+};
 use crdt::{
     Body, Checksums, Digest, PackageId, RealmId, SecretKey, Statement, StatementId, Verified,
 };
@@ -47,6 +52,25 @@ impl Realm {
         let root = Root::of_one(key.public(), [7; 16], title, grants);
         let genesis = Verified::sign(Statement::genesis(root).expect("a sound genesis"), &[&key]);
         Self { key, id: genesis.statement().realm(), genesis }
+    }
+
+    /// The next epoch, in which a peer is a member.
+    pub(super) fn with_member(&self, peer: PeerId) -> Verified {
+        let Body::Root(first) = self.genesis.statement().body() else {
+            panic!("a genesis is a root")
+        };
+        let grant = Grant {
+            format: "*".to_owned(),
+            pattern: Pattern::parse("*").expect("everything is a pattern"),
+            role: "member".to_owned(),
+            to: Grantee::Peer(peer.to_bytes()),
+            need: 1,
+            exclusive: false,
+        };
+        let prev = Some(self.genesis.statement().id());
+        let next = Root { epoch: 1, prev, grants: vec![grant], ..first.clone() };
+        let next = Statement::new(self.id, None, Body::Root(next)).expect("a sound epoch");
+        Verified::sign(next, &[&self.key])
     }
 
     /// A release of one generic file with these bytes.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::behaviour::{self, TOPIC};
 use super::super::frame::{self, Frame};
-use super::super::serve;
+use super::super::{mirror_frame, mirror_serve, serve};
 use super::*;
 use crate::store::partial::encode;
 
@@ -20,6 +20,7 @@ pub(super) struct Puppet {
     orders: mpsc::Sender<Order>,
     control: Control,
     blobs: IncomingStreams,
+    cache: IncomingStreams,
     _tasks: JoinSet<()>,
 }
 
@@ -44,6 +45,7 @@ impl Puppet {
         let mut swarm = behaviour::swarm(key, "puppet", false).expect("builds");
         let mut control = swarm.behaviour().streams.new_control();
         let blobs = control.accept(serve::PROTOCOL).expect("is the first to accept");
+        let cache = control.accept(mirror_serve::PROTOCOL).expect("is the first to accept");
         let (orders, mut received) = mpsc::channel(4);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -66,7 +68,7 @@ impl Puppet {
                 }
             }
         });
-        Self { id, orders, control, blobs, _tasks: tasks }
+        Self { id, orders, control, blobs, cache, _tasks: tasks }
     }
 
     pub(super) async fn meet(&self, node: &Node) {
@@ -112,6 +114,30 @@ impl Puppet {
                 Frame::Get { .. } => send(&mut stream, piece).await,
                 _ => {}
             }
+        }
+    }
+
+    /// Answers the first question of one stream of the mirror protocol with these bytes, and then
+    /// ends the stream.
+    pub(super) async fn mirror_with(&mut self, answer: &[u8]) {
+        let (_, mut stream) = self.cache.next().await.expect("somebody asks");
+        let hello = mirror_frame::Frame::HELLO.encode();
+        stream.write_all(&hello).await.expect("somebody listens");
+        for _ in 0..2 {
+            let read = frame::receive(&mut stream, 1 << 20, DEADLINE, DEADLINE).await;
+            read.expect("somebody asks").expect("a question");
+        }
+        // The other side may have had enough.
+        let _ = stream.write_all(answer).await;
+        let _ = stream.close().await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    }
+
+    /// Takes questions of the mirror protocol, and never says a word, as long as this is polled.
+    pub(super) async fn keep_silent(mut self) {
+        let mut streams = Vec::new();
+        while let Some((_, stream)) = self.cache.next().await {
+            streams.push(stream);
         }
     }
 

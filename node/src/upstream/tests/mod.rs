@@ -102,3 +102,21 @@ fn wrong(answer: Result<Answer, Error>) -> String {
         other => panic!("not refused as wrong: {other:?}"),
     }
 }
+
+#[tokio::test]
+async fn scratch() {
+    let Ok(url) = std::env::var("SCRATCH_URL") else { return };
+    let world = World::new();
+    let endpoint = endpoint(&url);
+    for _ in 0..2 {
+        let begun = std::time::Instant::now();
+        let ask = Ask { url: format!("{}left-pad", endpoint.url), ..world.ask("left-pad") };
+        let answer = world.upstream.get(&endpoint, &ask).await;
+        match answer {
+            Ok(Answer::Body { staged, content_type, etag, .. }) => {
+                println!("{} {content_type} {etag:?} {:?}", staged.info().size, begun.elapsed());
+            }
+            other => println!("{other:?} {:?}", begun.elapsed()),
+        }
+    }
+}

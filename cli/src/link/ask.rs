@@ -1,0 +1,64 @@
+//! Asking a client where it points now.
+//!
+//! It runs with the person's own environment, less the variables that already point at the node,
+//! and is given up after a while: some start by downloading themselves.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use node::formats::{Answer, Link};
+
+use super::is_node;
+
+/// How long a client may take to tell its settings.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of what it tells.
+const ANSWER_BYTES_MAX: u64 = 4 << 20;
+
+/// What the client told; `None` if this client is not installed, or cannot be asked.
+pub(crate) fn ask(link: &Link, folder: &Path, node: &str) -> Option<Answer> {
+    if link.ask.is_empty() {
+        return None;
+    }
+    let version = run(link, &["--version"], folder, node)?;
+    if !(link.speaks)(version.trim()) {
+        return None;
+    }
+    run(link, link.ask, folder, node).map(|text| (link.answer)(&text))
+}
+
+/// Runs the client without input, and gives what it printed if it succeeded.
+fn run(link: &Link, arguments: &[&str], folder: &Path, node: &str) -> Option<String> {
+    let mut command = Command::new(link.program);
+    command.args(arguments).current_dir(folder);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    for (name, value) in std::env::vars_os() {
+        if value.to_str().is_some_and(|value| is_node(node, value)) {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command.spawn().ok()?;
+    let stdout = child.stdout.take()?;
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = stdout.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);
+        read.ok().map(|_| String::from_utf8_lossy(&bytes).into_owned())
+    });
+    let until = Instant::now() + PATIENCE;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
+            _ => {
+                // It may have ended just now; either way it is waited for.
+                drop(child.kill());
+                drop(child.wait());
+                return None;
+            }
+        }
+    };
+    let text = reader.join().ok().flatten()?;
+    status.success().then_some(text)
+}

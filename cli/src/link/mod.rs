@@ -1,0 +1,157 @@
+//! Pointing a package manager at the node, and back: what moves.
+//!
+//! What a client's files look like is in `node::formats` (`Link`), pure. Here the client is asked
+//! (`ask`), files are changed and their former bytes kept (`saved`), and the two are brought
+//! together.
+
+use std::path::{Path, PathBuf};
+
+use node::formats::{self, Answer, Link, Settings};
+
+use crate::output::{Code, Failure};
+
+pub(crate) mod ask;
+pub(crate) mod saved;
+
+/// Where a client is pointed: the user's settings, or those of a project.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The project; absent for the user.
+    pub(crate) project: Option<PathBuf>,
+    /// A folder without settings of its own, where a client tells those of the user.
+    pub(crate) neutral: PathBuf,
+}
+
+impl Place {
+    /// Where the client is asked.
+    pub(crate) fn folder(&self) -> &Path {
+        self.project.as_deref().unwrap_or(&self.neutral)
+    }
+
+    /// The file that is written.
+    pub(crate) fn file(&self, link: &Link, answer: &Answer) -> Result<PathBuf, Failure> {
+        if let Some(project) = &self.project {
+            return Ok(project.join(link.project_file));
+        }
+        let file = answer.user_file.clone().or_else(|| (link.user_file)(&variable));
+        file.filter(|file| file.is_absolute()).ok_or_else(|| {
+            Failure::new(format!("it is not known where {} keeps its settings", link.client))
+                .hint("set HOME, or link a project alone: griot link CLIENT --project DIR")
+        })
+    }
+
+    /// Every file of settings that the client reads, the weakest first; the written one counts
+    /// where it stands.
+    fn files(&self, link: &Link, answer: &Answer) -> Vec<PathBuf> {
+        let mut files = answer.files.clone();
+        let user = answer.user_file.clone().or_else(|| (link.user_file)(&variable));
+        let home = variable("HOME").map(PathBuf::from);
+        let also = |folder: &Path| link.also_reads.iter().map(|name| folder.join(name)).collect();
+        files.extend(home.as_deref().map_or_else(Vec::new, also));
+        if let Some(project) = &self.project {
+            files.extend(also(project));
+        }
+        files.extend(user);
+        files.extend(self.project.iter().map(|project| project.join(link.project_file)));
+        files
+    }
+
+    /// What its files say together. One that cannot be read is reported, not guessed.
+    pub(crate) fn settings(&self, link: &Link, answer: &Answer) -> Result<Settings, Failure> {
+        let mut all = Settings::default();
+        for file in self.files(link, answer) {
+            let Some(text) = saved::text(&file)? else { continue };
+            let read = (link.read)(&file.to_string_lossy(), &text, &variable);
+            let read = read.map_err(|why| {
+                Failure::new(format!("{} cannot be read: {why}", file.display()))
+                    .hint("mend it, then type this again")
+            })?;
+            all.registry = read.registry.or(all.registry);
+            all.scopes.extend(read.scopes);
+            all.credentials.extend(read.credentials);
+        }
+        Ok(all)
+    }
+}
+
+/// A variable of the environment that is not empty.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The recipe of a client, with the format that it is of.
+pub(crate) fn find(client: &str) -> Result<(&'static formats::Format, &'static Link), Failure> {
+    let mut all = all();
+    all.find(|(_, link)| link.client == client).ok_or_else(|| {
+        let known: Vec<_> = self::all().map(|(_, link)| link.client).collect();
+        Failure::new(format!("there is no client {client:?} that can be linked"))
+            .hint(format!("use some of: {}", known.join(", ")))
+            .code(Code::Usage)
+    })
+}
+
+/// Every client that can be linked.
+pub(crate) fn all() -> impl Iterator<Item = (&'static formats::Format, &'static Link)> {
+    formats::ALL.iter().flat_map(|format| format.links.iter().map(move |link| (*format, link)))
+}
+
+/// The credential for a registry: the one whose place is the longest start of its URL.
+pub(crate) fn credential(settings: &Settings, registry: &str) -> Option<String> {
+    let url = crdt::origin::normalise(registry).ok()?;
+    let (_, place) = url.split_once(':')?;
+    let fits = |of: &str| {
+        let of = of.trim_end_matches('/');
+        place.strip_prefix(of).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let found = settings.credentials.iter().filter(|(of, _)| fits(of));
+    found.max_by_key(|(of, _)| of.len()).map(|(_, credential)| credential.clone())
+}
+
+/// Whether a URL is on the node: the same port of this machine.
+pub(crate) fn is_node(base: &str, url: &str) -> bool {
+    let (Ok(base), Ok(url)) = (url::Url::parse(base), url::Url::parse(url)) else { return false };
+    let here = |url: &url::Url| match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    let same = base.host() == url.host() || here(&base) && here(&url);
+    same && base.port_or_known_default() == url.port_or_known_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_for_its_host_and_path_alone() {
+        let mut settings = Settings::default();
+        let keep = [("//packages.test/", "one"), ("//packages.test/npm/", "two")];
+        settings.credentials.extend(keep.map(|(of, word)| (of.to_owned(), word.to_owned())));
+        let of = |url: &str| credential(&settings, url);
+        assert_eq!(of("https://packages.test/npm").as_deref(), Some("two"));
+        assert_eq!(of("https://packages.test/npm/a/").as_deref(), Some("two"));
+        assert_eq!(of("https://packages.test/other/").as_deref(), Some("one"));
+        for url in ["https://packages.test.evil.test/", "https://packages.test:8443/", "nonsense"] {
+            assert_eq!(of(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_node_is_known_by_each_of_its_names() {
+        assert!(is_node("http://127.0.0.1:7878", "http://localhost:7878/npm/"));
+        assert!(!is_node("http://127.0.0.1:7878", "http://127.0.0.1:7879/npm/"));
+        assert!(!is_node("http://127.0.0.1:7878", "https://packages.test/"));
+    }
+
+    #[test]
+    fn clients_are_found_by_name_and_others_are_wrong_use() {
+        for client in ["npm", "pnpm", "yarn", "berry", "bun"] {
+            assert_eq!(find(client).unwrap().1.client, client);
+        }
+        let failure = find("nosuch").unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
+        assert!(failure.hint.unwrap().contains("berry"));
+    }
+}

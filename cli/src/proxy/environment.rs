@@ -1,0 +1,173 @@
+//! The variables that the child gets, and nobody else.
+//!
+//! Each client reads other ones; the table of what was seen with real clients is in
+//! docs/guide/run.md. Nothing that names a registry is among them: a client must believe that it
+//! speaks to its own upstream, or its lockfile would show that it did not.
+//!
+//! Pure: what was set before comes as an argument.
+//!
+//! Source: formats/README.md section 3.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use hyper_util::client::proxy::matcher::Matcher;
+
+use super::scope::Scope;
+
+/// Where clients look for a proxy to https hosts: common, npm and pnpm, yarn from 2 on, cargo.
+const PROXY: [&str; 5] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "npm_config_https_proxy",
+    "YARN_HTTPS_PROXY",
+    "CARGO_HTTP_PROXY",
+];
+/// The same for plain http hosts.
+const PLAIN_PROXY: [&str; 4] = ["HTTP_PROXY", "http_proxy", "npm_config_proxy", "YARN_HTTP_PROXY"];
+/// Hosts that are asked without the proxy.
+const STRAIGHT: [&str; 3] = ["NO_PROXY", "no_proxy", "npm_config_noproxy"];
+/// Whom clients trust: OpenSSL, uv and cargo; node; cargo; requests; pip; curl; npm, pnpm and
+/// yarn 1; yarn from 2 on.
+const TRUST: [&str; 8] = [
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "CARGO_HTTP_CAINFO",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "CURL_CA_BUNDLE",
+    "npm_config_cafile",
+    "YARN_HTTPS_CA_FILE_PATH",
+];
+/// This machine, which needs no proxy.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Bundles that the variables named before.
+pub(crate) fn former_bundles(former: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        TRUST.iter().filter_map(|name| former(name)).map(PathBuf::from).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// What is set for the child, over what it inherits.
+pub(crate) fn of_child(
+    scope: &Scope,
+    proxy: &str,
+    bundle: &Path,
+    former: impl Fn(&str) -> Option<OsString>,
+) -> Vec<(&'static str, OsString)> {
+    let mut set = Vec::new();
+    set.extend(PROXY.map(|name| (name, OsString::from(proxy))));
+    if scope.sites().iter().any(|site| !site.tls) {
+        set.extend(PLAIN_PROXY.map(|name| (name, OsString::from(proxy))));
+    }
+    set.extend(TRUST.map(|name| (name, bundle.as_os_str().to_owned())));
+    let before = STRAIGHT.iter().filter_map(|name| former(name)?.into_string().ok());
+    let straight = straight(scope, &before.collect::<Vec<_>>().join(","));
+    set.extend(STRAIGHT.map(|name| (name, OsString::from(&straight))));
+    set
+}
+
+/// What was exempt before, and this machine; but no host that is opened.
+fn straight(scope: &Scope, before: &str) -> String {
+    let mut entries: Vec<&str> = Vec::new();
+    for entry in before.split([',', ' ']).map(str::trim).chain(LOOPBACK) {
+        if !entry.is_empty() && !entries.contains(&entry) && !exempts_an_opened_host(scope, entry) {
+            entries.push(entry);
+        }
+    }
+    entries.join(",")
+}
+
+/// Clients differ in what an entry covers, so the widest reading counts.
+fn exempts_an_opened_host(scope: &Scope, entry: &str) -> bool {
+    let name = entry.trim_start_matches("*.").trim_start_matches('.');
+    let without_port = match name.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.parse::<u16>().is_ok() => host,
+        _ => name,
+    };
+    let matcher = Matcher::builder().all("http://proxy.invalid").no(without_port).build();
+    scope.sites().iter().any(|site| {
+        let host = site.url().parse().ok();
+        host.is_none_or(|host| matcher.intercept(&host).is_none())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use node::registry::UpstreamRow;
+
+    fn scope(url: &str) -> Scope {
+        let row = serde_json::json!({
+            "of": "own", "format": "npm", "url": url, "origin": "00".repeat(32), "default": true,
+            "patterns": [], "same_as": [], "credential": false, "reachable": true,
+        });
+        Scope::new(&[serde_json::from_value::<UpstreamRow>(row).unwrap()])
+    }
+
+    fn set(scope: &Scope, before: &'static [(&str, &str)]) -> Vec<(&'static str, String)> {
+        let former = |name: &str| {
+            before.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+        };
+        let all = of_child(scope, "http://griot:s@127.0.0.1:1", Path::new("/b.pem"), former);
+        all.into_iter().map(|(name, value)| (name, value.into_string().unwrap())).collect()
+    }
+
+    fn value(set: &[(&'static str, String)], name: &str) -> Option<String> {
+        set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    }
+
+    #[test]
+    fn an_exemption_stays_unless_it_covers_an_opened_host() {
+        let scope = scope("https://packages.village.test/npm/");
+        for (before, after) in [
+            ("", "localhost,127.0.0.1,::1"),
+            ("intra.test, 10.0.0.0/8", "intra.test,10.0.0.0/8,localhost,127.0.0.1,::1"),
+            (".village.test,x.test", "x.test,localhost,127.0.0.1,::1"),
+            ("*.village.test", "localhost,127.0.0.1,::1"),
+            ("packages.village.test:443", "localhost,127.0.0.1,::1"),
+            ("*", "localhost,127.0.0.1,::1"),
+            ("other.village.test", "other.village.test,localhost,127.0.0.1,::1"),
+            ("localhost,::1", "localhost,::1,127.0.0.1"),
+        ] {
+            assert_eq!(straight(&scope, before), after, "{before}");
+        }
+    }
+
+    #[test]
+    fn an_adopted_host_on_this_machine_is_not_exempt_either() {
+        assert_eq!(straight(&scope("https://localhost:4873/"), ""), "127.0.0.1,::1");
+        assert_eq!(straight(&scope("http://127.0.0.1:4873/"), "127.0.0.0/8"), "localhost,::1");
+        assert_eq!(straight(&scope("http://[::1]:4873/"), "::1"), "localhost,127.0.0.1");
+    }
+
+    #[test]
+    fn plain_http_goes_through_the_proxy_only_where_such_an_upstream_is_adopted() {
+        let tls = set(&scope("https://packages.test/"), &[]);
+        assert_eq!(value(&tls, "HTTPS_PROXY").as_deref(), Some("http://griot:s@127.0.0.1:1"));
+        assert_eq!(value(&tls, "HTTP_PROXY"), None);
+        assert_eq!(value(&tls, "NODE_EXTRA_CA_CERTS").as_deref(), Some("/b.pem"));
+        let open = set(&scope("http://packages.test/"), &[("no_proxy", "a.test")]);
+        assert_eq!(value(&open, "http_proxy").as_deref(), Some("http://griot:s@127.0.0.1:1"));
+        assert_eq!(value(&open, "NO_PROXY").as_deref(), Some("a.test,localhost,127.0.0.1,::1"));
+    }
+
+    #[test]
+    fn nothing_tells_a_client_of_another_registry() {
+        let all = set(&scope("https://packages.test/"), &[]);
+        assert!(all.iter().all(|(name, _)| !name.to_lowercase().contains("registry")), "{all:?}");
+    }
+
+    #[test]
+    fn every_former_bundle_is_read_once() {
+        let former = |name: &str| match name {
+            "SSL_CERT_FILE" | "PIP_CERT" => Some("/a.pem".into()),
+            "NODE_EXTRA_CA_CERTS" => Some("/b.pem".into()),
+            _ => None,
+        };
+        assert_eq!(former_bundles(former), [PathBuf::from("/a.pem"), PathBuf::from("/b.pem")]);
+    }
+}

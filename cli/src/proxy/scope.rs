@@ -1,0 +1,281 @@
+//! What passes through the node: which hosts are opened, and where each request on them goes.
+//!
+//! Only the hosts of adopted upstreams are opened. On them, what a client *reads* below an adopted
+//! base URL is asked of the node; everything else (a publish, a login, what a client reads before
+//! it writes, other things on the same host) goes to the host itself, unchanged. Pure: a table test
+//! covers it.
+
+use crdt::statement::Pattern;
+use hyper::Method;
+use node::registry::UpstreamRow;
+use url::Url;
+
+/// A place on the network, as clients name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Site {
+    /// Whether it speaks TLS.
+    pub(crate) tls: bool,
+    /// In lower case; an IPv6 address in brackets.
+    pub(crate) host: String,
+    /// Always there.
+    pub(crate) port: u16,
+}
+
+impl Site {
+    /// Its URL without a slash at the end.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Base {
+    site: Site,
+    /// With a slash at its end.
+    path: String,
+    /// First path segment of the format's doors at the node.
+    mount: &'static str,
+    format: &'static str,
+    /// Which names the node would ask of it; `None`: all that nothing else claims.
+    names: Option<Vec<Pattern>>,
+}
+
+impl Base {
+    /// Whether the node would ask this upstream, and not another one, for what the path names.
+    fn is_routed_here(&self, rest: &str) -> bool {
+        let Some(patterns) = &self.names else { return true };
+        let plain = rest.replace("%2f", "/").replace("%2F", "/");
+        let segments = if plain.starts_with('@') { 2 } else { 1 };
+        let name = plain.split('/').take(segments).collect::<Vec<_>>().join("/");
+        patterns.iter().any(|pattern| pattern.matches(&name))
+    }
+}
+
+/// Who answers a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// The node, at this path and query.
+    Node(String),
+    /// The host that the client named.
+    Host,
+}
+
+/// All that is adopted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scope {
+    bases: Vec<Base>,
+}
+
+impl Scope {
+    /// Of what the node lists; a format that this command does not know is left out.
+    pub(crate) fn new(rows: &[UpstreamRow]) -> Self {
+        let mut bases: Vec<Base> = rows.iter().filter_map(base).collect();
+        // The longest first: one base may lie below another.
+        bases.sort_by_key(|base| std::cmp::Reverse(base.path.len()));
+        Self { bases }
+    }
+
+    /// Whether there is nothing to take over.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bases.is_empty()
+    }
+
+    /// Every host that is opened, each once.
+    pub(crate) fn sites(&self) -> Vec<&Site> {
+        let mut sites: Vec<&Site> = self.bases.iter().map(|base| &base.site).collect();
+        sites.sort();
+        sites.dedup();
+        sites
+    }
+
+    /// The adopted host at this name and port.
+    pub(crate) fn opened(&self, host: &str, port: u16) -> Option<&Site> {
+        let sites = self.bases.iter().map(|base| &base.site);
+        sites.into_iter().find(|site| site.port == port && site.host.eq_ignore_ascii_case(host))
+    }
+
+    /// Who answers a request on an opened host; `path` is undecoded and has its query.
+    pub(crate) fn goal(&self, site: &Site, method: &Method, path: &str) -> Goal {
+        let (plain, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
+        if plain.split('/').any(is_dots) {
+            return Goal::Host;
+        }
+        let here = self.bases.iter().filter(|base| base.site == *site);
+        let below = here.filter_map(|base| Some((base, rest_below(&base.path, plain)?)));
+        let Some((base, rest)) = below.into_iter().next() else { return Goal::Host };
+        let asked = (method, rest, query.unwrap_or_default());
+        if !base.is_routed_here(rest) || !of_the_node(base.format, asked) {
+            return Goal::Host;
+        }
+        let query = query.map_or_else(String::new, |query| format!("?{query}"));
+        Goal::Node(format!("/{}/{rest}{query}", base.mount))
+    }
+}
+
+fn base(row: &UpstreamRow) -> Option<Base> {
+    let format = node::formats::ALL.iter().find(|format| format.id == row.format)?;
+    let url = Url::parse(&row.url).ok()?;
+    let tls = match url.scheme() {
+        "https" => true,
+        "http" => false,
+        _ => return None,
+    };
+    let site = Site { tls, host: url.host_str()?.to_owned(), port: url.port_or_known_default()? };
+    let path = format!("{}/", url.path().trim_end_matches('/'));
+    let patterns = row.patterns.iter().filter_map(|pattern| Pattern::parse(pattern).ok());
+    let names = (!row.default).then(|| patterns.collect());
+    Some(Base { site, path, mount: format.mount, format: format.id, names })
+}
+
+/// What follows the base, whose last slash may be missing.
+fn rest_below<'p>(base: &str, path: &'p str) -> Option<&'p str> {
+    if path == base.trim_end_matches('/') { Some("") } else { path.strip_prefix(base) }
+}
+
+/// A segment that a URL parser would take away, so that the path would lead elsewhere.
+fn is_dots(segment: &str) -> bool {
+    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+    plain == "." || plain == ".."
+}
+
+/// Whether the node can answer for the upstream: reading alone, and nothing of a person's account.
+fn of_the_node(format: &str, (method, rest, query): (&Method, &str, &str)) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    match (format, rest.strip_prefix("-/")) {
+        ("npm", Some(endpoint)) => npm_endpoint(method, endpoint),
+        // npm reads with `write=true` what it changes and sends back.
+        ("npm", None) => reads && !query.split('&').any(|pair| pair == "write=true"),
+        _ => reads,
+    }
+}
+
+/// npm's own endpoints: search, tags, signing keys, attestations and audits; not accounts, teams
+/// and logins.
+fn npm_endpoint(method: &Method, endpoint: &str) -> bool {
+    match *method {
+        Method::GET | Method::HEAD => {
+            matches!(endpoint, "ping" | "v1/search" | "npm/v1/keys")
+                || endpoint.starts_with("npm/v1/attestations/")
+                || endpoint.starts_with("package/") && endpoint.ends_with("/dist-tags")
+        }
+        Method::POST => endpoint.starts_with("npm/v1/security/"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(format: &str, url: &str) -> UpstreamRow {
+        UpstreamRow {
+            of: "own".into(),
+            format: format.into(),
+            origin: crdt::Digest::from_bytes([0; 32]),
+            url: url.into(),
+            default: true,
+            patterns: Vec::new(),
+            same_as: Vec::new(),
+            credential: false,
+            reachable: true,
+        }
+    }
+
+    fn scope(urls: &[&str]) -> Scope {
+        Scope::new(&urls.iter().map(|url| row("npm", url)).collect::<Vec<_>>())
+    }
+
+    fn goal(method: &Method, path: &str) -> Goal {
+        let scope = scope(&["https://packages.test/repo/npm/"]);
+        let site = scope.opened("packages.test", 443).unwrap().clone();
+        scope.goal(&site, method, path)
+    }
+
+    fn node(path: &str) -> Goal {
+        Goal::Node(path.into())
+    }
+
+    #[test]
+    fn what_is_read_below_the_base_is_asked_of_the_node() {
+        for (path, asked) in [
+            ("/repo/npm/left-pad", "/npm/left-pad"),
+            ("/repo/npm/@a%2fb", "/npm/@a%2fb"),
+            ("/repo/npm/@a/b/-/b-1.0.0.tgz", "/npm/@a/b/-/b-1.0.0.tgz"),
+            ("/repo/npm/-/v1/search?text=x&size=2", "/npm/-/v1/search?text=x&size=2"),
+            ("/repo/npm/-/npm/v1/keys", "/npm/-/npm/v1/keys"),
+            ("/repo/npm/-/package/x/dist-tags", "/npm/-/package/x/dist-tags"),
+            ("/repo/npm", "/npm/"),
+        ] {
+            assert_eq!(goal(&Method::GET, path), node(asked), "{path}");
+            assert_eq!(goal(&Method::HEAD, path), node(asked), "{path}");
+        }
+        let audit = "/repo/npm/-/npm/v1/security/advisories/bulk";
+        assert_eq!(goal(&Method::POST, audit), node("/npm/-/npm/v1/security/advisories/bulk"));
+    }
+
+    #[test]
+    fn what_is_written_and_what_lies_elsewhere_goes_to_the_host() {
+        for (method, path) in [
+            (Method::PUT, "/repo/npm/left-pad"),
+            (Method::DELETE, "/repo/npm/left-pad/-rev/1"),
+            (Method::POST, "/repo/npm/-/v1/login"),
+            (Method::POST, "/repo/npm/left-pad"),
+            (Method::GET, "/repo/npm/left-pad?write=true"),
+            (Method::GET, "/repo/npm/-/whoami"),
+            (Method::GET, "/repo/npm/-/npm/v1/tokens"),
+            (Method::GET, "/repo/npm/-/package/x/collaborators"),
+            (Method::GET, "/repo/npmx/left-pad"),
+            (Method::GET, "/repo/"),
+            (Method::GET, "/"),
+            (Method::GET, "/repo/npm/../secret"),
+            (Method::GET, "/repo/npm/%2E%2e/secret"),
+            (Method::OPTIONS, "/repo/npm/left-pad"),
+        ] {
+            assert_eq!(goal(&method, path), Goal::Host, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn only_adopted_hosts_at_their_ports_are_opened() {
+        let scope = scope(&["https://packages.test/", "http://127.0.0.1:4873", "ftp://odd.test/"]);
+        assert!(scope.opened("PACKAGES.test", 443).unwrap().tls);
+        assert!(!scope.opened("127.0.0.1", 4873).unwrap().tls);
+        for (host, port) in [("packages.test", 8443), ("odd.test", 21), ("x.packages.test", 443)] {
+            assert!(scope.opened(host, port).is_none(), "{host}:{port}");
+        }
+        assert_eq!(scope.sites().len(), 2);
+    }
+
+    #[test]
+    fn of_two_bases_the_longer_one_counts() {
+        let rows = [row("npm", "https://p.test/"), row("generic", "https://p.test/files")];
+        let scope = Scope::new(&rows);
+        let site = scope.opened("p.test", 443).unwrap();
+        assert_eq!(scope.goal(site, &Method::GET, "/files/a/1/b"), node("/generic/a/1/b"));
+        assert_eq!(scope.goal(site, &Method::GET, "/filesystem"), node("/npm/filesystem"));
+    }
+
+    #[test]
+    fn a_format_of_a_newer_node_is_left_out() {
+        assert!(Scope::new(&[row("nosuch", "https://p.test/")]).is_empty());
+    }
+
+    #[test]
+    fn an_upstream_of_some_names_is_taken_over_for_these_alone() {
+        let some = UpstreamRow {
+            default: false,
+            patterns: vec!["@village/*".into(), "drum".into()],
+            ..row("npm", "https://some.test/")
+        };
+        let scope = Scope::new(&[row("npm", "https://all.test/"), some]);
+        let site = scope.opened("some.test", 443).unwrap();
+        for path in ["/@village%2fshifts", "/@village/shifts/-/shifts-1.0.0.tgz", "/drum"] {
+            let asked = node(&format!("/npm{path}"));
+            assert_eq!(scope.goal(site, &Method::GET, path), asked, "{path}");
+        }
+        for path in ["/left-pad", "/@other/shifts", "/drums", "/-/npm/v1/keys"] {
+            assert_eq!(scope.goal(site, &Method::GET, path), Goal::Host, "{path}");
+        }
+    }
+}
