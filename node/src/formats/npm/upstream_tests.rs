@@ -106,7 +106,7 @@ fn any_packument() -> impl Strategy<Value = Value> {
                 let made = any_manifest(&number, &tarball, &extra);
                 versions.insert(number, made);
             }
-            let tags = json!({ "latest": versions.keys().last(), "odd": 7 });
+            let tags = json!({ "latest": versions.keys().next_back(), "odd": 7 });
             let mut document = json!({ "name": "demo", "dist-tags": tags, "versions": versions });
             if full {
                 document["time"] = Value::Object(time);
@@ -486,15 +486,17 @@ fn resident() -> u64 {
 async fn a_file_that_is_shorter_than_its_segments_breaks_the_body_off() {
     use futures::StreamExt as _;
     use std::io::Write as _;
-    for (ranges, whole) in [
-        (vec![0..10], true),
-        (vec![5..8, 0..2], true),
-        (vec![0..11], false),
-        (vec![0..400_000], false),
-    ] {
+    let cases: [(&[(u64, u64)], bool); 4] = [
+        (&[(0, 10)], true),
+        (&[(5, 8), (0, 2)], true),
+        (&[(0, 11)], false),
+        (&[(0, 400_000)], false),
+    ];
+    for (ranges, whole) in cases {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123456789").unwrap();
-        let mut segments: Vec<Segment> = ranges.into_iter().map(Segment::Range).collect();
+        let mut segments: Vec<Segment> =
+            ranges.iter().map(|(start, end)| Segment::Range(*start..*end)).collect();
         segments.push(Segment::Literal(bytes::Bytes::from_static(b"end")));
         let mut stream = super::stream::body(file, segments).into_data_stream();
         let mut seen = Vec::new();
