@@ -361,3 +361,94 @@ async fn a_package_of_which_nothing_is_held_is_424_and_not_an_empty_document() {
     }
     assert_eq!(node.get("/npm/demo?write=true").await.status, 200);
 }
+
+#[tokio::test]
+async fn the_put_that_npm_overloads_is_told_apart_by_its_content() {
+    let node = Node::start().await;
+    publish(&node, "demo", "1.0.0").await;
+    let document = node.get("/npm/demo?write=true").await.json();
+    let (id, rev) = (document["_id"].clone(), document["_rev"].as_str().unwrap().to_owned());
+    let star = json!({ "_id": id, "_rev": rev, "users": { "bob": true } });
+    let starred = node.put("/npm/demo", star.to_string()).await;
+    assert_eq!(starred.status, 400);
+    assert!(starred.text().contains("stars are not kept"), "{}", starred.text());
+    let owners = json!({ "_id": id, "_rev": rev, "maintainers": [{ "name": "eve" }] });
+    let owned = node.put(&format!("/npm/demo/-rev/{rev}"), owners.to_string()).await;
+    assert_eq!(owned.status, 400);
+    assert!(owned.text().contains("griot realm grant"), "{}", owned.text());
+    let stale = node.put("/npm/demo/-rev/1-stale", owners.to_string()).await;
+    assert_eq!(stale.status, 409, "an old _rev is refused before the body counts");
+    let mut deprecated = document.clone();
+    deprecated["versions"]["1.0.0"]["deprecated"] = json!("old");
+    assert_eq!(node.put("/npm/demo", deprecated.to_string()).await.status, 200);
+    let after = node.get("/npm/demo").await.json();
+    assert_eq!(after["versions"]["1.0.0"]["deprecated"], "old");
+    assert_ne!(after["_rev"], rev.as_str(), "every change makes another _rev");
+}
+
+#[tokio::test]
+async fn accounts_owners_and_tokens_are_answered_in_words() {
+    let node = Node::start().await;
+    publish(&node, "demo", "1.0.0").await;
+    let maintainers = node.get("/npm/demo").await.json()["maintainers"].clone();
+    let signer = node.front.registry.publisher_key().to_string();
+    assert_eq!(maintainers, json!([{ "name": signer, "email": "" }]));
+    for (path, hint) in [
+        ("/npm/-/user/org.couchdb.user:bob", "griot realm grant"),
+        ("/npm/-/npm/v1/tokens", "griot token list"),
+        ("/npm/-/npm/v1/user", "griot token list"),
+        ("/npm/-/team/acme/devs/user?format=cli", "griot realm"),
+        ("/npm/-/npm/v1/keys", "griot upstream add"),
+    ] {
+        let answer = node.get(path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.text().contains(hint), "{path} {}", answer.text());
+    }
+    let bob = node.token(&[Scope::Read], &[]).await;
+    let headers = [("authorization", bob.as_str())];
+    let me = node.ask("GET", "/npm/-/user/org.couchdb.user:bob", &headers, "").await;
+    assert_eq!(me.json()["name"], "bob");
+}
+
+#[tokio::test]
+async fn a_version_that_was_unpublished_comes_back_with_the_same_bytes_alone() {
+    let node = Node::start().await;
+    let bytes = publish(&node, "demo", "1.0.0").await;
+    publish(&node, "demo", "1.0.1").await;
+    let rev = node.get("/npm/demo").await.json()["_rev"].as_str().unwrap().to_owned();
+    let admin = [("authorization", "Bearer admin-secret")];
+    let path = format!("/npm/demo/-/demo-1.0.0.tgz/-rev/{rev}");
+    assert_eq!(node.ask("DELETE", &path, &admin, "").await.status, 200);
+    assert!(node.get("/npm/demo").await.json()["versions"]["1.0.0"].is_null());
+    let other = publish_body("demo", "1.0.0", &tarball("demo", "1.0.0", "other bytes"));
+    assert_eq!(node.put("/npm/demo", other.to_string()).await.status, 409);
+    assert!(node.get("/npm/demo").await.json()["versions"]["1.0.0"].is_null());
+    drop(bytes);
+}
+
+#[tokio::test]
+async fn the_provenance_of_a_publish_is_kept_and_shown() {
+    let node = Node::start().await;
+    let statement = json!({ "predicateType": "https://slsa.test/v1", "subject": [] });
+    let bundle = json!({ "mediaType": "application/x", "dsseEnvelope": {
+        "payload": STANDARD.encode(statement.to_string()), "signatures": [] } });
+    let mut body = publish_body("@acme/demo", "1.0.0", &tarball("@acme/demo", "1.0.0", "x"));
+    let text = bundle.to_string();
+    body["_attachments"]["@acme/demo-1.0.0.sigstore"] =
+        json!({ "content_type": "application/x", "data": text, "length": text.len() });
+    assert_eq!(node.put("/npm/@acme%2fdemo", body.to_string()).await.status, 201);
+    publish(&node, "@acme/demo", "1.0.1").await;
+    let document = node.get("/npm/@acme%2fdemo").await.json();
+    let attestations = &document["versions"]["1.0.0"]["dist"]["attestations"];
+    assert_eq!(attestations["provenance"]["predicateType"], "https://slsa.test/v1");
+    assert!(document["versions"]["1.0.1"]["dist"]["attestations"].is_null());
+    let url = attestations["url"].as_str().unwrap();
+    let path = url.strip_prefix("http://127.0.0.1:7878").unwrap();
+    let served = node.get(path).await.json();
+    assert_eq!(served["attestations"][0]["bundle"], bundle);
+    assert_eq!(node.get("/npm/-/npm/v1/attestations/@acme%2fdemo@1.0.1").await.status, 404);
+
+    let mut broken = publish_body("@acme/demo", "1.0.2", &tarball("@acme/demo", "1.0.2", "x"));
+    broken["_attachments"]["@acme/demo-1.0.2.sigstore"] = json!({ "data": "no bundle" });
+    assert_eq!(node.put("/npm/@acme%2fdemo", broken.to_string()).await.status, 400);
+}

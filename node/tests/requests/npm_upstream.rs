@@ -269,7 +269,7 @@ async fn old_names_and_old_checksums_still_install() {
     for none in ["/npm/__proto__", "/npm/__proto__/-/__proto__-1.0.0.tgz"] {
         assert_eq!(node.get(none).await.status, 404, "{none}");
     }
-    let body = publish_body("JSONstream", "1.0.0", &tarball("JSONstream", "1.0.0", "x"));
+    let body = publish_body("JSONstream", "1.0.0", &tarball("lower", "1.0.0", "x"));
     let refused = node.put("/npm/JSONstream", body.to_string()).await;
     assert_eq!(refused.status, 400, "new names are in lower case: {}", refused.text());
 }

@@ -116,8 +116,8 @@ impl<'r> Json<'r> {
         let first = self.peek()?;
         let start = self.at;
         match first {
-            b'{' => self.object(&mut |json, _| json.skip().map(drop))?,
-            b'[' => self.array(&mut |json| json.skip().map(drop))?,
+            b'{' => self.object(&mut |json, _| json.pass())?,
+            b'[' => self.array(&mut |json| json.pass())?,
             b'"' => self.string(&mut Kept { max: 0, ..Kept::default() })?,
             b't' => self.word(b"true")?,
             b'f' => self.word(b"false")?,
@@ -125,6 +125,11 @@ impl<'r> Json<'r> {
             _ => self.number()?,
         }
         Ok(start..self.at)
+    }
+
+    /// The same for a place that does not matter.
+    pub(super) fn pass(&mut self) -> Result<(), Error> {
+        self.skip().map(|_| ())
     }
 
     /// Nothing but blanks may follow.

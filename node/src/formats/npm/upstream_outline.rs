@@ -14,16 +14,12 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::ops::Range;
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-
+use super::dist::Dist;
 use super::json::{Error, Json, Key};
 use super::metadata::INSTALL_FIELDS;
 use super::spans::{Entry, List, Span, Table, Time};
 use super::{name, version};
-use crate::registry::{Declared, Outline, OutlineFile, OutlineVersion};
+use crate::registry::{Outline, OutlineVersion};
 
 /// The largest document that is read.
 pub(super) const DOCUMENT_MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -32,17 +28,10 @@ const ENTRIES_MAX: usize = 65_536;
 /// What is kept of one document, in all.
 const KEPT_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Anything that is kept of one version.
-const TEXT_MAX_BYTES: usize = 4096;
-const SIGNATURES_MAX: usize = 16;
+pub(super) const TEXT_MAX_BYTES: usize = 4096;
 /// Members of an abbreviated document, and `time`, which some upstreams add to it.
 const SHORT_MEMBERS: [&str; 5] = ["name", "modified", "dist-tags", "versions", "time"];
 const INSTALL_SCRIPTS: [&str; 3] = ["preinstall", "install", "postinstall"];
-
-/// Padding or none: checksums are compared as bytes.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// What resolving and fetching need of a document of either form.
 pub(super) fn outline(input: &mut dyn BufRead) -> Result<Outline, String> {
@@ -82,14 +71,6 @@ struct Said {
     says_scripts: bool,
 }
 
-#[derive(Default)]
-struct Dist {
-    tarball: Option<(String, Span)>,
-    integrity: String,
-    shasum: String,
-    signatures: Vec<(String, String)>,
-}
-
 impl Reader {
     fn member(&mut self, json: &mut Json<'_>, key: Key) -> Result<(), Error> {
         let first = json.peek()?;
@@ -115,7 +96,7 @@ impl Reader {
                 json.object(&mut |json, key| self.time(json, &key))?;
                 self.table.times.place = Some(span(start..json.at())?);
             }
-            _ => drop(json.skip()?),
+            _ => json.pass()?,
         }
         Ok(())
     }
@@ -206,7 +187,7 @@ impl Reader {
             version: normal.clone(),
             written: key.text.clone(),
             yanked: said.deprecated,
-            files: said.dist.tarball.iter().filter_map(|(url, _)| file(url, &said.dist)).collect(),
+            files: said.dist.tarball.iter().filter_map(|(url, _)| said.dist.file(url)).collect(),
             signatures: said.dist.signatures,
             declared,
         };
@@ -277,10 +258,10 @@ impl Said {
                 self.runs_scripts = false;
                 json.object(&mut |json, key| {
                     self.runs_scripts |= INSTALL_SCRIPTS.contains(&key.text.as_str());
-                    json.skip().map(drop)
+                    json.pass()
                 })?;
             }
-            _ => drop(json.skip()?),
+            _ => json.pass()?,
         }
         self.says_scripts |= key.text == "hasInstallScript";
         let kept = INSTALL_FIELDS.contains(&key.text.as_str());
@@ -315,104 +296,7 @@ fn deprecated(json: &mut Json<'_>) -> Result<Option<String>, Error> {
     }
 }
 
-impl Dist {
-    fn field(&mut self, json: &mut Json<'_>, key: &Key) -> Result<(), Error> {
-        let first = json.peek()?;
-        let start = json.at();
-        match (key.text.as_str(), first) {
-            ("tarball" | "integrity" | "shasum" | "signatures", _)
-                if first != wanted(&key.text) =>
-            {
-                self.forget(&key.text);
-                json.skip()?;
-            }
-            ("tarball", _) => {
-                let url = json.text(TEXT_MAX_BYTES)?;
-                let place = span(start..json.at())?;
-                self.tarball = url.map(|url| (url, place));
-            }
-            ("integrity", _) => {
-                self.integrity = json.text(TEXT_MAX_BYTES)?.unwrap_or_default();
-            }
-            ("shasum", _) => self.shasum = json.text(TEXT_MAX_BYTES)?.unwrap_or_default(),
-            ("signatures", _) => {
-                self.signatures.clear();
-                json.array(&mut |json| self.signature(json))?;
-            }
-            _ => drop(json.skip()?),
-        }
-        Ok(())
-    }
-
-    fn forget(&mut self, member: &str) {
-        match member {
-            "tarball" => self.tarball = None,
-            "integrity" => self.integrity.clear(),
-            "shasum" => self.shasum.clear(),
-            _ => self.signatures.clear(),
-        }
-    }
-
-    fn signature(&mut self, json: &mut Json<'_>) -> Result<(), Error> {
-        if json.peek()? != b'{' {
-            return json.skip().map(drop);
-        }
-        let (mut id, mut sig) = (None, None);
-        json.object(&mut |json, key| {
-            match (key.text.as_str(), json.peek()?) {
-                ("keyid", b'"') => id = json.text(TEXT_MAX_BYTES)?,
-                ("sig", b'"') => sig = json.text(TEXT_MAX_BYTES)?,
-                _ => drop(json.skip()?),
-            }
-            Ok(())
-        })?;
-        if let (Some(id), Some(sig)) = (id, sig)
-            && self.signatures.len() < SIGNATURES_MAX
-        {
-            self.signatures.push((id, sig));
-        }
-        Ok(())
-    }
-}
-
-/// The first byte of a value that means something.
-fn wanted(member: &str) -> u8 {
-    if member == "signatures" { b'[' } else { b'"' }
-}
-
-/// The tarball; `None` if its URL is none that could be asked.
-fn file(url: &str, dist: &Dist) -> Option<OutlineFile> {
-    let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
-    let web = lower.starts_with("http://") || lower.starts_with("https://");
-    let mut declared = integrity(&dist.integrity);
-    declared.sha1 = declared.sha1.or_else(|| hex(&dist.shasum));
-    let url = url.to_owned();
-    web.then(|| OutlineFile { file: String::new(), url, size: None, declared })
-}
-
-/// The first checksum of each algorithm; options after `?` mean nothing.
-fn integrity(text: &str) -> Declared {
-    let mut declared = Declared::default();
-    for item in text.split_ascii_whitespace() {
-        let Some((algorithm, sum)) = item.split_once('-') else { continue };
-        let sum = sum.split('?').next().unwrap_or_default();
-        let Ok(sum) = BASE64.decode(sum) else { continue };
-        match algorithm {
-            "sha512" => declared.sha512 = declared.sha512.or_else(|| sum.try_into().ok()),
-            "sha256" => declared.sha256 = declared.sha256.or_else(|| sum.try_into().ok()),
-            "sha1" => declared.sha1 = declared.sha1.or_else(|| sum.try_into().ok()),
-            "md5" => declared.md5 = declared.md5.or_else(|| sum.try_into().ok()),
-            _ => {}
-        }
-    }
-    declared
-}
-
-fn hex(text: &str) -> Option<[u8; 20]> {
-    crdt::digest::from_hex(text.trim())
-}
-
-fn span(range: Range<u64>) -> Result<Span, Error> {
+pub(super) fn span(range: Range<u64>) -> Result<Span, Error> {
     let place = |at: u64| u32::try_from(at).map_err(|_| Error::Refused("it is larger than 4 GiB"));
     Ok(Span { start: place(range.start)?, end: place(range.end)? })
 }

@@ -106,7 +106,7 @@ fn any_packument() -> impl Strategy<Value = Value> {
                 let made = any_manifest(&number, &tarball, &extra);
                 versions.insert(number, made);
             }
-            let tags = json!({ "latest": versions.keys().last(), "odd": 7 });
+            let tags = json!({ "latest": versions.keys().next_back(), "odd": 7 });
             let mut document = json!({ "name": "demo", "dist-tags": tags, "versions": versions });
             if full {
                 document["time"] = Value::Object(time);
@@ -409,4 +409,228 @@ fn tags_name_versions_as_the_document_writes_them_and_are_added_where_it_has_non
         r#"{"dist-tags":{"latest":"v1.0.0"},"name":"demo","versions":{"v1.0.0":{}}}"#
     );
     assert_eq!(shown("{}", &look), "{}");
+}
+
+/// The tests of a process share its memory, so this one has a process of its own.
+#[test]
+fn memory_stays_flat_over_a_document_of_fifty_megabytes() {
+    const ALONE: &str = "GRIOT_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return stream_fifty_megabytes();
+    }
+    let name = "formats::npm::upstream_tests::memory_stays_flat_over_a_document_of_fifty_megabytes";
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = alone.args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("grew by"), "the test ran in it: {said}");
+}
+
+fn stream_fifty_megabytes() {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    let mut file = tempfile::tempfile().unwrap();
+    let filler = "x".repeat(20_000);
+    write!(file, "{{\"_id\":\"big\",\"name\":\"big\",\"versions\":{{").unwrap();
+    for number in 0..2650 {
+        let comma = if number > 0 { "," } else { "" };
+        write!(
+            file,
+            "{comma}\"1.0.{number}\":{{\"name\":\"big\",\"readme\":\"{filler}\",\"dist\":{{\
+             \"tarball\":\"{BASE}big/-/big-1.0.{number}.tgz\"}}}}"
+        )
+        .unwrap();
+    }
+    write!(file, "}}}}").unwrap();
+    let size = file.stream_position().unwrap();
+    assert!(size > 50 * 1024 * 1024);
+    drop(filler);
+
+    let before = resident();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    let mut input = std::io::BufReader::with_capacity(64 * 1024, file.try_clone().unwrap());
+    let (outline, table) = scan(&mut input).unwrap();
+    drop(input);
+    assert_eq!(outline.versions.len(), 2650);
+    let own = Look { mode: Mode::Own, ..looks(None, None)[0] };
+    let segments = render::packument(&table, &own);
+    let length: u64 = segments.iter().map(Segment::len).sum();
+    let body = super::stream::body(file, segments);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (sent, peak) = runtime.block_on(async {
+        use futures::StreamExt as _;
+        let mut stream = body.into_data_stream();
+        let (mut sent, mut peak) = (0, 0);
+        while let Some(piece) = stream.next().await {
+            sent += piece.unwrap().len() as u64;
+            peak = peak.max(resident());
+        }
+        (sent, peak)
+    });
+    assert_eq!(sent, length);
+    let shorter = (BASE.len() - DOOR.len() - 1) as u64;
+    assert_eq!(length, size - 2650 * shorter);
+    let grown = peak.saturating_sub(before);
+    eprintln!("grew by {grown} bytes");
+    assert!(grown < 8 * 1024 * 1024, "grew by {grown} bytes");
+}
+
+/// Bytes of this process in memory.
+fn resident() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+#[tokio::test]
+async fn a_file_that_is_shorter_than_its_segments_breaks_the_body_off() {
+    use futures::StreamExt as _;
+    use std::io::Write as _;
+    let cases: [(&[(u64, u64)], bool); 4] = [
+        (&[(0, 10)], true),
+        (&[(5, 8), (0, 2)], true),
+        (&[(0, 11)], false),
+        (&[(0, 400_000)], false),
+    ];
+    for (ranges, whole) in cases {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let mut segments: Vec<Segment> =
+            ranges.iter().map(|(start, end)| Segment::Range(*start..*end)).collect();
+        segments.push(Segment::Literal(bytes::Bytes::from_static(b"end")));
+        let mut stream = super::stream::body(file, segments).into_data_stream();
+        let mut seen = Vec::new();
+        let mut broken = false;
+        while let Some(piece) = stream.next().await {
+            match piece {
+                Ok(piece) => seen.extend_from_slice(&piece),
+                Err(_) => broken = true,
+            }
+        }
+        assert_eq!((broken, seen.ends_with(b"end")), (!whole, whole));
+    }
+}
+
+#[test]
+fn tables_are_kept_as_long_as_they_fit_and_the_least_used_goes_first() {
+    use std::sync::Arc;
+    let digest = |text: &str| crdt::Digest::of(text.as_bytes());
+    let table = |versions: usize| {
+        let mut entries = Map::new();
+        for number in 0..versions {
+            entries.insert(format!("1.0.{number}"), json!({ "dist": { "tarball": "http://a/" } }));
+        }
+        let document = json!({ "name": "demo", "versions": entries }).to_string();
+        Arc::new(scan(&mut document.as_bytes()).unwrap().1)
+    };
+    let mut kept = super::spans::Kept::new(30_000);
+    for name in ["a", "b"] {
+        kept.put(digest(name), table(100));
+    }
+    assert!(kept.get(&digest("a")).is_some());
+    kept.put(digest("c"), table(100));
+    let held = ["a", "b", "c"].map(|name| kept.get(&digest(name)).is_some());
+    assert_eq!(held, [true, false, true]);
+    kept.put(digest("huge"), table(2000));
+    assert!(kept.get(&digest("huge")).is_none() && kept.get(&digest("c")).is_some());
+}
+
+#[test]
+fn a_version_is_signed_by_its_upstreams_key_or_the_reason_is_said() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+
+    let random = ring::rand::SystemRandom::new();
+    let kind = &ECDSA_P256_SHA256_ASN1_SIGNING;
+    let pair = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(kind, pair.as_ref(), &random).unwrap();
+    let mut spki = STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgA=").unwrap();
+    spki.extend_from_slice(pair.public_key().as_ref());
+    let keys = |id: &str, expires: Value| {
+        let key = json!({ "keyid": id, "keytype": "ecdsa-sha2-nistp256", "expires": expires,
+            "scheme": "ecdsa-sha2-nistp256", "key": STANDARD.encode(&spki) });
+        json!({ "keys": [{ "keyid": "other", "key": "AAAA" }, key] }).to_string().into_bytes()
+    };
+    let integrity = format!("sha512-{}", STANDARD.encode([3; 64]));
+    let signed = format!("@acme/ui@1.0.0:{integrity}");
+    let sign = |text: &str| STANDARD.encode(pair.sign(&random, text.as_bytes()).unwrap());
+    let version = |integrity: &str, signatures: Value| {
+        let dist = json!({ "tarball": "http://a.test/x", "integrity": integrity,
+            "signatures": signatures });
+        let document = json!({ "name": "@acme/ui", "versions": { "1.0.0": { "dist": dist } } });
+        outline(&mut document.to_string().as_bytes()).unwrap().versions.remove(0)
+    };
+    let verify = super::signature::RULES.verify;
+    let good = version(&integrity, json!([{ "keyid": "k", "sig": sign(&signed) }]));
+    assert_eq!(verify("@acme/ui", &good, &keys("k", Value::Null)), Ok(()));
+    let past = json!("2001-01-01T00:00:00.000Z");
+    assert_eq!(verify("@acme/ui", &good, &keys("k", past)), Ok(()), "no clock decides");
+
+    let other_bytes = format!("sha512-{}", STANDARD.encode([4; 64]));
+    let broken = json!([{ "keyid": "k", "sig": "!" }]);
+    let swapped = json!([{ "keyid": "k", "sig": sign(&signed) }]);
+    for (name, version, keys, why) in [
+        ("@acme/ui", version(&integrity, json!([])), keys("k", Value::Null), "no signature"),
+        ("@acme/ui", good.clone(), keys("j", Value::Null), "does not list"),
+        ("@acme/xi", good.clone(), keys("k", Value::Null), "not over its checksum"),
+        ("@acme/ui", version(&other_bytes, swapped), keys("k", Value::Null), "not over"),
+        ("@acme/ui", version(&integrity, broken), keys("k", Value::Null), "not over"),
+        (
+            "@acme/ui",
+            version("", json!([{ "keyid": "k", "sig": "" }])),
+            keys("k", Value::Null),
+            "no sha512",
+        ),
+        ("@acme/ui", good.clone(), b"<html>".to_vec(), "cannot be read"),
+    ] {
+        let refused = verify(name, &version, &keys).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+#[test]
+fn a_document_that_hides_what_an_archive_does_is_found_out() {
+    let differs = super::upstream_rules::RULES.differs;
+    let meta = json!({
+        "name": "demo", "version": "1.0.0", "dependencies": { "a": "^1" },
+        "optionalDependencies": { "o": "1" }, "scripts": { "postinstall": "x", "test": "y" },
+        "hasInstallScript": true,
+    });
+    let differs = |declared: &Value, meta: &Value| {
+        differs(declared.to_string().as_bytes(), meta.to_string().as_bytes())
+    };
+    let same = json!({
+        "name": "demo", "version": "1.0.0", "dependencies": { "a": "^1", "o": "1" },
+        "hasInstallScript": true, "dist": {},
+    });
+    assert_eq!(differs(&same, &meta), None);
+    for (field, value, why) in [
+        ("name", json!("other"), "name"),
+        ("version", json!("1.0.1"), "version"),
+        ("dependencies", json!({ "a": "^1" , "evil": "1" }), "evil"),
+        ("dependencies", json!({ "o": "1" }), "a is not the same"),
+        ("peerDependencies", json!({ "p": "1" }), "peer dependency p"),
+        ("hasInstallScript", json!(false), "postinstall"),
+        ("scripts", json!({ "postinstall": "harmless" }), "postinstall"),
+    ] {
+        let mut declared = same.clone();
+        declared[field] = value;
+        let said = differs(&declared, &meta).unwrap_or_default();
+        assert!(said.contains(why), "{field}: {said}");
+    }
+    let gyp = json!({ "name": "demo", "version": "1.0.0", "gypfile": true,
+        "scripts": { "install": "node-gyp rebuild" } });
+    assert_eq!(differs(&json!({ "name": "demo", "version": "1.0.0" }), &gyp), None);
+}
+
+#[test]
+fn an_upstream_is_asked_for_escaped_names() {
+    let rules = super::upstream_rules::RULES;
+    assert_eq!((rules.document)("@acme/ui"), "@acme%2fui");
+    assert_eq!((rules.document)("a(b)!"), "a%28b%29%21");
+    assert_eq!((rules.file)("@acme/ui", "ui-1.0.0.tgz"), "@acme/ui/-/ui-1.0.0.tgz");
+    let version_of = |name: &str, file: &str| (rules.version_of)(name, file);
+    assert_eq!(version_of("@acme/ui", "ui-1.0.0-rc.1.tgz").as_deref(), Some("1.0.0-rc.1"));
+    assert_eq!(version_of("@acme/ui", "ui-latest.tgz"), None);
 }
