@@ -127,6 +127,7 @@ async fn link_one(
 ) -> Result<Linked, Failure> {
     let (node, place) = (run.node, &run.place);
     let told = ask(link, place.folder(), node.base());
+    let can_be_asked = told.is_some();
     let answer = told.clone().unwrap_or_default();
     let file = saved::real(&place.file(link, &answer)?)?;
     let settings = place.settings(link, &answer)?;
@@ -150,7 +151,8 @@ async fn link_one(
         written: Digest::of(&[]),
     };
     let (saved, changed) = write(node, link, saved, before)?;
-    let proved = prove(run, link, told.is_some(), &saved)?;
+    let now = told.and_then(|_| ask(link, place.folder(), node.base()));
+    let proved = prove(run, link, (can_be_asked, now.as_ref()), &saved)?;
     Ok(Linked {
         client: link.client,
         file: saved.file.display().to_string(),
@@ -158,7 +160,7 @@ async fn link_one(
         changed,
         proved,
         adopted,
-        past: past(run, link)?,
+        past: past(run, link, now.as_ref())?,
         note: link.note,
     })
 }
@@ -280,17 +282,17 @@ fn write(
     Ok((saved, changed))
 }
 
-/// Asks the client whether it uses the node now.
+/// Whether the client, asked again, says that it uses the node now.
 fn prove(
     run: &Run<'_>,
     link: &node::formats::Link,
-    can_be_asked: bool,
+    (can_be_asked, now): (bool, Option<&Answer>),
     saved: &Saved,
 ) -> Result<Option<bool>, Failure> {
     if !can_be_asked {
         return Ok(None);
     }
-    let uses = ask(link, run.place.folder(), run.node.base()).and_then(|answer| answer.registry);
+    let uses = now.and_then(|answer| answer.registry.clone());
     let (client, file) = (link.client, saved.file.display());
     match uses {
         Some(url) if is_node(run.node.base(), &url) => Ok(Some(true)),
@@ -309,7 +311,11 @@ fn prove(
 }
 
 /// What the client still asks elsewhere.
-fn past(run: &Run<'_>, link: &node::formats::Link) -> Result<Vec<String>, Failure> {
+fn past(
+    run: &Run<'_>,
+    link: &node::formats::Link,
+    now: Option<&Answer>,
+) -> Result<Vec<String>, Failure> {
     let base = run.node.base();
     let away = |url: &str| !is_node(base, url);
     let mut past = Vec::new();
@@ -318,10 +324,9 @@ fn past(run: &Run<'_>, link: &node::formats::Link) -> Result<Vec<String>, Failur
             past.push(format!("the variable {name} says {url}, before every file"));
         }
     }
-    let answer = ask(link, run.place.folder(), base);
-    let mut scopes = match &answer {
+    let mut scopes = match now {
         Some(answer) if !answer.scopes.is_empty() => answer.scopes.clone(),
-        answer => run.place.settings(link, &answer.clone().unwrap_or_default())?.scopes,
+        answer => run.place.settings(link, &answer.cloned().unwrap_or_default())?.scopes,
     };
     scopes.retain(|_, url| away(url));
     past.extend(scopes.into_iter().map(|(scope, url)| format!("{scope} comes from {url}")));
@@ -376,9 +381,11 @@ pub(super) async fn unlink(context: &Context, args: Unlink) -> Result<(), Failur
         args.clients.iter().map(|client| link::find(client)).collect::<Result<Vec<_>, _>>()?;
     let place = place(context, args.project.as_deref())?;
     let mut all = Vec::new();
-    for (_, link) in chosen {
+    // Two may share a file: the later block first, so that each finds what it wrote.
+    for (_, link) in chosen.into_iter().rev() {
         all.extend(unlink_one(context, link, &place).await?);
     }
+    all.reverse();
     context.output.data(&all, |all| all.iter().map(unlinked_line).collect())
 }
 

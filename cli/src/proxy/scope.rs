@@ -171,6 +171,7 @@ mod tests {
     fn row(format: &str, url: &str) -> UpstreamRow {
         UpstreamRow {
             of: "own".into(),
+            site: false,
             format: format.into(),
             origin: crdt::Digest::from_bytes([0; 32]),
             url: url.into(),
