@@ -43,6 +43,8 @@ mod npm;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod prefetch;
+#[cfg(test)]
 mod publish;
 #[cfg(test)]
 mod reunion;

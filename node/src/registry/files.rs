@@ -121,12 +121,7 @@ impl Registry {
     }
 
     /// The file as it is held, or what is known of it.
-    async fn find_file(
-        &self,
-        sought: &Sought,
-        version: &str,
-        file: &str,
-    ) -> Result<Found, Error> {
+    async fn find_file(&self, sought: &Sought, version: &str, file: &str) -> Result<Found, Error> {
         if let Some(held) = self.sure_file(sought, (version, file))? {
             return Ok(Found::Held(held));
         }
@@ -521,7 +516,8 @@ impl Registry {
         }
         // Under a mirror's document the URL is the mirror's word, too: that is no word of the upstream.
         let sure = described.document.by == CachedBy::Upstream;
-        let by = if sure && !declared.is_strong() { CachedBy::Upstream } else { described.ground() };
+        let by =
+            if sure && !declared.is_strong() { CachedBy::Upstream } else { described.ground() };
         let info = self.inner.store.commit(staged).await?;
         self.keep_file(sought, described, &info.digest, by).await
     }

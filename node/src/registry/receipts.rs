@@ -18,8 +18,8 @@ use crdt::{Authority, Body, Digest, PackageId, PublicKey, RealmId, Statement, Ve
 
 use super::background::Job;
 use super::{Error, Registry, freshness};
-use crate::store::cached::CachedBy;
 use crate::store::BlobInfo;
+use crate::store::cached::CachedBy;
 use crate::store::receipts::{HeldReceipt, believed_mirrors};
 
 /// Receipts that wait to be signed; more are signed when their document is next confirmed.

@@ -91,7 +91,9 @@ fn declared(sum: &str) -> Result<Declared, String> {
         .collect::<Result<_, _>>()?;
     let wrong = |_| "wrong length".to_owned();
     Ok(match kind {
-        "sha512" => Declared { sha512: Some(bytes.try_into().map_err(wrong)?), ..Declared::default() },
+        "sha512" => {
+            Declared { sha512: Some(bytes.try_into().map_err(wrong)?), ..Declared::default() }
+        }
         "sha1" => Declared { sha1: Some(bytes.try_into().map_err(wrong)?), ..Declared::default() },
         _ => Declared::default(),
     })
@@ -245,9 +247,14 @@ async fn answer(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
             None => reply(404, "text/plain", "", "none"),
             Some((status, kind, body)) => {
                 let etag = format!("\"{}\"", &Digest::of(body.as_bytes()).to_hex()[..16]);
-                let known = etags && head.to_lowercase().contains(&format!("if-none-match: {etag}"));
+                let known =
+                    etags && head.to_lowercase().contains(&format!("if-none-match: {etag}"));
                 let header = if etags { format!("etag: {etag}\r\n") } else { String::new() };
-                if known { reply(304, &kind, &header, "") } else { reply(status, &kind, &header, &body) }
+                if known {
+                    reply(304, &kind, &header, "")
+                } else {
+                    reply(status, &kind, &header, &body)
+                }
             }
         },
     };
