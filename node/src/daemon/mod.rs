@@ -180,7 +180,6 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     tasks.start("background", parts.registry.clone().run_background());
     let joining = Arc::clone(&parts.joining);
     tasks.start("joining", async move { joining.run().await });
-    tasks.start("background", parts.registry.clone().run_background());
     tasks.start("token clock", tick(parts.tokens.clone()));
     let daemon = Daemon { http, realm: parts.realm, mesh: parts.mesh, tasks, config };
     daemon.remember_mesh_port(&parts.store).await?;
