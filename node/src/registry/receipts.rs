@@ -18,8 +18,8 @@ use crdt::{Authority, Body, Digest, PackageId, PublicKey, RealmId, Statement, Ve
 
 use super::background::Job;
 use super::{Error, Registry, freshness};
-use crate::store::cached::CachedBy;
 use crate::store::BlobInfo;
+use crate::store::cached::CachedBy;
 use crate::store::receipts::{HeldReceipt, believed_mirrors};
 
 /// Receipts that wait to be signed; more are signed when their document is next confirmed.
@@ -105,7 +105,8 @@ impl Registry {
         Ok(())
     }
 
-    /// The number of the next receipt for the document, or `None` if the last one still says it all.
+    /// The number of the next receipt for the document, or `None` if the last one still says it
+    /// all.
     fn next_number(&self, realm: &RealmId, receipt: &Receipt) -> Result<Option<u64>, Error> {
         let mirror = self.inner.mirror.public();
         let held = self.inner.store.receipts(realm, &receipt.subject)?;

@@ -153,8 +153,7 @@ async fn what_was_asked_for_in_vain_is_wanted_and_comes_when_it_can() {
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     };
-    let expected =
-        [("kit".to_owned(), Wanted::Document), ("pad".to_owned(), Wanted::UpstreamFile)];
+    let expected = [("kit".to_owned(), Wanted::Document), ("pad".to_owned(), Wanted::UpstreamFile)];
     assert_eq!(names(&node.registry), expected);
     let node = node.restart(false).await;
     assert_eq!(names(&node.registry), expected, "a restart keeps them");
@@ -216,13 +215,8 @@ async fn side_documents_are_kept_and_served_stale() {
     let stub = Stub::start().await;
     stub.put("-/keys", "secret");
     let node = Asker::of(&stub).await;
-    let side = Side {
-        key: "keys",
-        path: "-/keys",
-        accept: "text/plain",
-        never_html: true,
-        limit: 1024,
-    };
+    let side =
+        Side { key: "keys", path: "-/keys", accept: "text/plain", never_html: true, limit: 1024 };
     let first = node.registry.side_document("tiny", None, side).await.unwrap();
     assert_eq!((&first.bytes[..], first.stale), (&b"secret"[..], false));
     node.cut_off(&stub, Mood::Closed).await;

@@ -10,7 +10,10 @@ use crate::store::cached::CachedBy;
 use crate::store::receipts::AcceptedMirror;
 
 fn mirror_grant(to: &SecretKey) -> Grant {
-    Grant { format: "tiny".to_owned(), ..Grant::to_key("mirror", Pattern::parse("*").unwrap(), to.public()) }
+    Grant {
+        format: "tiny".to_owned(),
+        ..Grant::to_key("mirror", Pattern::parse("*").unwrap(), to.public())
+    }
 }
 
 /// A receipt as a mirror would sign it.
@@ -42,10 +45,9 @@ async fn reader(stub: &Stub, accepted: &[u8]) -> (Asker, RealmId) {
     let grants = vec![mirror_grant(&key(61)), mirror_grant(&key(62))];
     let site = genesis(&key(60), grants);
     let realm = site.statement().realm();
-    let accepted = accepted.iter().map(|seed| AcceptedMirror {
-        key: key(*seed).public(),
-        format: "tiny".to_owned(),
-    });
+    let accepted = accepted
+        .iter()
+        .map(|seed| AcceptedMirror { key: key(*seed).public(), format: "tiny".to_owned() });
     let mirrors = accepted.collect();
     node.registry.follow(realm, FollowKind::Site, Vec::new(), mirrors).await.unwrap();
     node.registry.admit(vec![site]).await.unwrap();
@@ -99,9 +101,12 @@ async fn a_node_without_the_grant_signs_nothing() {
 async fn an_accepted_mirror_is_believed_while_the_upstream_is_away_and_others_are_not() {
     let stub = Stub::start().await;
     let text = document(&stub.url, "pad", &["1.0.0", "2.0.0"]);
-    for (accepted, signer, believed) in
-        [(&[61][..], 61, true), (&[61][..], 62, false), (&[][..], 61, false), (&[61][..], 63, false)]
-    {
+    for (accepted, signer, believed) in [
+        (&[61][..], 61, true),
+        (&[61][..], 62, false),
+        (&[][..], 61, false),
+        (&[61][..], 63, false),
+    ] {
         let (node, realm) = reader(&stub, accepted).await;
         let info = node.hold(&text).await;
         let said = receipt(subject(&stub, "pad", "full"), &info, 1);
@@ -165,10 +170,7 @@ async fn a_newer_receipt_replaces_and_what_came_from_the_upstream_gives_way_only
     let lies = node.hold(&lies).await;
     vouch(&node, realm, &key(61), receipt(about.clone(), &lies, 3)).await;
     node.document("pad").await.unwrap();
-    until("it was looked at", || async {
-        node.registry.inner.declined.knows(&lies.digest)
-    })
-    .await;
+    until("it was looked at", || async { node.registry.inner.declined.knows(&lies.digest) }).await;
     assert_eq!(node.versions("pad").await.len(), 3);
     let more = document(&stub.url, "pad", &["1.0.0", "2.0.0", "3.0.0", "4.0.0"]);
     let more = node.hold(&more).await;

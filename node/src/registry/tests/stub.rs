@@ -91,7 +91,9 @@ fn declared(sum: &str) -> Result<Declared, String> {
         .collect::<Result<_, _>>()?;
     let wrong = |_| "wrong length".to_owned();
     Ok(match kind {
-        "sha512" => Declared { sha512: Some(bytes.try_into().map_err(wrong)?), ..Declared::default() },
+        "sha512" => {
+            Declared { sha512: Some(bytes.try_into().map_err(wrong)?), ..Declared::default() }
+        }
         "sha1" => Declared { sha1: Some(bytes.try_into().map_err(wrong)?), ..Declared::default() },
         _ => Declared::default(),
     })
@@ -138,7 +140,7 @@ pub(super) enum Mood {
     Well,
     /// Takes connections and says nothing.
     BlackHole,
-    /// Closes what it takes.
+    /// Nobody listens.
     Closed,
     /// 503 to everything.
     Broken,
@@ -169,12 +171,7 @@ impl Stub {
         let shared = Shared { pages, log, mood: Mood::Well, etags: true };
         let shared = Arc::new(Mutex::new(shared));
         let (state, mut tasks) = (Arc::clone(&shared), JoinSet::new());
-        tasks.spawn(async move {
-            let mut open = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                open.spawn(answer(stream, Arc::clone(&state)));
-            }
-        });
+        tasks.spawn(serve(listener, state));
         Self { url, shared, _tasks: tasks }
     }
 
@@ -222,6 +219,29 @@ impl Stub {
     }
 }
 
+/// Answers until the port is closed, and again when it is opened.
+async fn serve(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
+    let address = listener.local_addr().unwrap();
+    let (mut listener, mut open) = (Some(listener), JoinSet::new());
+    loop {
+        let closed = shared.lock().unwrap().mood == Mood::Closed;
+        let (Some(port), false) = (&listener, closed) else {
+            open.abort_all();
+            listener = if closed { None } else { TcpListener::bind(address).await.ok() };
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            continue;
+        };
+        let look = tokio::time::sleep(std::time::Duration::from_millis(5));
+        tokio::select! {
+            accepted = port.accept() => {
+                let (stream, _) = accepted.unwrap();
+                open.spawn(answer(stream, Arc::clone(&shared)));
+            }
+            () = look => {}
+        }
+    }
+}
+
 async fn answer(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
     let mut head = Vec::new();
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -245,9 +265,14 @@ async fn answer(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
             None => reply(404, "text/plain", "", "none"),
             Some((status, kind, body)) => {
                 let etag = format!("\"{}\"", &Digest::of(body.as_bytes()).to_hex()[..16]);
-                let known = etags && head.to_lowercase().contains(&format!("if-none-match: {etag}"));
+                let known =
+                    etags && head.to_lowercase().contains(&format!("if-none-match: {etag}"));
                 let header = if etags { format!("etag: {etag}\r\n") } else { String::new() };
-                if known { reply(304, &kind, &header, "") } else { reply(status, &kind, &header, &body) }
+                if known {
+                    reply(304, &kind, &header, "")
+                } else {
+                    reply(status, &kind, &header, &body)
+                }
             }
         },
     };
