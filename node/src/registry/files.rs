@@ -122,7 +122,9 @@ impl Registry {
             return Ok(Found::Held(held));
         }
         let described = self.describe_held(sought, version, file).await?;
-        if let Some(held) = self.held_file(sought, (version, file), described.as_ref()).await? {
+        if described.is_none()
+            && let Some(held) = self.held_file(sought, (version, file), None).await?
+        {
             return Ok(Found::Held(held));
         }
         let described = match described {
