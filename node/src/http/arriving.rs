@@ -1,8 +1,8 @@
 //! A file that is still arriving as the body of an answer: 200 with its length, then the bytes as
 //! they come.
 //!
-//! There is no validator and no digest yet, and ranges are for files that are held. If the bytes turn
-//! out wrong, the connection is cut before the last one: a client sees a broken body, never a
+//! There is no validator and no digest yet, and ranges are for files that are held. If the bytes
+//! turn out wrong, the connection is cut before the last one: a client sees a broken body, never a
 //! complete wrong file.
 
 use axum::body::Body;

@@ -1,5 +1,5 @@
-//! Contradictions that a person should hear of: a lying receipt, a document that says something else
-//! than its file, a version declared twice.
+//! Contradictions that a person should hear of: a lying receipt, a document that says something
+//! else than its file, a version declared twice.
 //!
 //! An alarm changes nothing about what is served; that was decided where it was raised. It is a row
 //! of kind `alarm`, shown by `why`, the log and `status`, and stays until a person reads it away.
@@ -86,7 +86,8 @@ impl Alarm {
         };
         let authors: Vec<String> = authors.iter().map(ToString::to_string).collect();
         format!(
-            "alarm: {}; the upstream gave {upstream}, and {believed} was believed on the word of {}",
+            "alarm: {}; the upstream gave {upstream}, and {believed} was believed on the word \
+             of {}",
             self.text,
             authors.join(" and ")
         )

@@ -1,5 +1,5 @@
-//! Verified bytes, and how they are had: held here, else from the mesh. A file of an upstream goes its
-//! own way: see `files`.
+//! Verified bytes, and how they are had: held here, else from the mesh. A file of an upstream goes
+//! its own way: see `files`.
 //!
 //! Nothing leaves the node but a [`VerifiedBytes`]: a complete blob whose digest and checksums are
 //! those that a standing release signed for, or that a person asked for by digest. A file that is

@@ -2,8 +2,8 @@
 //! receipt stood for contradict what the upstream says?
 //!
 //! Documents change for good reasons: versions join, tags move, a release is deprecated. A version
-//! that is declared with other bytes, or that the upstream does not know, is no such reason. No clock
-//! is asked.
+//! that is declared with other bytes, or that the upstream does not know, is no such reason. No
+//! clock is asked.
 //!
 //! Source: trust.md section 10.
 

@@ -1,5 +1,5 @@
-//! A document that a believed receipt names: its bytes come from a connected member, and serve while
-//! the upstream cannot be reached. What was taken so is looked at again once it can.
+//! A document that a believed receipt names: its bytes come from a connected member, and serve
+//! while the upstream cannot be reached. What was taken so is looked at again once it can.
 //!
 //! What is held from the upstream itself gives way only to a document that continues it: every
 //! version with the same files, and more. So no clock decides what is newer.

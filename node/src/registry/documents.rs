@@ -80,8 +80,8 @@ impl Registry {
     /// The document of a package behind a door.
     ///
     /// # Errors
-    /// As [`Registry::metadata`]; NotFound also when the upstream says so, NotHere when it is out of
-    /// reach and no copy is held nor believed.
+    /// As [`Registry::metadata`]; NotFound also when the upstream says so, NotHere when it is out
+    /// of reach and no copy is held nor believed.
     pub async fn document(
         &self,
         door: Door,
@@ -144,7 +144,8 @@ impl Registry {
         }
     }
 
-    /// Nothing that would do is held: the upstream, else a receipt, else a lesser form, else a want.
+    /// Nothing that would do is held: the upstream, else a receipt, else a lesser form, else a
+    /// want.
     pub(super) async fn first_document(
         &self,
         sought: &Sought,

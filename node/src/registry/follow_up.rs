@@ -1,6 +1,6 @@
 //! What follows from a document or a file that has just come, off the path of whoever asked: a
-//! receipt, the comparison with what was believed, whether the origin signs, whether a document says
-//! of a file what the file says of itself.
+//! receipt, the comparison with what was believed, whether the origin signs, whether a document
+//! says of a file what the file says of itself.
 //!
 //! Source: DESIGN section 4; trust.md section 10.
 

@@ -4,14 +4,15 @@
 //!  publish   check who → extract → blobs durable → statement admitted → pins → answer
 //!  metadata  name → one source → view → the offline view → what is offered
 //!  artifact  slot → content → held? else mesh, verified → bytes (a pin once they are sent)
+//!  document  of an upstream: held (a stale one is looked after behind) → upstream → receipt → miss
 //! ```
 //!
 //! Every format asks here and sees nothing below, so none can forget replication, verification or
 //! the rule that a name has exactly one source. Nothing here renders a document or parses a
-//! client's request: see `formats`. Upstreams are not asked yet; a name whose source would be one
-//! is answered as absent, in words that say so.
+//! client's request: see `formats`.
 //!
-//! Own state: the table of routes (a cache, dropped when a route or a realm changes) and the set
+//! Own state: the table of routes (a cache, dropped when a route or a realm changes), what is known
+//! of upstreams for a moment (flights, absences, outlines, what neighbours hold), and the set
 //! of releases this node refused because the bytes contradicted them (rows of kind `refused`).
 
 use std::collections::BTreeSet;
@@ -35,6 +36,7 @@ mod deliver;
 mod documents;
 mod error;
 mod fetch_document;
+mod file_flights;
 mod files;
 mod flight;
 mod follow_up;

@@ -105,7 +105,8 @@ impl Registry {
         Ok(())
     }
 
-    /// The number of the next receipt for the document, or `None` if the last one still says it all.
+    /// The number of the next receipt for the document, or `None` if the last one still says it
+    /// all.
     fn next_number(&self, realm: &RealmId, receipt: &Receipt) -> Result<Option<u64>, Error> {
         let mirror = self.inner.mirror.public();
         let held = self.inner.store.receipts(realm, &receipt.subject)?;

@@ -1,7 +1,7 @@
 //! Documents of an upstream that are no package's: signing keys, attestations, search, audits.
 //!
-//! They are kept like a package's documents (variant `side`), with the same freshness, but no receipt
-//! is issued for them and nobody is believed about them but the upstream itself.
+//! They are kept like a package's documents (variant `side`), with the same freshness, but no
+//! receipt is issued for them and nobody is believed about them but the upstream itself.
 //!
 //! Source: formats/npm.md sections 1 and 5.
 

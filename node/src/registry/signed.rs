@@ -1,5 +1,5 @@
-//! The upstream's own signatures over versions: once an origin has shown a valid one, a document that
-//! came on a mirror's word must have them too.
+//! The upstream's own signatures over versions: once an origin has shown a valid one, a document
+//! that came on a mirror's word must have them too.
 //!
 //! A version without is not offered and not served, with the reason: else a mirror could strip them
 //! and swap what they cover. What comes from the upstream itself rests on its TLS. That an origin
@@ -38,9 +38,11 @@ const JUDGED_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Signing {
     asked: Mutex<BTreeMap<Digest, Instant>>,
-    /// (document, keys) → versions without a valid signature.
-    judged: Mutex<BTreeMap<(Digest, Digest), Arc<BTreeSet<String>>>>,
+    judged: Mutex<Judged>,
 }
+
+/// (document, keys) → versions without a valid signature.
+type Judged = BTreeMap<(Digest, Digest), Arc<BTreeSet<String>>>;
 
 impl Registry {
     /// Versions of a document that lack a signature which they must have.

@@ -239,7 +239,8 @@ fn ground_of(held: &CachedDocument) -> String {
             format!("its document ({form}) came from the upstream itself, confirmed {age} ago")
         }
         CachedBy::Receipt { author } => format!(
-            "its document ({form}) is believed on a receipt of the site's mirror {author}, {age} old"
+            "its document ({form}) is believed on a receipt of the site's mirror {author}, \
+             {age} old"
         ),
         CachedBy::Agreement { authors } => {
             let authors: Vec<String> = authors.iter().map(ToString::to_string).collect();

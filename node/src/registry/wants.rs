@@ -1,8 +1,9 @@
 //! Misses become wants: a file or a document that somebody asked for and nobody near had.
 //!
-//! A want is a row (kind `want`) that survives a restart. It is written when something that is asked
-//! for by name cannot be had, never for a look at metadata of a realm nor for a client's check for
-//! its own updates, and goes when it is here. The keep loop tries wants again, each at its own pace.
+//! A want is a row (kind `want`) that survives a restart. It is written when something that is
+//! asked for by name cannot be had, never for a look at metadata of a realm nor for a client's
+//! check for its own updates, and goes when it is here. The keep loop tries wants again, each at
+//! its own pace.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

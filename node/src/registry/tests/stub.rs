@@ -140,7 +140,7 @@ pub(super) enum Mood {
     Well,
     /// Takes connections and says nothing.
     BlackHole,
-    /// Closes what it takes.
+    /// Nobody listens.
     Closed,
     /// 503 to everything.
     Broken,
@@ -171,12 +171,7 @@ impl Stub {
         let shared = Shared { pages, log, mood: Mood::Well, etags: true };
         let shared = Arc::new(Mutex::new(shared));
         let (state, mut tasks) = (Arc::clone(&shared), JoinSet::new());
-        tasks.spawn(async move {
-            let mut open = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                open.spawn(answer(stream, Arc::clone(&state)));
-            }
-        });
+        tasks.spawn(serve(listener, state));
         Self { url, shared, _tasks: tasks }
     }
 
@@ -221,6 +216,29 @@ impl Stub {
     /// How many requests came in all.
     pub(super) fn requests(&self) -> usize {
         self.shared.lock().unwrap().log.len()
+    }
+}
+
+/// Answers until the port is closed, and again when it is opened.
+async fn serve(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
+    let address = listener.local_addr().unwrap();
+    let (mut listener, mut open) = (Some(listener), JoinSet::new());
+    loop {
+        let closed = shared.lock().unwrap().mood == Mood::Closed;
+        let (Some(port), false) = (&listener, closed) else {
+            open.abort_all();
+            listener = if closed { None } else { TcpListener::bind(address).await.ok() };
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            continue;
+        };
+        let look = tokio::time::sleep(std::time::Duration::from_millis(5));
+        tokio::select! {
+            accepted = port.accept() => {
+                let (stream, _) = accepted.unwrap();
+                open.spawn(answer(stream, Arc::clone(&shared)));
+            }
+            () = look => {}
+        }
     }
 }
 
