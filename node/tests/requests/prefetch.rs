@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crdt::SecretKey;
-use node::formats::lockfile::{self, Parsed};
 use node::formats::ALL;
+use node::formats::lockfile::{self, Parsed};
 use node::registry::{
     Failed, Lack, LackOf, Progress, Project, Registry, Report, Setup, UpstreamChoice,
 };
