@@ -1,8 +1,8 @@
 //! A project that was prefetched installs with the cable out: every client, its own lockfile.
 //!
-//! Each client makes its lockfile directly against the stub upstream. Then the node is asked what
-//! lacks, brings it, and proves it; the upstream becomes a black hole, the node starts anew, and the
-//! client installs from it with empty caches. The lockfile must not change by it.
+//! Each client makes its lockfile directly against the stub upstream. The node is asked what
+//! lacks, brings it, and proves it; the upstream becomes a black hole, the node starts anew, and
+//! the client installs from it with empty caches. The lockfile must not change by it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

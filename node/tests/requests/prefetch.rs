@@ -10,7 +10,7 @@ use node::registry::{
 };
 use node::store::{FollowKind, Followed, Store};
 use node::upstream::Upstream;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;

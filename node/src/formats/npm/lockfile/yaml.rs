@@ -19,7 +19,7 @@ const NODES_MAX: usize = 4_000_000;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Node {
     Text(String),
-    List(Vec<Node>),
+    List(Vec<Self>),
     Map(Vec<Pair>),
 }
 
@@ -70,7 +70,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>, LockError> {
     let mut nodes = 0_usize;
     for event in Parser::new_from_str(text) {
         let (event, span) = event
-            .map_err(|error| LockError::at(error.marker().line(), format!("{}", error.info())))?;
+            .map_err(|error| LockError::at(error.marker().line(), error.info().to_string()))?;
         let line = span.start.line();
         let node = match event {
             Event::Scalar(text, ..) => Node::Text(text.into_owned()),
