@@ -22,8 +22,8 @@ use super::FileHint;
 use super::command::Report;
 use super::frame::{self, Broken};
 use super::held::PROGRESS;
-use super::mirror::{Link, receive};
 use super::mirror_frame::{FILES_MAX, Frame, Listing};
+use super::mirror_link::{Link, receive};
 use super::peers::Offence;
 
 /// Questions to one member that wait for the line.

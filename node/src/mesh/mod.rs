@@ -47,6 +47,7 @@ mod lobby;
 pub mod members;
 mod mirror;
 mod mirror_frame;
+mod mirror_link;
 mod mirror_serve;
 mod neighbours;
 mod pack;

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use super::command::{Done, answer};
 use super::files::{self, Line, QUESTIONS_MAX, Told};
 use super::members::Members;
-use super::mirror::{Brought, DOCUMENTS_MAX, DocumentFlight, Spare};
+use super::mirror::{Brought, DOCUMENTS_MAX, DocumentFlight};
 use super::mirror_frame::Listing;
+use super::mirror_link::Spare;
 use super::swarm::Driver;
 use super::{Error, FileHint};
 

@@ -5,7 +5,7 @@ use crdt::statement::Subject;
 use futures::AsyncWriteExt as _;
 
 use super::super::mirror_frame::Frame;
-use super::super::{frame, mirror, mirror_serve};
+use super::super::{frame, mirror_link, mirror_serve};
 use super::puppet::Puppet;
 use super::*;
 use crate::mesh::FileHint;
@@ -169,8 +169,8 @@ async fn a_newer_document_comes_as_a_patch_of_one_that_both_hold() {
         let question = Frame::Document { id: 1, digest: new_digest, size, bases };
         let bytes = [Frame::HELLO.encode(), question.encode()].concat();
         frame::send(&mut stream, &bytes, DEADLINE).await.expect("somebody listens");
-        mirror::receive(&mut stream, DEADLINE).await.expect("greets");
-        mirror::receive(&mut stream, DEADLINE).await.expect("answers")
+        mirror_link::receive(&mut stream, DEADLINE).await.expect("greets");
+        mirror_link::receive(&mut stream, DEADLINE).await.expect("answers")
     };
     let patch = ask(&bases).await;
     let Frame::Packed { length, base, .. } = patch else { panic!("{patch:?}") };
@@ -258,6 +258,6 @@ async fn garbage_on_the_mirror_protocol_ends_the_stream_and_nothing_else() {
     assert!(node.sees(puppet.id).await, "five pieces of garbage are not yet a ban");
     let mut stream = puppet.open(&node, mirror_serve::PROTOCOL).await;
     stream.write_all(&hello).await.expect("somebody listens");
-    let greeting = mirror::receive(&mut stream, DEADLINE).await.expect("greets");
+    let greeting = mirror_link::receive(&mut stream, DEADLINE).await.expect("greets");
     assert_eq!(greeting, Frame::HELLO);
 }
