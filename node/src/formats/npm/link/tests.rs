@@ -58,7 +58,8 @@ fn an_earlier_registry_stays_and_does_not_count() {
 
 #[test]
 fn yaml_keys_are_put_out_of_force_and_hosts_stay_allowed() {
-    let text = "# mine\nnodeLinker: node-modules\nnpmRegistryServer: \"https://packages.test/npm/\"\n\
+    let text = "# mine\nnodeLinker: node-modules\n\
+                npmRegistryServer: \"https://packages.test/npm/\"\n\
                 unsafeHttpWhitelist:\n  - \"*.lan.test\"\n  # why\n  - other.test\n\nplugins: []\n";
     let linked = round(&BERRY, text);
     assert!(
