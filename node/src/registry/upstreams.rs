@@ -1,10 +1,10 @@
 //! Which upstream registries this node uses, and which of them a name is asked of.
 //!
 //! An upstream is *adopted* by a person or by `griot link`: its URL, what else is the same
-//! registry, and a credential that never leaves this node. One of a format is its default; a pattern makes it
-//! the source of those names alone, by an own route. Where this node has adopted nothing, the
-//! site's `route` of `*` to an upstream is the default: who joins need not copy anything. Nobody is
-//! asked here: see `upstream`.
+//! registry, and a credential that never leaves this node. One of a format is its default; a
+//! pattern makes it the source of those names alone, by an own route. Where this node has adopted
+//! nothing, the site's `route` of `*` to an upstream is the default: who joins need not copy
+//! anything. Nobody is asked here: see `upstream`.
 //!
 //! Own state: rows of kind `upstream`, key `FORMAT/ORIGIN`, JSON of [`Adopted`].
 //!
