@@ -13,7 +13,7 @@ use crdt::statement::{Counter, Pattern, RouteSource};
 use crdt::{Body, Collection, PackageId, RealmId, SlotState};
 use tokio::sync::{broadcast, watch};
 
-use super::{Error, Registry};
+use super::{Door, Error, Registry};
 use crate::store::{AcceptedMirror, Admission, FollowKind, Followed, Store};
 
 /// The table, with the two channels that tell when it is out of date.
@@ -118,6 +118,19 @@ impl Registry {
         // It matters for names that a realm has, and for no others.
         let upstream_known = !published_in.is_empty() && self.upstream_known(package)?;
         Ok(table.decide(package, &published_in, upstream_known, pin.as_ref()))
+    }
+
+    /// Whether the package is one of an upstream, as far as is known: nobody is asked.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn is_upstreams(&self, door: Door, package: &PackageId) -> Result<bool, Error> {
+        if door != Door::Virtual {
+            return Ok(door == Door::Upstream);
+        }
+        let decision = self.decide(package)?;
+        let upstreams = matches!(decision.source, Source::Upstream { .. });
+        Ok(upstreams && (decision.ground != Ground::Default || self.upstream_known(package)?))
     }
 
     /// Whether the realm has published the package: a version stands, or a granted key once signed

@@ -29,7 +29,7 @@ pub(super) async fn put(
 ) -> Result<Response<Body>, Error> {
     let allowed = async {
         let package = context.registry.package_id(FORMAT.id, name)?;
-        if packument::is_upstreams(context, &package).await {
+        if context.registry.is_upstreams(context.door, &package)? {
             return Err(packument::not_ours(name));
         }
         publish::may_put(context, &package).await?;
@@ -64,7 +64,7 @@ pub(super) async fn unpublish(
     rev: &str,
 ) -> Result<Response<Body>, Error> {
     let package = context.registry.package_id(FORMAT.id, name)?;
-    if packument::is_upstreams(context, &package).await {
+    if context.registry.is_upstreams(context.door, &package)? {
         return Err(packument::not_ours(name));
     }
     publish::may_put(context, &package).await?;
@@ -101,7 +101,7 @@ pub(super) async fn dist_tags(
         }
         (["dist-tags", tag], &Method::PUT | &Method::POST) => {
             let allowed = async {
-                if packument::is_upstreams(context, &package).await {
+                if context.registry.is_upstreams(context.door, &package)? {
                     return Err(packument::not_ours(&name));
                 }
                 publish::may_put(context, &package).await?;
@@ -123,7 +123,7 @@ pub(super) async fn dist_tags(
             Err(Error::invalid("the tag latest can be moved, not removed"))
         }
         (["dist-tags", tag], &Method::DELETE) => {
-            if packument::is_upstreams(context, &package).await {
+            if context.registry.is_upstreams(context.door, &package)? {
                 return Err(packument::not_ours(&name));
             }
             context.registry.set_tag(&context.who, &package, tag, None).await?;

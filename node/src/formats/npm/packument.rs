@@ -334,13 +334,6 @@ pub(super) async fn odd_version(
     Ok(found.map(|version| version.version.clone()))
 }
 
-/// Whether a package is one of an upstream, as far as is known or can be learned now.
-pub(super) async fn is_upstreams(context: &Context, package: &PackageId) -> bool {
-    let ask = DocumentAsk { variant: SHORT, refresh: false, wanted: false };
-    let found = context.registry.document(context.door, package, ask).await;
-    matches!(found, Ok(Document::Upstream(_)))
-}
-
 /// The answer to whoever wants to change a package of an upstream.
 pub(super) fn not_ours(name: &str) -> Error {
     let message = format!("{name} is the upstream's: this node mirrors it and forwards nothing");
