@@ -1,8 +1,8 @@
 //! What was fetched from upstreams: which document or file has which bytes.
 //!
 //! Local rows, never replicated: others learn of them by receipts. The bytes are ordinary blobs.
-//! Times are labels of this node's clock. Freshness is judged elsewhere. Rows are durable when a call
-//! returns, and are written in `cached_rows`; a row whose blob is gone is as good as none.
+//! Times are labels of this node's clock. Freshness is judged elsewhere. Rows are durable when a
+//! call returns, and are written in `cached_rows`; a row whose blob is gone is as good as none.
 //!
 //! Source: formats/README.md section 1, trust.md section 10.
 
@@ -92,8 +92,8 @@ const AUTHORS_MAX: usize = 16;
 
 impl Store {
     /// Keeps what is known of a document. The body that was held before becomes the first of
-    /// `earlier`, whatever the caller says there. A body that is pushed out of `earlier` is removed,
-    /// unless something else refers to it. Calls at the same time share one commit.
+    /// `earlier`, whatever the caller says there. A body that is pushed out of `earlier` is
+    /// removed, unless something else refers to it. Calls at the same time share one commit.
     ///
     /// # Errors
     /// When the database refuses; [`Error::TooLarge`] for absurdly long names.

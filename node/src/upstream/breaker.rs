@@ -1,9 +1,9 @@
 //! Whether an origin answers: a pure machine over (now, event).
 //!
-//! Only connections that did not come about and silence count against an origin, and only if it gave
-//! no byte to anybody meanwhile: a registry that refuses, throttles or fails is alive. Open, it lets
-//! one request through every five seconds; any byte closes it. Times are spans of one monotonic
-//! clock that begins anywhere, so that a wall clock that jumps changes nothing.
+//! Only connections that did not come about and silence count against an origin, and only if it
+//! gave no byte to anybody meanwhile: a registry that refuses, throttles or fails is alive. Open,
+//! it lets one request through every five seconds; any byte closes it. Times are spans of one
+//! monotonic clock that begins anywhere, so that a wall clock that jumps changes nothing.
 //!
 //! Does not wait and does not ask: see `patience` and `client`.
 //! Source: formats/README.md section 4.

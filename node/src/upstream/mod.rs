@@ -200,8 +200,8 @@ impl Upstream {
     }
 
     /// Returns when a person should not wait any longer for this origin: at once while it is known
-    /// to be away, else when it was silent for long, whatever was asked of it. Requests under way go
-    /// on; a silence makes [`Upstream::reach`] say `Down`.
+    /// to be away, else when it was silent for long, whatever was asked of it. Requests under way
+    /// go on; a silence makes [`Upstream::reach`] say `Down`.
     pub async fn patience(&self, endpoint: &Endpoint) {
         if !self.inner.offline {
             patience::patience(&self.inner.client, endpoint).await;

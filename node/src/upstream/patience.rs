@@ -1,9 +1,9 @@
 //! How long a person should wait for an origin.
 //!
 //! Not a time limit of a request: a flight goes on behind. As long as the origin shows life on any
-//! request, waiting is worth it; after 400 ms without a byte it is asked for a sign of life, because
-//! a live server can be slow on one document. Silence opens the breaker, so the next one does not
-//! wait at all.
+//! request, waiting is worth it; after 400 ms without a byte it is asked for a sign of life,
+//! because a live server can be slow on one document. Silence opens the breaker, so the next one
+//! does not wait at all.
 //!
 //! Source: formats/README.md section 4.
 

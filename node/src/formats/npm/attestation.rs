@@ -1,8 +1,8 @@
 //! The upstream's keys, and what was attested of a version: passed through, cached like documents.
 //!
 //! `npm audit signatures` asks for both. Nothing of them is judged here: the client does that, and
-//! the registry with the rules of `signature.rs`. A version of a realm has the attestation that came
-//! with its publish, if one did and this node has it.
+//! the registry with the rules of `signature.rs`. A version of a realm has the attestation that
+//! came with its publish, if one did and this node has it.
 //!
 //! Source: formats/npm.md sections 2 and 4; npm's `REGISTRY-API.md`.
 

@@ -2,17 +2,18 @@
 //!
 //! Files: `name.rs`, `version.rs`, `upstream_rules.rs` rules (pure); `manifest.rs` archive → meta
 //! (pure); `metadata.rs` a realm's view → packument (pure); `json.rs`, `upstream_outline.rs`,
-//! `dist.rs`, `spans.rs` an upstream's packument → what is in it and where; `render.rs`, `stream.rs`
-//! its bytes → what a client reads, in `mode.rs`'s sense; `signature.rs` the upstream's signatures
-//! (pure); `attachment.rs` a publish body, byte by byte (pure); `publish.rs` such a body into the
-//! store; `pack.rs` a folder → `.tgz`. The handlers: `routes.rs`, and behind it `packument.rs`,
-//! `tarball.rs`, `change.rs`, `audit.rs`, `search.rs`, `attestation.rs`, `accounts.rs`.
+//! `dist.rs`, `spans.rs` an upstream's packument → what is in it and where; `render.rs`,
+//! `stream.rs` its bytes → what a client reads, in `mode.rs`'s sense; `signature.rs` the upstream's
+//! signatures (pure); `attachment.rs` a publish body, byte by byte (pure); `publish.rs` such a body
+//! into the store; `pack.rs` a folder → `.tgz`. The handlers: `routes.rs`, and behind it
+//! `packument.rs`, `tarball.rs`, `change.rs`, `audit.rs`, `search.rs`, `attestation.rs`,
+//! `accounts.rs`.
 //!
 //! Discrepancies: unpublish withdraws this node's signature, and a version never comes back with
 //! other bytes; deprecation is a yank, so it leaves new resolution where every client agrees to
 //! that; there are no accounts, stars or teams, and the owners shown are the signers; an audit that
-//! cannot be answered is a 424, never an empty report; a package of an upstream is changed by nobody
-//! here, and nothing is forwarded.
+//! cannot be answered is a 424, never an empty report; a package of an upstream is changed by
+//! nobody here, and nothing is forwarded.
 //!
 //! Source: formats/npm.md.
 #![doc = include_str!("README.md")]

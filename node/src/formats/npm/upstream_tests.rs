@@ -270,7 +270,8 @@ proptest! {
             let kept = all.filter(|(index, _)| bits >> (index % 8) & 1 == 1);
             kept.map(|(_, version)| version.version.clone()).collect::<BTreeSet<_>>()
         });
-        let tags = offered.as_ref().map(|_| BTreeMap::from([("x\"y".to_owned(), "7.0.0".to_owned())]));
+        let odd = BTreeMap::from([("x\"y".to_owned(), "7.0.0".to_owned())]);
+        let tags = offered.as_ref().map(|_| odd.clone());
         for look in looks(offered.as_ref(), tags.as_ref()) {
             let rendered = bytes_of(&bytes, &render::packument(&table, &look));
             let parsed: Value = serde_json::from_slice(&rendered).unwrap();

@@ -1,8 +1,8 @@
 //! What of a project is held: looked up, never asked for. No upstream and no peer hears of it.
 //!
 //! A file is held when its blob is complete and has the checksum that the lockfile demands, and the
-//! one that the document declares where that is held. A lockfile and a document that contradict each
-//! other are told, and nothing is fetched under either.
+//! one that the document declares where that is held. A lockfile and a document that contradict
+//! each other are told, and nothing is fetched under either.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

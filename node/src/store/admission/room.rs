@@ -4,8 +4,9 @@
 //! role `mirror` for the format. Of them a realm keeps [`STRANGER_ITEMS_MAX`] pairs and
 //! [`STRANGER_BYTES_MAX`], so that nobody unknown can fill it. While the genesis lacks, everybody
 //! is unknown and [`UNFOUNDED_ITEMS_MAX`] holds. Of the 16 signatures of a statement known keys
-//! have the first claim. Receipts of mirrors have a quota of their own; what is over it is not dropped:
-//! it waits at the peer and is warned about. Other statements of known keys always find room.
+//! have the first claim. Receipts of mirrors have a quota of their own; what is over it is not
+//! dropped: it waits at the peer and is warned about. Other statements of known keys always find
+//! room.
 //!
 //! Source: trust.md section 12.
 

@@ -1,8 +1,8 @@
 //! `yarn.lock` as yarn 2 and later write it: YAML with `__metadata`.
 //!
-//! `resolution` is a locator, `name@protocol:reference`. `checksum` is that of the zip archive which
-//! berry makes itself, so it says nothing of the registry's file and there is no integrity here. A
-//! `patch:` wraps another locator; workspaces and links are the project's own.
+//! `resolution` is a locator, `name@protocol:reference`. `checksum` is that of the zip archive
+//! which berry makes itself, so it says nothing of the registry's file and there is no integrity
+//! here. A `patch:` wraps another locator; workspaces and links are the project's own.
 //!
 //! Source: yarn's documentation of its lockfile and protocols.
 

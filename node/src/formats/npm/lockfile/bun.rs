@@ -1,8 +1,8 @@
 //! `bun.lock`: JSON with comments and trailing commas.
 //!
 //! Each value of `packages` is a list: `name@version`, then for a registry's package the URL of the
-//! tarball (empty for the default registry), an object, and the integrity; what comes from elsewhere
-//! has no URL. The older `bun.lockb` is binary and is not read.
+//! tarball (empty for the default registry), an object, and the integrity; what comes from
+//! elsewhere has no URL. The older `bun.lockb` is binary and is not read.
 //!
 //! Source: bun's documentation of bun.lock, and files that it wrote.
 

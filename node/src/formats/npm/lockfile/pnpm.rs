@@ -1,8 +1,8 @@
 //! `pnpm-lock.yaml`, versions 6 and 9.
 //!
 //! The keys of `packages` say name and version; version 6 begins them with a slash and adds the
-//! peers, version 9 keeps the peers and `optional` in `snapshots`. URLs follow from the name, except
-//! where `resolution.tarball` has one. A file may hold two documents.
+//! peers, version 9 keeps the peers and `optional` in `snapshots`. URLs follow from the name,
+//! except where `resolution.tarball` has one. A file may hold two documents.
 //!
 //! Source: pnpm's documentation of the lockfile.
 

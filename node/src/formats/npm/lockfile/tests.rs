@@ -67,7 +67,8 @@ const PROJECT: [&str; 9] = [
     "react@18.2.0",
 ];
 
-const ODD: &str = "sha512-CQpnWPrDwmP1+SMHXZhtLtJv90yiyVfluGsX5iNCVkrhQtU3TQHsUWPG9wkdk9Lgd5yNpAg9jQE\
+const ODD: &str = "\
+    sha512-CQpnWPrDwmP1+SMHXZhtLtJv90yiyVfluGsX5iNCVkrhQtU3TQHsUWPG9wkdk9Lgd5yNpAg9jQE\
                    o90CBaXgWMA==";
 
 /// What every client's lockfile of the project says, checksums where it has them.
