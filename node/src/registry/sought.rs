@@ -181,8 +181,8 @@ impl Registry {
         Ok(false)
     }
 
-    /// Whether the upstream is known to answer. One of which nothing is known yet, after a start, is
-    /// asked for a sign of life behind.
+    /// Whether the upstream is known to answer. One of which nothing is known yet, after a start,
+    /// is asked for a sign of life behind.
     pub(super) fn is_near(&self, endpoint: &Endpoint) -> bool {
         let reach = self.inner.upstream.reach(&endpoint.origin);
         if reach == Reach::Unknown {
