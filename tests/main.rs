@@ -56,3 +56,5 @@ mod strangers;
 mod stub;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod worlds;

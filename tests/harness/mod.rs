@@ -9,6 +9,7 @@ pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod samples;
+pub(crate) mod session;
 pub(crate) mod tls;
 pub(crate) mod tunnel;
 pub(crate) mod upstream;
