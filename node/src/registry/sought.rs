@@ -177,6 +177,12 @@ impl Registry {
         Ok(false)
     }
 
+    /// Whether this node asks no upstream at all.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.inner.upstream.is_offline()
+    }
+
     /// Whether the upstream is known not to answer.
     pub(super) fn is_away(&self, origin: &Digest) -> bool {
         self.inner.upstream.reach(origin) == Reach::Down
