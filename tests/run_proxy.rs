@@ -77,7 +77,8 @@ impl Scene {
     fn teach_the_node(&self) {
         let row = json!({
             "of": "own", "format": "npm", "url": self.registry(), "origin": "00".repeat(32),
-            "default": true, "patterns": [], "same_as": [], "credential": false, "reachable": true,
+            "default": true, "site": false, "patterns": [], "same_as": [], "credential": false,
+            "reachable": true,
         });
         let list = json!([row]).to_string();
         self.node.raw("/api/admin/upstreams", Raw::ok("application/json", list));

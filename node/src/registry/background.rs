@@ -59,6 +59,7 @@ impl Registry {
             place.unwrap_or_else(PoisonError::into_inner).take()
         };
         let mut waiting = taken.ok_or_else(|| Error::invalid("it runs already"))?;
+        self.find_out_all();
         let mut under_way: FuturesUnordered<Job> = FuturesUnordered::new();
         let mut batches = tokio::time::interval(BATCH_EVERY);
         let mut reviews = tokio::time::interval(REVIEW_EVERY);

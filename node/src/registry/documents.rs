@@ -228,7 +228,7 @@ impl Registry {
         outline: &Arc<Outline>,
     ) -> Result<(Option<BTreeSet<String>>, Option<BTreeMap<String, String>>), Error> {
         let unsigned = self.unsigned(sought, held, outline).await?;
-        let away = self.is_away(&sought.origin());
+        let away = !self.is_near(&sought.endpoint);
         if !away && unsigned.is_empty() {
             return Ok((None, None));
         }

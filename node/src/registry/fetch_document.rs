@@ -161,6 +161,7 @@ impl Registry {
     /// The upstream said that the copy is current.
     async fn confirmed(&self, sought: &Sought, held: CachedDocument) -> Result<Word, Error> {
         let held = CachedDocument { checked_at: freshness::now(), ..held };
+        self.inner.doubts.settle(&held.subject);
         self.inner.store.put_cached_document(held.clone()).await?;
         self.after_fetch(sought, Some(held.clone()), &held);
         Ok(Word::Held(Box::new(held)))

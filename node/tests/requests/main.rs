@@ -24,6 +24,7 @@ mod generic;
 mod native;
 mod npm;
 mod npm_audit;
+mod npm_hostile;
 mod npm_offline;
 mod npm_upstream;
 mod prefetch;

@@ -206,6 +206,8 @@ async fn one_manifest_comes_by_number_tag_and_range() {
 async fn what_an_upstream_has_cannot_be_changed_here() {
     let stub = stub();
     let node = Node::before(&stub).await;
+    // Every client looks first; the node itself asks nobody in order to decide.
+    assert_eq!(node.get("/npm/pad").await.status, 200);
     let body = publish_body("pad", "7.0.0", &tarball("pad", "7.0.0", "x")).to_string();
     let admin = [("authorization", "Bearer admin-secret")];
     for (method, path, body) in [
