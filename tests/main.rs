@@ -55,4 +55,6 @@ mod strangers;
 #[cfg(test)]
 mod stub;
 #[cfg(test)]
+mod thin;
+#[cfg(test)]
 mod tidy;
