@@ -69,6 +69,7 @@ impl Registry {
             place.unwrap_or_else(PoisonError::into_inner).take()
         };
         let (mut waiting, mut quiet) = taken.ok_or_else(|| Error::invalid("it runs already"))?;
+        self.find_out_all();
         let mut under_way: FuturesUnordered<Job> = FuturesUnordered::new();
         let mut at_leisure: FuturesUnordered<Job> = FuturesUnordered::new();
         let mut batches = tokio::time::interval(BATCH_EVERY);

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crdt::PackageId;
 use crdt::statement::Subject;
 use futures::FutureExt as _;
 
@@ -60,9 +61,21 @@ impl Registry {
             () = self.inner.upstream.patience(&sought.endpoint) => {
                 // It may have failed for the same reason at the same moment: it knows more.
                 let failed = landing.now_or_never();
-                failed.unwrap_or_else(|| Err(no_answer(&sought.package.name)))
+                failed.unwrap_or_else(|| Err(self.no_answer(sought)))
             }
         }
+    }
+
+    /// The sentence for a person whose patience is over while the request goes on.
+    fn no_answer(&self, sought: &Sought) -> Error {
+        let PackageId { format, name } = &sought.package;
+        if self.inner.upstream.is_offline() {
+            return unanswered(name, format, Silence::Offline);
+        }
+        Error::not_here(format!(
+            "{name}: the upstream does not answer and no copy is held; it is still being asked"
+        ))
+        .with_hint("griot status")
     }
 
     /// The record of a document whose bytes are held.
@@ -147,6 +160,7 @@ impl Registry {
     /// The upstream said that the copy is current.
     async fn confirmed(&self, sought: &Sought, held: CachedDocument) -> Result<Word, Error> {
         let held = CachedDocument { checked_at: freshness::now(), ..held };
+        self.inner.doubts.settle(&held.subject);
         self.inner.store.put_cached_document(held.clone()).await?;
         self.after_fetch(sought, Some(held.clone()), &held);
         Ok(Word::Held(Box::new(held)))
@@ -237,7 +251,7 @@ pub(super) fn unanswered(name: &str, format: &str, error: Silence) -> Error {
             let what = if why.is_empty() { String::new() } else { format!(" ({why})") };
             let login = matches!(status, 401 | 403);
             let hint = if login {
-                format!("griot upstream add {format} URL --credential")
+                format!("griot upstream add {format} URL --token-file FILE")
             } else {
                 "try again in a moment".to_owned()
             };
@@ -249,12 +263,4 @@ pub(super) fn unanswered(name: &str, format: &str, error: Silence) -> Error {
         Silence::Wrong(why) => unusable(name, &why),
         Silence::Store(why) => Error::new(Outcome::Unavailable, why),
     }
-}
-
-/// The sentence for a person whose patience is over while the request goes on.
-fn no_answer(name: &str) -> Error {
-    Error::not_here(format!(
-        "{name}: the upstream does not answer and no copy is held; it is still being asked"
-    ))
-    .with_hint("griot status")
 }

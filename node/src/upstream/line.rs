@@ -98,7 +98,7 @@ impl Line {
             biased;
             // Nobody closes it.
             turn = Arc::clone(&self.turns).acquire_owned() => turn.ok(),
-            // Those that have the turns may be stuck for long.
+            // Those before it may be stuck for long, and who waits here keeps others waiting.
             () = self.until_down() => None,
         };
         // While others were served, the origin may have gone away.

@@ -25,6 +25,7 @@ mod native;
 mod npm;
 mod npm_arriving;
 mod npm_audit;
+mod npm_hostile;
 mod npm_offline;
 mod npm_upstream;
 mod prefetch;
