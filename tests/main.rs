@@ -57,4 +57,8 @@ mod stub;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod upstream_verbs;
+#[cfg(test)]
+mod upstreams;
+#[cfg(test)]
 mod worlds;

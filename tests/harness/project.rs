@@ -207,9 +207,7 @@ pub(crate) const fn locked(client: Client) -> &'static [&'static str] {
             &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         }
         Client::Berry => &["install", "--immutable", "--mode=skip-build"],
-        Client::Yarn1 => {
-            &["install", "--frozen-lockfile", "--ignore-scripts", "--non-interactive"]
-        }
+        Client::Yarn1 => &["install", "--frozen-lockfile", "--ignore-scripts", "--non-interactive"],
         Client::Pnpm | Client::Bun => &["install", "--frozen-lockfile", "--ignore-scripts"],
     }
 }
