@@ -158,7 +158,7 @@ pub(super) fn is_used(txn: &impl Tables, digest: &Digest) -> Result<bool, Error>
 }
 
 /// Whether a release names these bytes.
-fn is_released(txn: &impl Tables, digest: &Digest) -> Result<bool, Error> {
+pub(super) fn is_released(txn: &impl Tables, digest: &Digest) -> Result<bool, Error> {
     let table = txn.table(tables::ARTIFACT)?;
     let digest = digest.as_bytes();
     let first = table.range((digest, &IDS.0)..=(digest, &IDS.1))?.next().transpose()?;
