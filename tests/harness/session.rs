@@ -124,9 +124,9 @@ pub(crate) fn fits(expected: &[String], printed: &[&str]) -> bool {
     if first.trim() == "[..]" {
         return (0..=printed.len()).any(|skipped| fits(rest, &printed[skipped..]));
     }
-    printed.split_first().is_some_and(|(line, after)| {
-        line_fits(first, line.trim_end()) && fits(rest, after)
-    })
+    printed
+        .split_first()
+        .is_some_and(|(line, after)| line_fits(first, line.trim_end()) && fits(rest, after))
 }
 
 fn line_fits(expected: &str, line: &str) -> bool {
@@ -182,7 +182,8 @@ impl Person {
                     let looked = matches!(next,
                         Some(Step::Type { command, .. }) if command == "echo $?");
                     let limit = if *until { LIMIT } else { Duration::ZERO };
-                    let what = format!("line {line}, `{command}`, to print\n{}", expected.join("\n"));
+                    let what =
+                        format!("line {line}, `{command}`, to print\n{}", expected.join("\n"));
                     wait_for(&what, limit, || self.look(command, expected, looked));
                 }
             }

@@ -60,7 +60,8 @@ async fn announce(context: &Context, daemon: &Daemon) -> Result<(), Failure> {
             format!("data {home}   page {http}/"),
             String::new(),
             "next, in another window:".into(),
-            "  griot link npm      npm installs through this node, which keeps what it fetches".into(),
+            "  griot link npm      npm installs through this node, which keeps what it fetches"
+                .into(),
             "  griot publish       in a folder with a package.json".into(),
             "  griot invite        a line that lets another node join".into(),
         ]

@@ -30,6 +30,8 @@ const BATCH_MAX: usize = 1024;
 pub(super) enum Row {
     Document(Box<CachedDocument>),
     File(Box<CachedFile>),
+    /// A small row of another layer: kind, key, value.
+    Named(Box<(String, String, Vec<u8>)>),
 }
 
 /// Rows that wait, and whether somebody writes.
@@ -40,6 +42,15 @@ pub(super) struct Waiting {
 }
 
 impl Store {
+    /// Keeps a small named row, as [`Store::put_row`] does; calls at the same time share one
+    /// commit, and hold one thread together.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn put_shared_row(&self, kind: &str, key: &str, value: Vec<u8>) -> Result<(), Error> {
+        self.keep_row(Row::Named(Box::new((kind.to_owned(), key.to_owned(), value)))).await
+    }
+
     /// Keeps a row; durable when it returns.
     pub(super) async fn keep_row(&self, row: Row) -> Result<(), Error> {
         let (done, told) = oneshot::channel();
@@ -174,6 +185,11 @@ fn put(txn: &WriteTransaction, row: &Row, dropped: &mut BTreeSet<Digest>) -> Res
     match row {
         Row::Document(document) => put_document(txn, document, dropped),
         Row::File(file) => put_file(txn, file, dropped),
+        Row::Named(row) => {
+            let (kind, key, value) = row.as_ref();
+            txn.open_table(tables::ROW)?.insert((kind.as_str(), key.as_str()), value.as_slice())?;
+            Ok(())
+        }
     }
 }
 
