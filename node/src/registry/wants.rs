@@ -112,7 +112,8 @@ impl Registry {
         {
             return Ok(());
         }
-        Ok(store.put_row(WANT, &key, value).await?)
+        // A burst of misses must not fill every thread with commits that wait for the disk.
+        Ok(store.put_shared_row(WANT, &key, value).await?)
     }
 
     /// Remembers a file of an upstream.

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::blob::{self, Staged};
 use super::cached::{CachedDocument, CachedFile};
-use super::{BlobInfo, Error, Inner, Store, cached_rows, lock, pins};
+use super::{BlobInfo, Error, Inner, Store, cached_rows, lock, pins, tables};
 
 /// Calls of one commit.
 const BATCH_MAX: usize = 1024;
@@ -32,6 +32,8 @@ pub(super) enum Change {
     File(Box<CachedFile>),
     /// The source of a name that has none.
     Source(Box<(PackageId, Source)>),
+    /// A small row of another layer: kind, key, value.
+    Named(Box<(String, String, Vec<u8>)>),
 }
 
 /// What became of a change.
@@ -204,6 +206,11 @@ fn put(
             cached_rows::put_document(txn, document, dropped).map(|()| Kept::Row)
         }
         Change::File(file) => cached_rows::put_file(txn, file, dropped).map(|()| Kept::Row),
+        Change::Named(row) => {
+            let (kind, key, value) = row.as_ref();
+            txn.open_table(tables::ROW)?.insert((kind.as_str(), key.as_str()), value.as_slice())?;
+            Ok(Kept::Row)
+        }
         Change::Source(pin) => pins::put_source(txn, &pin.0, &pin.1, false).map(Kept::Source),
     }
 }

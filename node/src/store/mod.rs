@@ -172,6 +172,13 @@ impl Store {
         self.inner.free_space()
     }
 
+    /// As if the device were full, or had room without end.
+    #[cfg(test)]
+    pub(crate) fn reserve_all(&self, all: bool) {
+        let bytes = if all { u64::MAX } else { 0 };
+        self.inner.reserve_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// One write transaction, committed and synced before this returns. Runs to its end even if
     /// the caller goes away; `after` is called once it is durable, still before the next writer.
     async fn write<T, F, A>(&self, change: F, after: A) -> Result<T, Error>

@@ -119,6 +119,10 @@ impl Reply {
         if why.is_empty() {
             why = status.canonical_reason().unwrap_or_default().to_owned();
         }
+        let wait = self.header("retry-after").and_then(|text| text.trim().parse::<u32>().ok());
+        if let Some(seconds) = wait {
+            why.push_str(&format!("; it asks to wait {seconds} s"));
+        }
         Error::Status { status: status.as_u16(), why }
     }
 }

@@ -186,3 +186,29 @@ async fn fifty_thousand_versions_are_rendered_soon_and_hidden_soon() {
     println!("{times:?}");
     assert!(times.iter().all(|time| *time < SOON), "{times:?}");
 }
+
+#[tokio::test]
+async fn four_hundred_tarballs_at_once_come_whole_each_asked_for_once() {
+    let stub = crate::upstream::Stub::start();
+    let names: Vec<String> = (0..400).map(|n| format!("many-{n}")).collect();
+    for name in &names {
+        stub.publish(name, "1.0.0", |p| p);
+    }
+    let node = Node::before(&stub).await;
+    let paths: Vec<String> = names.iter().map(|n| format!("/npm/{n}/-/{n}-1.0.0.tgz")).collect();
+    // Each by two clients, one of which hangs up.
+    for path in &paths {
+        let asked = node.get(path);
+        futures::pin_mut!(asked);
+        assert!(futures::poll!(&mut asked).is_pending());
+    }
+    let answers = join_all(paths.iter().map(|path| node.get(path)));
+    let answers = tokio::time::timeout(SOON, answers).await.expect("nobody hangs");
+    for (answer, path) in answers.iter().zip(&paths) {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let truth = stub.bytes(path.strip_prefix("/npm").unwrap(), "*/*").unwrap();
+        assert_eq!(answer.body, truth);
+    }
+    let files = stub.count(".tgz");
+    assert_eq!(files, 400, "one flight a file");
+}

@@ -313,3 +313,29 @@ async fn an_upstream_that_went_away_is_told_soon_and_once_for_all() {
     let wants = asker.registry.want_list().unwrap();
     assert!(wants.iter().all(|row| row.want.package.name != "pad"), "{wants:?}");
 }
+
+#[tokio::test]
+async fn a_lockfile_of_fifty_thousand_entries_is_checked_soon() {
+    let stub = stub();
+    let asker = Asker::of(&stub).await;
+    let held = project(&stub, &[("pad", "1.0.0")]);
+    asker.prefetch(&held).await;
+    let integrity = stub.integrity("pad", "1.0.0");
+    let mut packages = serde_json::Map::new();
+    for number in 0..25_000 {
+        let entry = json!({ "version": format!("1.{number}.0"), "integrity": integrity });
+        packages.insert(format!("{number}/node_modules/pad"), entry.clone());
+        packages.insert(format!("{number}/node_modules/other-{number}"), entry);
+    }
+    for (number, name) in ["__proto__", "..", "../../etc", "@/x", "A B"].iter().enumerate() {
+        let entry = json!({ "version": "../..", "integrity": "md17-x sha512-", "resolved": "x:y" });
+        packages.insert(format!("{number}/node_modules/{name}"), entry);
+    }
+    let big = read(&json!({ "lockfileVersion": 3, "packages": packages }).to_string());
+    let started = std::time::Instant::now();
+    let report = asker.check(&big).await;
+    println!("50,000 entries were checked in {:?}", started.elapsed());
+    assert!(started.elapsed() < std::time::Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(report.packages >= 50_000, "{}", report.packages);
+    assert!(report.need >= 49_999, "{}", report.need);
+}

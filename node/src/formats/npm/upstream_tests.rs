@@ -382,8 +382,10 @@ fn a_document_cut_at_every_byte_has_the_same_places() {
     let text = concat!(
         "{ \"\\u006eame\":\"p\\u0061d\", \"r\u{e9}adme\":\"\u{1f4e6}\\ud83d\\udce6\\\"\\\\\",",
         "\"dist-t\\u0061gs\":{\"latest\":\"1.0.0\", \"\\u00e9\":\"2.0.0\"},",
-        "\"\\u0076ersions\":{\"1.0.0\":{\"dist\":{\"tarb\\u0061ll\":\"http:\\/\\/packages.test/\u{e9}\"}},",
-        "\"2.0.0\":{\"deprecated\":\"\u{20ac}\\ud800\",\"d\\u0069st\":{\"shasum\":\"00\"}},\"\u{20ac}\":[]},",
+        "\"\\u0076ersions\":{\"1.0.0\":{\"dist\":{\"tarb\\u0061ll\":",
+        "\"http:\\/\\/packages.test/\u{e9}\"}},",
+        "\"2.0.0\":{\"deprecated\":\"\u{20ac}\\ud800\",",
+        "\"d\\u0069st\":{\"shasum\":\"00\"}},\"\u{20ac}\":[]},",
         "\"time\":{\"modified\":\"now\",\"1.0.0\":\"then\"}, \"x\":-1.5e+7}\n",
     );
     let places = |capacity: usize| {

@@ -311,3 +311,29 @@ async fn a_name_without_an_upstream_says_which_command_adopts_one() {
     assert_eq!(error.outcome, Outcome::NotFound);
     assert!(error.hint.unwrap().contains("griot upstream add tiny URL"));
 }
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_leaves_nothing_and_what_is_held_stays() {
+    let stub = Stub::start().await;
+    stub.publish("pad", &["1.0.0"]);
+    stub.publish("held", &["1.0.0"]);
+    let node = Asker::of(&stub).await;
+    let before = node.document("held").await.unwrap();
+    node.age(&stub, "held").await;
+    let blobs = node.registry.store().counts().unwrap().blobs;
+    node.registry.store().reserve_all(true);
+    for _ in 0..2 {
+        let error = node.document("pad").await.unwrap_err();
+        assert_eq!(error.outcome, Outcome::Unavailable, "{error}");
+        assert!(error.message.contains("the disk is full"), "{error}");
+        let error = node.text("pad", "1.0.0").await.unwrap_err();
+        assert!(error.message.contains("the disk is full"), "{error}");
+    }
+    stub.publish("held", &["1.0.0", "2.0.0"]);
+    let again = node.ask("held", "full", true).await.unwrap();
+    assert_eq!((again.digest, again.stale), (before.digest, true));
+    assert_eq!(node.registry.store().counts().unwrap().blobs, blobs);
+    assert!(node.registry.wants().unwrap().is_empty(), "nobody near could help");
+    node.registry.store().reserve_all(false);
+    assert_eq!(node.text("pad", "1.0.0").await.unwrap(), content("pad", "1.0.0"));
+}

@@ -225,6 +225,20 @@ async fn an_install_of_five_hundred_packages_shares_its_commits() {
     assert!((1..=50).contains(&commits), "{commits} commits");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_small_rows_shares_its_commits_too() {
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let keys: Vec<String> = (0..500).map(|number| format!("k{number}")).collect();
+    let puts = keys.iter().map(|key| store.put_shared_row("want", key, key.clone().into_bytes()));
+    for done in futures::future::join_all(puts).await {
+        done.unwrap();
+    }
+    assert!(keys.iter().all(|key| store.row("want", key).unwrap() == Some(key.clone().into())));
+    let commits = store.inner.batch_commits.load(Ordering::Relaxed);
+    assert!((1..=50).contains(&commits), "{commits} commits");
+}
+
 #[tokio::test]
 async fn a_row_is_kept_also_when_its_caller_goes_away() {
     let home = tempdir().unwrap();

@@ -140,13 +140,13 @@ async fn more_or_fewer_bytes_than_were_declared_never_count() {
 async fn a_refusal_whose_words_never_end_is_told_all_the_same() {
     let world = World::new();
     let rude = Rude::does(|mut stream| async move {
-        let head = b"HTTP/1.1 503 Busy\r\ncontent-length: 900\r\n\r\nlater";
+        let head = b"HTTP/1.1 503 Busy\r\nretry-after: 30\r\ncontent-length: 900\r\n\r\nlater";
         let _ = stream.write_all(head).await;
         std::future::pending::<()>().await;
     });
     let answer = rude.await.get(&world, world.ask("left-pad")).await;
     let Err(Error::Status { status: 503, why }) = answer else { panic!("{answer:?}") };
-    assert_eq!(why, "later");
+    assert_eq!(why, "later; it asks to wait 30 s");
 }
 
 #[tokio::test]
