@@ -6,6 +6,8 @@
 //!
 //! Source: formats/npm.md sections 1, 2, 3 and 5.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
@@ -119,17 +121,18 @@ async fn whole(
     let door = context.door_url(MOUNT);
     let (form, kind) = shown(context, document, form).await?;
     let look = look(document, form, mode, &door);
-    let mut response = described(document, &etag(document, &look, ""), kind)?;
+    let etag = etag(document, &look, "");
+    let mut response = described(document, &etag, kind)?;
     count_hidden(&mut response, document.hidden());
     if is_known(head, &mut response) {
         return Ok(response);
     }
     let untouched = form == Form::Full && mode == Mode::Canonical;
     let segments = if untouched && document.offered.is_none() && document.tags.is_none() {
-        vec![Segment::Range(0..document.size)]
+        Arc::from([Segment::Range(0..document.size)])
     } else {
         let table = spans::table(&context.registry, &document.digest).await?;
-        render::packument(&table, &look)
+        stream::shared(&etag, || render::packument(&table, &look)).await
     };
     filled(context, head, document, (response, segments)).await
 }
@@ -218,7 +221,7 @@ async fn filled(
     context: &Context,
     head: &Parts,
     document: &UpstreamDocument,
-    (mut response, segments): (Response<Body>, Vec<Segment>),
+    (mut response, segments): (Response<Body>, Arc<[Segment]>),
 ) -> Result<Response<Body>, Error> {
     let length: u64 = segments.iter().map(Segment::len).sum();
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -285,7 +288,7 @@ async fn upstream_manifest(
     }
     let table = spans::table(&context.registry, &document.digest).await?;
     let segments = render::manifest(&table, &found, &look).ok_or_else(Error::no_such_path)?;
-    filled(context, head, document, (response, segments)).await
+    filled(context, head, document, (response, segments.into())).await
 }
 
 /// The normal version that a number, a tag or a range means.

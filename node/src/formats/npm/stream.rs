@@ -1,16 +1,20 @@
 //! Segments of a held document as the body of an answer, in large pieces, whatever its size.
 //!
 //! The file is read forwards through one window; small gaps between ranges cost no call to the
-//! system. Memory is one piece and one window a reader. A file that is shorter than its segments
+//! system. Memory is one piece and one window a reader; those who read the same rendering share its
+//! segments, which are many for a package with thousands of versions. A file that is shorter than its segments
 //! breaks the body off, so that a client never takes it for whole.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
+use tokio::sync::Semaphore;
 
 use super::render::Segment;
 
@@ -19,10 +23,33 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Bytes read ahead for short ranges.
 const WINDOW_BYTES: usize = 64 * 1024;
 
+/// Renderings that are put together at once.
+const RENDERERS: usize = 2;
+
+/// The segments of the rendering with that validator: those that another reader has right now, or
+/// new ones.
+pub(super) async fn shared(etag: &str, render: impl FnOnce() -> Vec<Segment>) -> Arc<[Segment]> {
+    type Known = HashMap<String, Weak<[Segment]>>;
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+    static RENDERING: Semaphore = Semaphore::const_new(RENDERERS);
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    // Nobody closes it.
+    let _turn = RENDERING.acquire().await;
+    if let Some(segments) = known().get(etag).and_then(Weak::upgrade) {
+        return segments;
+    }
+    let segments: Arc<[Segment]> = render().into();
+    let mut known = known();
+    known.retain(|_, segments| segments.strong_count() > 0);
+    known.insert(etag.to_owned(), Arc::downgrade(&segments));
+    segments
+}
+
 /// Where the reading is.
 struct Reading {
     file: File,
-    segments: std::vec::IntoIter<Segment>,
+    segments: Arc<[Segment]>,
+    next: usize,
     /// What is left of the segment before.
     rest: Option<Segment>,
     window: Vec<u8>,
@@ -30,9 +57,9 @@ struct Reading {
 }
 
 /// The segments of a file, one after another.
-pub(super) fn body(file: File, segments: Vec<Segment>) -> Body {
-    let segments = segments.into_iter();
-    let reading = Reading { file, segments, rest: None, window: Vec::new(), window_at: 0 };
+pub(super) fn body(file: File, segments: Arc<[Segment]>) -> Body {
+    let (window, window_at) = (Vec::new(), 0);
+    let reading = Reading { file, segments, next: 0, rest: None, window, window_at };
     Body::from_stream(stream::try_unfold(reading, |mut reading| async move {
         let read = move || reading.piece().map(|piece| (piece, reading));
         let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?;
@@ -46,7 +73,7 @@ impl Reading {
     fn piece(&mut self) -> std::io::Result<Vec<u8>> {
         let mut out = Vec::with_capacity(PIECE_BYTES);
         while out.len() < PIECE_BYTES {
-            let Some(segment) = self.rest.take().or_else(|| self.segments.next()) else { break };
+            let Some(segment) = self.segment() else { break };
             let room = PIECE_BYTES - out.len();
             self.rest = match segment {
                 Segment::Literal(mut bytes) => {
@@ -62,6 +89,14 @@ impl Reading {
             };
         }
         Ok(out)
+    }
+
+    fn segment(&mut self) -> Option<Segment> {
+        self.rest.take().or_else(|| {
+            let next = self.segments.get(self.next).cloned();
+            self.next += 1;
+            next
+        })
     }
 
     fn copy(&mut self, range: Range<u64>, out: &mut Vec<u8>) -> std::io::Result<()> {
@@ -87,5 +122,22 @@ impl Reading {
         self.file.seek(SeekFrom::Start(at))?;
         let read = (&self.file).take(many as u64).read_to_end(out)?;
         if read == many { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn readers_at_the_same_time_share_a_rendering_and_it_ends_with_them() {
+        let render = |end| move || vec![Segment::Range(0..end)];
+        let first = shared("\"a\"", render(1)).await;
+        let second = shared("\"a\"", render(2)).await;
+        let other = shared("\"b\"", render(3)).await;
+        assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
+        drop((first, second));
+        let third = shared("\"a\"", render(4)).await;
+        assert!(matches!(&*third, [Segment::Range(range)] if *range == (0..4)));
     }
 }

@@ -486,7 +486,7 @@ fn stream_fifty_megabytes() {
     let own = Look { mode: Mode::Own, ..looks(None, None)[0] };
     let segments = render::packument(&table, &own);
     let length: u64 = segments.iter().map(Segment::len).sum();
-    let body = super::stream::body(file, segments);
+    let body = super::stream::body(file, segments.into());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (sent, peak) = runtime.block_on(async {
         use futures::StreamExt as _;
@@ -530,7 +530,7 @@ async fn a_file_that_is_shorter_than_its_segments_breaks_the_body_off() {
         let mut segments: Vec<Segment> =
             ranges.iter().map(|(start, end)| Segment::Range(*start..*end)).collect();
         segments.push(Segment::Literal(bytes::Bytes::from_static(b"end")));
-        let mut stream = super::stream::body(file, segments).into_data_stream();
+        let mut stream = super::stream::body(file, segments.into()).into_data_stream();
         let mut seen = Vec::new();
         let mut broken = false;
         while let Some(piece) = stream.next().await {

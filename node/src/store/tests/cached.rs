@@ -4,15 +4,16 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
+use crdt::routes::Source;
 use crdt::statement::Subject;
-use crdt::{Digest, SecretKey};
+use crdt::{Digest, PackageId, SecretKey};
 use sha2::Digest as _;
 use tempfile::tempdir;
 
 use super::super::cached::{CachedBy, CachedDocument, CachedFile};
 use super::super::{BlobInfo, Error, Hashes, Store};
 use super::world::Realm;
-use super::{files, stored};
+use super::{files, staged, stored};
 
 fn subject(document: &str) -> Subject {
     let origin = Digest::of(b"origin");
@@ -237,6 +238,59 @@ async fn a_burst_of_small_rows_shares_its_commits_too() {
     assert!(keys.iter().all(|key| store.row("want", key).unwrap() == Some(key.clone().into())));
     let commits = store.inner.batch_commits.load(Ordering::Relaxed);
     assert!((1..=50).contains(&commits), "{commits} commits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_come_at_once_share_commits_and_each_has_its_bytes_and_its_row() {
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let mut waiting = Vec::new();
+    for number in 0..200 {
+        // Every tenth has the bytes of the one before.
+        let bytes = format!("file {}", number - u32::from(number % 10 == 9));
+        let staged = staged(&store, bytes.as_bytes()).await.unwrap();
+        let row = file(&format!("p{number}"), "p.tgz", staged.info());
+        waiting.push((staged, row));
+    }
+    let commits = waiting.into_iter().map(|(staged, row)| {
+        let store = &store;
+        async move {
+            let info = store.commit_file(staged, row.clone()).await.unwrap();
+            let package = PackageId::new("npm", row.package.clone());
+            let source = Source::Upstream { origin: Some(row.origin) };
+            assert!(store.pin_source(&package, source.clone(), false).await.unwrap());
+            assert!(!store.pin_source(&package, source, false).await.unwrap());
+            (info, row)
+        }
+    });
+    let kept = futures::future::join_all(commits).await;
+    let commits = store.inner.batch_commits.load(Ordering::Relaxed);
+    assert!((1..=100).contains(&commits), "{commits} commits for 400 changes");
+    drop(store);
+    let store = Store::open(home.path()).unwrap();
+    assert!(files(home.path(), "tmp").is_empty());
+    assert_eq!(files(home.path(), "blobs").len(), 180);
+    for (info, row) in kept {
+        assert!(held(&store, &info));
+        assert_eq!(store.cached_files(&row.origin, "npm", &row.package).unwrap(), [row.clone()]);
+        let package = PackageId::new("npm", row.package);
+        assert!(store.pinned_source(&package).unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_body_whose_last_row_goes_in_the_commit_that_brings_it_again_stays() {
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let info = stored(&store, b"one").await;
+    store.put_cached_file(file("p", "p.tgz", &info)).await.unwrap();
+    store.remove_blob(&info.digest).await.unwrap();
+    let other = stored(&store, b"two").await;
+    let again = staged(&store, b"one").await.unwrap();
+    let (put, brought) =
+        futures::join!(store.put_cached_file(file("p", "p.tgz", &other)), store.commit(again),);
+    put.unwrap();
+    assert!(held(&store, &brought.unwrap()) && held(&store, &other));
 }
 
 #[tokio::test]
