@@ -50,7 +50,7 @@ impl Registry {
             return self.keep_file(sought, described, &digest, by).await;
         }
         if !held {
-            self.inner.store.remove_blob(&digest).await?;
+            self.inner.store.remove_unused_blob(&digest).await?;
         }
         Err(does_not_fit(sought, described, "a connected peer"))
     }
@@ -144,8 +144,7 @@ impl Registry {
         let sure = described.document.by == CachedBy::Upstream;
         let by =
             if sure && !declared.is_strong() { CachedBy::Upstream } else { described.ground() };
-        let info = self.inner.store.commit(staged).await?;
-        self.keep_file(sought, described, &info.digest, by).await
+        self.keep_staged(sought, described, staged, by).await
     }
 }
 
