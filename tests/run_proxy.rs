@@ -2,7 +2,7 @@
 //! so that each request is seen at one of the two.
 //!
 //! The node of these tests answers what a node answers, from fixed bytes, and keeps every request;
-//! the proxy cannot tell. The same lockfiles with a real node: `tests/link.rs` and its kin.
+//! the proxy cannot tell. The same lockfiles with a real node: `upstreams.rs` and `live.rs`.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
