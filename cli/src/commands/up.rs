@@ -61,7 +61,9 @@ async fn announce(context: &Context, daemon: &Daemon) -> Result<(), Failure> {
             format!("data {home}   page {http}/"),
             String::new(),
             "next, in another window:".into(),
-            format!("  griot{flag} link npm      installs go through this node, which keeps it all"),
+            format!(
+                "  griot{flag} link npm      installs go through this node, which keeps it all"
+            ),
             format!("  griot{flag} publish       in a folder with a package.json"),
             format!("  griot{flag} invite        a line that lets another node join"),
         ]
