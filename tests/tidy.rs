@@ -112,6 +112,30 @@ fn nothing_is_left_unfinished() {
     none("unfinished", &found);
 }
 
+/// Targets of the links in a text, without what follows a `#`.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    targets.map(|(target, _)| target.split('#').next().unwrap_or_default())
+}
+
+#[test]
+fn what_a_text_links_to_is_there() {
+    let texts = tracked().into_iter().filter(|path| path.extension().is_some_and(|e| e == "md"));
+    let (mut found, mut looked) = (Vec::new(), 0);
+    for path in texts {
+        let text = fs_err::read_to_string(&path).expect("a text is UTF-8");
+        let folder = path.parent().expect("a file lies in a folder");
+        for target in links(&text).filter(|target| !target.is_empty() && !target.contains("://")) {
+            looked += 1;
+            if !folder.join(target).exists() {
+                found.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    none("links to nothing", &found);
+    assert!(looked > 20, "the links of the texts are not found");
+}
+
 fn layer_of(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }

@@ -1,13 +1,13 @@
 //! A README that is run: its console blocks are a session, typed by a person and checked by a test.
 //!
-//! A block that starts with ```` ```console ```` holds commands (`$ …`, one line each) and what they
-//! print, on either stream. `[..]` stands for any text within a line, and for any lines where it is
-//! alone on one. A command must succeed, unless the next one is `echo $?`, as a person would look.
-//! Folder and variables last from one command to the next.
+//! A block that starts with ```` ```console ```` holds commands (`$ …`, one line each) and what
+//! they print, on either stream. `[..]` stands for any text within a line, and for any lines where
+//! it is alone on one. A command must succeed, unless the next one is `echo $?`, as a person would
+//! look. Folder and variables last from one command to the next.
 //!
 //! A block belongs to the worlds that its info string names (```` ```console mesh ````), else to
 //! those that the heading above names before a colon (`### Alone, mesh: publish`), else to all.
-//! Two things are no commands, and stand in comments that a reader does not see:
+//! Three things are no commands, and stand in comments that a reader does not see:
 //! `<!-- session: stop -->` is Ctrl-C in the window of the node (`stop village`: of the one with
 //! that home), `<!-- session: cable out -->` pulls the cable, and `<!-- session: until -->` repeats
 //! the next command until it prints what stands there, as a person looks again.

@@ -1,9 +1,10 @@
 //! The page at `/`: what can be installed here, and the line to copy for it.
 //!
 //! Plain HTML without script, pictures or anything from elsewhere: it works in an old phone's
-//! browser with the cable out. It says, too, which upstreams answer, what was asked for in vain, and
-//! what contradicts itself; the commands tell more. Everything that came from a package is escaped; the content security
-//! policy allows the one style sheet inside the page by its hash, and nothing else.
+//! browser with the cable out. It says, too, which upstreams answer, what was asked for in vain,
+//! and what contradicts itself; the commands tell more. Everything that came from a package is
+//! escaped; the content security policy allows the one style sheet inside the page by its hash,
+//! and nothing else.
 
 use std::fmt::Write as _;
 
