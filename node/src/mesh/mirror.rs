@@ -34,12 +34,15 @@ use super::frame::Broken;
 use super::held::PROGRESS;
 use super::mirror_frame::{BASES_MAX, Frame, Refusal};
 use super::mirror_link::{Link, Spare, receive};
-use super::pack::{DOCUMENT_BYTES_MAX, PACKED_BYTES_MAX, Unpacking};
+use super::pack::{DOCUMENT_BYTES_MAX, PACKED_BYTES_MAX, Unpacking, memory};
 use super::peers::Offence;
 use crate::store::{self, Hashes, Store};
 
-/// Documents in the air; further ones wait for a place.
-pub(super) const DOCUMENTS_MAX: usize = 8;
+/// Shares of [`MEMORY_MAX`]. A document takes one, or as many as its memory needs, and further ones
+/// wait: so there are never more than this in the air, nor more memory in use.
+pub(super) const SHARES: usize = 8;
+/// Memory of all documents that are being unpacked together. One at its largest takes 192 MiB.
+const MEMORY_MAX: u64 = 256 * 1024 * 1024;
 /// A member that says nothing for so long is not waited for alone: the next one is asked too.
 const NEXT_AFTER: Duration = Duration::from_secs(3);
 /// How often a member may say "busy" in a row.
@@ -67,8 +70,8 @@ pub(super) struct DocumentFlight {
     pub(super) control: Control,
     /// Streams that are open.
     pub(super) spare: Spare,
-    /// Places in the air.
-    pub(super) places: Arc<Semaphore>,
+    /// [`SHARES`] of the memory.
+    pub(super) shares: Arc<Semaphore>,
     /// Where to tell of offences.
     pub(super) reports: mpsc::Sender<Report>,
 }
@@ -106,9 +109,11 @@ enum Stop {
 impl DocumentFlight {
     /// Brings the document into the store.
     pub(super) async fn run(mut self) -> Result<Brought, Error> {
-        // The semaphore is never closed; without a place the flight would only be less polite.
-        let places = self.places.clone();
-        let _place = places.acquire().await.ok();
+        let largest_base = self.choose_bases()?;
+        let shares = self.shares.clone();
+        // All at once and before anybody is asked, or two could each wait for what the other has.
+        // The semaphore is never closed.
+        let _taken = shares.acquire_many(shares_for(self.size, largest_base)).await.ok();
         if let Some(held) = self.store.blob(&self.digest)? {
             let why = || format!("{} is held with {} bytes", self.digest, held.size);
             return if held.size == self.size {
@@ -120,22 +125,22 @@ impl DocumentFlight {
         if self.size > DOCUMENT_BYTES_MAX {
             return Ok(Brought::AsBlob);
         }
-        self.choose_bases()?;
         self.ask_members().await
     }
 
-    /// Keeps those bases that are held here and can be used.
-    fn choose_bases(&mut self) -> Result<(), Error> {
-        let mut held = Vec::new();
+    /// Keeps those bases that are held here and can be used; the size of the largest.
+    fn choose_bases(&mut self) -> Result<u64, Error> {
+        let (mut held, mut largest) = (Vec::new(), 0);
         for base in std::mem::take(&mut self.bases) {
             let size = self.store.blob(&base)?.map(|info| info.size);
-            let fits = size.is_some_and(|size| size <= DOCUMENT_BYTES_MAX);
-            if fits && base != self.digest && !held.contains(&base) && held.len() < BASES_MAX {
+            let Some(size) = size.filter(|size| *size <= DOCUMENT_BYTES_MAX) else { continue };
+            if base != self.digest && !held.contains(&base) && held.len() < BASES_MAX {
                 held.push(base);
+                largest = largest.max(size);
             }
         }
         self.bases = held;
-        Ok(())
+        Ok(largest)
     }
 
     /// The first member that has it sends it; when that fails, the others are asked again.
@@ -275,7 +280,9 @@ impl DocumentFlight {
 async fn read_base(store: &Store, base: &Digest) -> Result<Vec<u8>, Stop> {
     let gone = || store::Error::Io(io::Error::other("the base of a patch is gone"));
     let (info, file) = store.open_blob(base).await?.ok_or_else(gone)?;
-    let mut bytes = Vec::new();
+    // At once, or it would grow to twice as much.
+    let room = usize::try_from(info.size.min(DOCUMENT_BYTES_MAX)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(room + 64);
     let reading = file.take(DOCUMENT_BYTES_MAX);
     tokio::pin!(reading);
     reading.read_to_end(&mut bytes).await.map_err(store::Error::Io)?;
@@ -286,6 +293,13 @@ async fn read_base(store: &Store, base: &Digest) -> Result<Vec<u8>, Stop> {
         store.remove_blob(base).await?;
         Err(gone().into())
     }
+}
+
+/// How much of [`SHARES`] a document takes with the largest of its bases.
+fn shares_for(size: u64, base: u64) -> u32 {
+    let bytes = memory(size.min(DOCUMENT_BYTES_MAX), base.min(DOCUMENT_BYTES_MAX));
+    let shares = bytes.div_ceil(MEMORY_MAX / SHARES as u64);
+    u32::try_from(shares).unwrap_or(u32::MAX).clamp(1, SHARES as u32)
 }
 
 /// One after the other; the next one also when those before say nothing for a while.
@@ -332,5 +346,37 @@ impl<'a> Search<'a> {
         self.waiting.push(peer);
         self.asked.push(self.flight.ask(peer).boxed());
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn an_ordinary_document_takes_one_share_and_the_largest_fits() {
+        assert_eq!(shares_for(0, 0), 1);
+        assert_eq!(shares_for(5_000_000, 5_000_000), 1);
+        let largest = shares_for(DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MAX);
+        assert_eq!(u64::from(largest) * MEMORY_MAX / SHARES as u64, 192 * 1024 * 1024);
+        assert_eq!(shares_for(u64::MAX, u64::MAX), largest, "what it says changes nothing");
+    }
+
+    #[tokio::test]
+    async fn many_large_ones_wait_for_each_other_and_all_end() {
+        let (shares, in_use) = (Semaphore::new(SHARES), AtomicU64::new(0));
+        let sizes = (0..40_u64).map(|at| DOCUMENT_BYTES_MAX >> (at % 9));
+        let flights = sizes.map(async |size| {
+            let taken = shares.acquire_many(shares_for(size, size)).await.expect("is open");
+            let now = in_use.fetch_add(memory(size, size), Ordering::SeqCst) + memory(size, size);
+            assert!(now <= MEMORY_MAX, "{now}");
+            tokio::task::yield_now().await;
+            in_use.fetch_sub(memory(size, size), Ordering::SeqCst);
+            drop(taken);
+        });
+        let all = futures::future::join_all(flights);
+        assert_eq!(timeout(Duration::from_secs(60), all).await.expect("they end").len(), 40);
     }
 }
