@@ -58,3 +58,5 @@ mod stub;
 mod thin;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod worlds;

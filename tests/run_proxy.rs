@@ -77,7 +77,8 @@ impl Scene {
     fn teach_the_node(&self) {
         let row = json!({
             "of": "own", "format": "npm", "url": self.registry(), "origin": "00".repeat(32),
-            "default": true, "patterns": [], "same_as": [], "credential": false, "reachable": true,
+            "default": true, "site": false, "patterns": [], "same_as": [], "credential": false,
+            "reachable": true,
         });
         let list = json!([row]).to_string();
         self.node.raw("/api/admin/upstreams", Raw::ok("application/json", list));
@@ -477,4 +478,113 @@ fn a_node_that_goes_away_is_told_at_once() {
     stdout.read_to_string(&mut text).expect("the child prints text");
     assert!(wait_exit(&mut child, LIMIT).is_some());
     assert!(text.ends_with("424") && text.contains("the node cannot be asked"), "{text}");
+}
+
+/// A run whose child prints its proxy and lives until its input ends.
+struct Held {
+    child: std::process::Child,
+    address: String,
+    credential: String,
+}
+
+impl Held {
+    fn of(scene: &Scene) -> Self {
+        let mut command = scene.griot_run(&["sh", "-c", "echo \"$HTTPS_PROXY\"; exec cat"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let proxy = lines.next().expect("a line").expect("text");
+        let (user, address) = proxy
+            .strip_prefix("http://")
+            .and_then(|rest| rest.split_once('@'))
+            .expect("a URL with a user");
+        use base64::Engine as _;
+        let user = base64::engine::general_purpose::STANDARD.encode(user);
+        Self { child, address: address.to_owned(), credential: format!("Basic {user}") }
+    }
+
+    /// A connection that was opened to a target.
+    fn opened(&self, target: &str) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(&self.address).expect("the proxy listens");
+        stream.set_read_timeout(Some(LIMIT)).expect("a socket takes a time limit");
+        let head = format!(
+            "CONNECT {target} HTTP/1.1\r\nhost: {target}\r\nproxy-authorization: {}\r\n\r\n",
+            self.credential
+        );
+        stream.write_all(head.as_bytes()).expect("the proxy reads");
+        let mut reader = BufReader::new(stream);
+        assert!(status(&mut reader).contains(" 200 "));
+        let mut line = String::new();
+        while reader.read_line(&mut line).expect("the proxy answers") > 2 {
+            line.clear();
+        }
+        reader
+    }
+
+    fn ends(mut self) {
+        drop(self.child.stdin.take());
+        assert!(wait_exit(&mut self.child, LIMIT).is_some_and(|status| status.success()));
+    }
+}
+
+fn status(reader: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("the proxy answers");
+    line
+}
+
+#[test]
+fn an_odd_request_reaches_no_other_host_and_is_never_two() {
+    let (scene, other) = (Scene::new(false), Stub::start());
+    let held = Held::of(&scene);
+    let target = socket(&scene.upstream.url()).to_string();
+    let send = |text: &str| {
+        let mut reader = held.opened(&target);
+        reader.get_mut().write_all(text.as_bytes()).expect("the proxy reads");
+        status(&mut reader)
+    };
+    // The connection says where it goes, whatever the request in it says.
+    let url = format!("{}left-pad", other.url());
+    let host = socket(&other.url());
+    let lied = send(&format!("GET {url} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"));
+    assert!(lied.contains(" 200 "), "{lied}");
+    assert_eq!((scene.node.count("/npm/left-pad"), other.requests().len()), (1, 0));
+    // Both kinds of length, where a second request would hide in the body for one of two readers.
+    let hidden = "GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n";
+    let both = format!(
+        "PUT /left-pad HTTP/1.1\r\nhost: {target}\r\ncontent-length: {}\r\n\
+         transfer-encoding: chunked\r\nconnection: close\r\n\r\n0\r\n\r\n{hidden}",
+        5 + hidden.len()
+    );
+    send(&both);
+    for seen in scene.upstream.requests() {
+        let lengths = ["content-length", "transfer-encoding"].map(|name| seen.header(name));
+        assert!(lengths.iter().flatten().count() < 2, "{seen:?}");
+        assert_ne!(seen.path, "/hidden", "{seen:?}");
+    }
+    for bad in [
+        "PUT /left-pad HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+        "PUT /left-pad HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, odd\r\n\r\nab",
+        "GET /left-pad HTTP/1.1\r\n bad: x\r\n\r\n",
+    ] {
+        assert!(send(bad).contains(" 400 "), "{bad}");
+    }
+    let long = format!("GET /left-pad HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(200_000));
+    assert!(send(&long).contains(" 431 "));
+    held.ends();
+}
+
+#[test]
+fn three_hundred_connections_that_say_nothing_keep_nobody_waiting() {
+    let scene = Scene::new(false);
+    let held = Held::of(&scene);
+    let target = socket(&scene.upstream.url()).to_string();
+    let idle: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect(&held.address).expect("the proxy listens")).collect();
+    let mut reader = held.opened(&target);
+    let ask = format!("GET /left-pad HTTP/1.1\r\nhost: {target}\r\n\r\n");
+    reader.get_mut().write_all(ask.as_bytes()).expect("the proxy reads");
+    assert!(status(&mut reader).contains(" 200 "));
+    drop(idle);
+    held.ends();
 }

@@ -252,6 +252,7 @@ fn write(
     mut saved: Saved,
     before: Option<Saved>,
 ) -> Result<(Saved, bool), Failure> {
+    let _alone = saved::lock(node.home())?;
     let current = saved::text(&saved.file)?;
     let text = current.clone().unwrap_or_default();
     let marked = text.contains(&format!("# griot: begin {}", link.client));
@@ -277,7 +278,8 @@ fn write(
     let changed = current.as_deref() != Some(&written);
     if changed {
         let open = saved.project.is_some() && saved.aim.token.is_none();
-        saved::write(&saved.file, &written, if open { SHARED } else { PRIVATE })?;
+        let mode = if open { SHARED } else { PRIVATE };
+        saved::write(&saved.file, current.as_deref(), &written, mode)?;
     }
     Ok((saved, changed))
 }
@@ -394,6 +396,7 @@ async fn unlink_one(
     link: &node::formats::Link,
     place: &Place,
 ) -> Result<Vec<Unlinked>, Failure> {
+    let alone = saved::lock(&context.home)?;
     let records = Saved::all(&context.home)?.into_iter();
     let records: Vec<_> = records
         .filter(|saved| saved.client == link.client && saved.project == place.project)
@@ -402,10 +405,15 @@ async fn unlink_one(
     if records.is_empty() {
         return Ok(vec![Unlinked { client, file: None, state: State::NotLinked }]);
     }
-    let mut all = Vec::new();
+    let mut restored = Vec::new();
     for saved in records {
         let state = restore(link, &saved)?;
         saved.forget(&context.home)?;
+        restored.push((saved, state));
+    }
+    drop(alone);
+    let mut all = Vec::new();
+    for (saved, state) in restored {
         if let Some(id) = &saved.token_id {
             revoke(context, id).await;
         }
@@ -428,7 +436,7 @@ fn restore(link: &node::formats::Link, saved: &Saved) -> Result<State, Failure> 
     if saved.former.is_none() && rest.trim().is_empty() {
         saved::remove(&saved.file)?;
     } else {
-        saved::write(&saved.file, &rest, PRIVATE)?;
+        saved::write(&saved.file, Some(&text), &rest, PRIVATE)?;
     }
     Ok(state)
 }

@@ -41,10 +41,12 @@ fn run(link: &Link, arguments: &[&str], folder: &Path, node: &str) -> Option<Str
     }
     let mut child = command.spawn().ok()?;
     let stdout = child.stdout.take()?;
-    let reader = std::thread::spawn(move || {
+    let (sender, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = stdout.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);
-        read.ok().map(|_| String::from_utf8_lossy(&bytes).into_owned())
+        // Nobody may wait for it any more.
+        let _ = sender.send(read.ok().map(|_| String::from_utf8_lossy(&bytes).into_owned()));
     });
     let until = Instant::now() + PATIENCE;
     let status = loop {
@@ -59,6 +61,7 @@ fn run(link: &Link, arguments: &[&str], folder: &Path, node: &str) -> Option<Str
             }
         }
     };
-    let text = reader.join().ok().flatten()?;
+    // It has ended, but what it has left running may hold its output open.
+    let text = told.recv_timeout(until.saturating_duration_since(Instant::now())).ok().flatten()?;
     status.success().then_some(text)
 }

@@ -9,7 +9,7 @@
 //! file that is as it was. Mode and line endings of a file stay; a symbolic link is written
 //! through.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -52,8 +52,8 @@ impl std::fmt::Debug for Saved {
 impl Saved {
     /// The former text; empty if there was no file.
     pub(crate) fn former_text(&self) -> String {
-        let bytes = self.former.as_ref().and_then(|text| BASE64_STANDARD.decode(text).ok());
-        String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+        // A record with damaged bytes is not read.
+        former(self).unwrap_or_default()
     }
 
     /// Keeps a text as the former one.
@@ -123,11 +123,33 @@ fn read_record(path: &Path) -> Result<Option<Saved>, Failure> {
     match fs_err::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            Failure::new(format!("{} cannot be read: {error}", path.display()))
-                .hint("it holds the former bytes of a file of settings: keep it, and look into it")
-        }),
+        Ok(bytes) => {
+            let read = serde_json::from_slice::<Saved>(&bytes).map_err(|error| error.to_string());
+            let sound = read.and_then(|saved| match former(&saved) {
+                Some(_) => Ok(saved),
+                None => Err("its former bytes are damaged".to_owned()),
+            });
+            sound.map(Some).map_err(|why| {
+                let hint =
+                    "it holds the former bytes of a file of settings: keep it, and look into it";
+                Failure::new(format!("{} cannot be read: {why}", path.display())).hint(hint)
+            })
+        }
     }
+}
+
+/// The former text, empty if there was no file; `None` if it is no text, which no link keeps.
+fn former(saved: &Saved) -> Option<String> {
+    let Some(text) = &saved.former else { return Some(String::new()) };
+    String::from_utf8(BASE64_STANDARD.decode(text).ok()?).ok()
+}
+
+/// Keeps two commands from changing settings at once, until it is dropped: clients share files.
+pub(crate) fn lock(home: &Path) -> Result<std::fs::File, Failure> {
+    let path = neutral(home)?.join("lock");
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// The file behind symbolic links, absolute; it need not exist.
@@ -154,25 +176,42 @@ pub(crate) fn real(file: &Path) -> Result<PathBuf, Failure> {
 
 /// The text of a file; `None` if it does not exist.
 pub(crate) fn text(file: &Path) -> Result<Option<String>, Failure> {
-    let length = match fs_err::metadata(file) {
+    let found = match fs_err::metadata(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        found => found?.len(),
+        found => found?,
     };
-    if length > FILE_BYTES_MAX {
-        let file = file.display();
-        return Err(Failure::new(format!(
-            "{file} has {length} bytes: that is no file of settings"
-        )));
+    let bad = |why: String| Failure::new(format!("{} {why}", file.display()));
+    // Reading a pipe would wait for ever, and a device has no end.
+    if !found.is_file() {
+        let what = if found.is_dir() { "is a folder" } else { "is no ordinary file" };
+        return Err(bad(format!("{what}, not a file of settings")).hint("move it away first"));
     }
-    let bytes = fs_err::read(file)?;
+    let mut bytes = Vec::new();
+    let limited = fs_err::File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    if limited? as u64 > FILE_BYTES_MAX {
+        let length = found.len();
+        return Err(bad(format!("has {length} bytes: that is no file of settings")));
+    }
     String::from_utf8(bytes).map(Some).map_err(|_| {
         Failure::new(format!("{} is not UTF-8", file.display()))
             .hint("save it as UTF-8, then type this again")
     })
 }
 
-/// Writes a file of settings; one that exists keeps its mode.
-pub(crate) fn write(file: &Path, text: &str, new_mode: u32) -> Result<(), Failure> {
+/// Writes a file of settings that was `before` when it was read; one that exists keeps its mode.
+///
+/// # Errors
+/// Somebody has changed it meanwhile: nothing is written then.
+pub(crate) fn write(
+    file: &Path,
+    before: Option<&str>,
+    text: &str,
+    new_mode: u32,
+) -> Result<(), Failure> {
+    if self::text(file)?.as_deref() != before {
+        return Err(Failure::new(format!("{} has just been changed", file.display()))
+            .hint("nothing was written; type this again"));
+    }
     #[cfg(unix)]
     let mode = {
         use std::os::unix::fs::PermissionsExt as _;
@@ -287,12 +326,65 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("npmrc");
         let mode = || fs_err::metadata(&file).unwrap().permissions().mode() & 0o777;
-        write(&file, "one", 0o600).unwrap();
+        write(&file, None, "one", 0o600).unwrap();
         assert_eq!(mode(), 0o600);
         fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-        write(&file, "two", 0o600).unwrap();
+        write(&file, Some("one"), "two", 0o600).unwrap();
         assert_eq!((mode(), text(&file).unwrap().as_deref()), (0o640, Some("two")));
         assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside");
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_has_changed_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("npmrc");
+        fs_err::write(&file, "theirs").unwrap();
+        for before in [None, Some("ours")] {
+            let failure = write(&file, before, "new", 0o600).unwrap_err();
+            assert!(failure.message.contains("just been changed"), "{failure:?}");
+        }
+        assert_eq!(fs_err::read_to_string(&file).unwrap(), "theirs");
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_ordinary_file_is_refused_and_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for (path, what) in
+            [(pipe.as_path(), "no ordinary file"), (Path::new("/dev/zero"), "no ordinary file")]
+        {
+            assert!(text(path).unwrap_err().message.contains(what), "{}", path.display());
+        }
+        assert!(text(folder.path()).unwrap_err().message.contains("is a folder"));
+        let huge = folder.path().join("huge");
+        fs_err::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+        assert!(text(&huge).unwrap_err().message.contains("no file of settings"));
+    }
+
+    #[test]
+    fn a_record_whose_former_bytes_are_damaged_is_never_taken_for_an_empty_file() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(".npmrc");
+        for former in ["%%%", "//4="] {
+            Saved { former: Some(former.into()), ..saved(&file) }.keep(home.path()).unwrap();
+            let failure = Saved::load(home.path(), "npm", &file).unwrap_err();
+            assert!(failure.message.contains("damaged"), "{failure:?}");
+            assert!(Saved::all(home.path()).is_err());
+        }
+    }
+
+    #[test]
+    fn who_changes_settings_keeps_others_waiting() {
+        let home = tempfile::tempdir().unwrap();
+        let held = lock(home.path()).unwrap();
+        let other = std::fs::File::open(home.path().join("links/lock")).unwrap();
+        assert!(other.try_lock().is_err());
+        drop(held);
+        assert!(other.try_lock().is_ok());
     }
 
     #[test]

@@ -103,7 +103,7 @@ mod tests {
     fn scope(url: &str) -> Scope {
         let row = serde_json::json!({
             "of": "own", "format": "npm", "url": url, "origin": "00".repeat(32), "default": true,
-            "patterns": [], "same_as": [], "credential": false, "reachable": true,
+            "site": false, "patterns": [], "same_as": [], "credential": false, "reachable": true,
         });
         Scope::new(&[serde_json::from_value::<UpstreamRow>(row).unwrap()])
     }

@@ -39,8 +39,8 @@ use former::Former;
 use forward::Ways;
 use scope::Scope;
 
-/// Connections at once: clients open some dozens.
-const CONNECTIONS_MAX: usize = 256;
+/// Connections at once: clients open some dozens each, and each takes two descriptors here.
+const CONNECTIONS_MAX: usize = 480;
 /// After an accept that failed, as it does when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SECRET_BYTES: usize = 16;

@@ -90,6 +90,11 @@ impl Known {
 pub(super) struct Doubts(Mutex<BTreeMap<Subject, Instant>>);
 
 impl Doubts {
+    /// The upstream has said that what is held is right.
+    pub(super) fn settle(&self, subject: &Subject) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(subject);
+    }
+
     /// Whether a document with so many versions may take the place of one with so many. None at all
     /// is what a 404 has.
     pub(super) fn allows(&self, subject: &Subject, held: usize, new: usize, now: Instant) -> bool {
@@ -130,6 +135,8 @@ mod tests {
         assert!(!doubts.allows(&subject, 10, 4, at(60)), "59 seconds later");
         assert!(doubts.allows(&subject, 10, 4, at(61)));
         assert!(!doubts.allows(&subject, 10, 0, at(70)), "a new doubt begins anew");
+        doubts.settle(&subject);
+        assert!(!doubts.allows(&subject, 10, 0, at(140)), "it was confirmed in between");
         assert!(doubts.allows(&subject, 10, 11, at(80)), "the good one is back");
         assert!(!doubts.allows(&subject, 10, 0, at(131)), "and the doubt was forgotten");
     }

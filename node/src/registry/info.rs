@@ -457,7 +457,13 @@ fn source_words(source: &Source) -> String {
         Source::Realm { realm } => realm.to_string(),
         Source::Upstream { .. } => "the upstream".to_owned(),
         Source::Deny => "nobody: it is denied".to_owned(),
-        Source::Unrouted { .. } => "nobody until it is routed".to_owned(),
+        Source::Unrouted { realms, upstream } => {
+            let mut places: Vec<String> = realms.iter().map(ToString::to_string).collect();
+            if *upstream {
+                places.push("the upstream".to_owned());
+            }
+            format!("nobody until it is routed, as {} have it", places.join(" and "))
+        }
     }
 }
 

@@ -136,6 +136,8 @@ struct Inner {
     routing: sources::RoutingCache,
     refused: RwLock<BTreeSet<StatementId>>,
     background: background::Background,
+    /// Upstreams that are being asked for a sign of life.
+    probed: std::sync::Mutex<BTreeSet<crdt::Digest>>,
     documents: flight::Flights<fetch_document::Word>,
     files: flight::Flights<CachedFile>,
     arrivals: arriving::Arrivals,
@@ -175,6 +177,7 @@ impl Registry {
             routing,
             refused: RwLock::new(refused),
             background: background::Background::new(),
+            probed: std::sync::Mutex::default(),
             documents: flight::Flights::new(),
             files: flight::Flights::new(),
             arrivals: arriving::Arrivals::default(),

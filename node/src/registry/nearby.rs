@@ -14,11 +14,13 @@ use crdt::{Digest, PackageId};
 
 use super::rules::Declared;
 use super::sought::Sought;
-use super::{Error, Outline, Registry};
+use super::{Error, Outcome, Outline, Registry};
 use crate::mesh::FileHint;
 
 /// How long a neighbour's answer counts as new.
 const REMEMBERED: Duration = Duration::from_secs(10);
+/// How long a document waits for the first one.
+const LOOK_MAX: Duration = Duration::from_millis(1500);
 /// How long it is better than none.
 const KEPT: Duration = Duration::from_secs(300);
 /// Packages that are remembered; room is made by forgetting all.
@@ -69,12 +71,13 @@ impl Registry {
                 if near.at.elapsed() >= REMEMBERED {
                     drop(self.look_around(sought, document, outline));
                 }
-                near
+                Some(near)
             }
-            None => self.look_around(sought, document, outline).await?,
+            None => self.look_in_time(sought, document, outline).await?,
         };
-        let mut reach = near.held.clone();
-        reach.extend(near.hints.iter().map(|hint| hint.version.clone()));
+        let mut reach = near.as_ref().map_or_else(BTreeSet::new, |near| near.held.clone());
+        let hints = near.iter().flat_map(|near| &near.hints);
+        reach.extend(hints.map(|hint| hint.version.clone()));
         for file in self.cached_files_of(sought)? {
             if self.inner.store.blob(&file.digest)?.is_some() {
                 reach.insert(file.version);
@@ -83,17 +86,33 @@ impl Registry {
         Ok(reach)
     }
 
+    /// The first look; nothing while the background has no room for it, or is busy with what is
+    /// stuck: what is held must not wait for that.
+    async fn look_in_time(
+        &self,
+        sought: &Sought,
+        document: &Digest,
+        outline: &Arc<Outline>,
+    ) -> Result<Option<Arc<Near>>, Error> {
+        let look = self.look_around(sought, document, outline);
+        match tokio::time::timeout(LOOK_MAX, look).await {
+            Ok(Ok(near)) => Ok(Some(near)),
+            Ok(Err(error)) if error.outcome != Outcome::Unavailable => Err(error),
+            Ok(Err(_)) | Err(_) => Ok(None),
+        }
+    }
+
     /// What neighbours say they hold of the package, at most ten seconds old.
     pub(super) async fn hints(
         &self,
         sought: &Sought,
         document: &Digest,
-        outline: &Arc<Outline>,
-    ) -> Result<Arc<Near>, Error> {
+    ) -> Result<Vec<FileHint>, Error> {
         let known = self.inner.nearby.get(sought, document);
         match known.filter(|near| near.at.elapsed() < REMEMBERED) {
-            Some(near) => Ok(near),
-            None => self.look_around(sought, document, outline).await,
+            Some(near) => Ok(near.hints.clone()),
+            // What is held here of the other versions is of no interest, and costs much.
+            None => self.neighbours(sought).await,
         }
     }
 

@@ -21,6 +21,23 @@ impl Registry {
         Ok(self.inner.store.put_row(NOTE, &format!("{format}/{key}"), bytes).await?)
     }
 
+    /// Keeps several notes of a format, in one commit.
+    ///
+    /// # Errors
+    /// As [`Registry::put_note`]: none is kept then.
+    pub async fn put_notes(
+        &self,
+        format: &str,
+        notes: Vec<(String, Vec<u8>)>,
+    ) -> Result<(), Error> {
+        if notes.iter().any(|(_, bytes)| bytes.len() > NOTE_BYTES_MAX) {
+            return Err(Error::invalid("a note is a mebibyte at most"));
+        }
+        let row = |(key, bytes)| (format!("{format}/{key}"), bytes);
+        let rows: Vec<_> = notes.into_iter().map(row).collect();
+        Ok(self.inner.store.put_rows(NOTE, rows).await?)
+    }
+
     /// The note under that key.
     ///
     /// # Errors

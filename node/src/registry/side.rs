@@ -19,8 +19,8 @@ use crate::upstream::{Answer, Ask, Endpoint};
 
 /// The variant under which they are kept.
 const SIDE_VARIANT: &str = "side";
-/// Bytes of an answer to a POST.
-const POSTED_MAX: u64 = 32 * 1024 * 1024;
+/// Bytes of an answer to a POST: it is read into memory, and a tree of it takes many times that.
+const POSTED_MAX: u64 = 8 * 1024 * 1024;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,12 @@
 //! A package of an upstream as the use-cases carry it along, and which place supplies a name.
 
+use std::sync::PoisonError;
+
 use crdt::routes::{Decision, Source, Table};
 use crdt::statement::{RouteSource, Subject};
 use crdt::{Digest, PackageId, RealmId};
+
+use futures::FutureExt as _;
 
 use super::rules::Variant;
 use super::{Door, Error, Registry, Rules, UpstreamRules};
@@ -175,6 +179,51 @@ impl Registry {
             }
         }
         Ok(false)
+    }
+
+    /// Whether this node asks no upstream at all.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.inner.upstream.is_offline()
+    }
+
+    /// Whether the upstream is known to answer. One of which nothing is known yet, after a start,
+    /// is asked for a sign of life behind.
+    pub(super) fn is_near(&self, endpoint: &Endpoint) -> bool {
+        let reach = self.inner.upstream.reach(&endpoint.origin);
+        if reach == Reach::Unknown {
+            self.find_out(endpoint);
+        }
+        reach == Reach::Up
+    }
+
+    /// Learns behind whether an upstream answers.
+    pub(super) fn find_out(&self, endpoint: &Endpoint) {
+        let origin = endpoint.origin;
+        if !self.inner.probed.lock().unwrap_or_else(PoisonError::into_inner).insert(origin) {
+            return;
+        }
+        let (this, endpoint) = (self.clone(), endpoint.clone());
+        let probe = async move {
+            this.inner.upstream.probe(&endpoint).await;
+            this.forget_probe(&origin);
+        };
+        if !self.inner.background.take_on(probe.boxed()) {
+            self.forget_probe(&origin);
+        }
+    }
+
+    fn forget_probe(&self, origin: &Digest) {
+        self.inner.probed.lock().unwrap_or_else(PoisonError::into_inner).remove(origin);
+    }
+
+    /// Learns behind which of the default upstreams answer: at a start, before anybody asks.
+    pub(super) fn find_out_all(&self) {
+        for rules in self.inner.rules.iter().filter(|rules| rules.upstream.is_some()) {
+            if let Ok(Some(endpoint)) = self.default_endpoint(rules.format) {
+                self.find_out(&endpoint);
+            }
+        }
     }
 
     /// Whether the upstream is known not to answer.

@@ -250,7 +250,7 @@ impl Registry {
             patterns,
             same_as: one.same_as.clone(),
             credential: one.credential.is_some(),
-            reachable: self.inner.upstream.reach(&one.origin) == Reach::Up,
+            reachable: self.inner.upstream.reach(&one.origin) != Reach::Down,
         }
     }
 

@@ -19,7 +19,7 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 use tokio::time::sleep;
 
-use super::client::{Client, Cut, Outgoing, Reply, silent};
+use super::client::{Client, Cut, Outgoing, Reply};
 use super::{Answer, Arrival, Ask, Endpoint, Error};
 use crate::store::blob::BlobWriter;
 use crate::store::{self, Store};
@@ -64,8 +64,8 @@ pub(super) async fn fetch(
         };
         let why = match incoming.take(&mut reply, ask).await? {
             None => return incoming.finish(ask).await,
-            Some(Cut::Silent) => return Err(reply.line.unreachable(silent())),
             Some(Cut::Broken(why)) => why,
+            Some(cut) => return Err(reply.line.unreachable(cut.why())),
         };
         if resumes == RESUMES_MAX {
             let why = format!("the body breaks off after {} bytes: {why}", incoming.received);
@@ -157,7 +157,7 @@ impl Incoming {
         if size.is_some_and(|size| size > ask.limit) {
             return Err(too_large(ask.limit));
         }
-        let encoding = reply.header("content-encoding").filter(|it| it != "identity");
+        let encoding = encoding(reply);
         // A file that claims to be encoded is stored as it came: checksums are over that.
         let gunzip = match encoding.as_deref().filter(|_| is_text(&ask.accept)) {
             None => None,
@@ -198,7 +198,7 @@ impl Incoming {
         let first = place.split('-').next().and_then(|first| first.parse::<u64>().ok());
         let total = total.parse::<u64>().ok();
         let validators = [(&self.etag, "etag"), (&self.last_modified, "last-modified")];
-        let encoding = reply.header("content-encoding").filter(|it| it != "identity");
+        let encoding = encoding(reply);
         first == Some(self.received)
             && (self.size.is_none() || total == self.size)
             && encoding == self.encoding
@@ -217,6 +217,10 @@ impl Incoming {
                 Err(cut) => return Ok(Some(cut)),
             };
             self.received += piece.len() as u64;
+            // Encoded bytes, too: a thousand empty parts of gzip decode to nothing.
+            if self.received > ask.limit {
+                return Err(too_large(ask.limit));
+            }
             if self.size.is_some_and(|size| self.received > size) {
                 let why = "the upstream sent more bytes than it had said";
                 return Err(Error::Wrong(why.to_owned()));
@@ -289,6 +293,12 @@ impl Incoming {
         let Self { content_type, etag, last_modified, .. } = self;
         Ok(Answer::Body { staged, content_type, etag, last_modified })
     }
+}
+
+/// In lower case, as it is compared; absent for plain bytes.
+fn encoding(reply: &Reply) -> Option<String> {
+    let named = reply.header("content-encoding")?.trim().to_ascii_lowercase();
+    Some(named).filter(|named| !matches!(named.as_str(), "" | "identity"))
 }
 
 /// The length that was declared, of the bytes on the wire.

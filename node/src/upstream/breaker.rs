@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+use super::Reach;
+
 /// How often one request is let through while an origin is down.
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// A person waits at least so long without a byte.
@@ -102,6 +104,15 @@ impl Breaker {
                 Pass::Probe
             }
             Some(_) => Pass::Refused,
+        }
+    }
+
+    /// What is known.
+    pub(super) fn reach(&self) -> Reach {
+        match (&self.down, self.last_byte) {
+            (Some(_), _) => Reach::Down,
+            (None, Some(_)) => Reach::Up,
+            (None, None) => Reach::Unknown,
         }
     }
 

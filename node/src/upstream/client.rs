@@ -35,8 +35,15 @@ const AGAIN_MAX: u32 = 3;
 /// Connections that are kept for the next request, each origin.
 const IDLE_MAX: usize = 16;
 const IDLE_TIME: Duration = Duration::from_secs(60);
+/// An answer that brings less than [`SLOW_BYTES`] in so long, once it is as old as that, is given
+/// up: a byte now and then would hold a turn for ever.
+const SLOW_TIME: Duration = Duration::from_secs(60);
+/// 1 KiB a second.
+const SLOW_BYTES: u64 = 60 * 1024;
 /// Of what an upstream says with an error, this much is read.
 const WORDS_BYTES: usize = 1024;
+/// For so long.
+const WORDS_TIME: Duration = Duration::from_secs(2);
 /// And this much is repeated.
 const WORDS_CHARS: usize = 200;
 
@@ -58,6 +65,7 @@ pub(super) struct Reply {
     pub(super) strayed: bool,
     /// When its last byte came.
     last: Duration,
+    pace: Pace,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -68,6 +76,10 @@ impl Reply {
             Ok(Ok(piece)) => {
                 self.last = self.line.now();
                 self.line.saw(Event::Byte);
+                let bytes = piece.as_ref().map_or(0, |piece| piece.len() as u64);
+                if piece.is_some() && self.pace.is_slow(self.last, bytes) {
+                    return Err(Cut::Slow);
+                }
                 Ok(piece)
             }
             Ok(Err(why)) => Err(Cut::Broken(explain(&why))),
@@ -94,10 +106,14 @@ impl Reply {
     pub(super) async fn refusal(mut self) -> Error {
         let status = self.response.status();
         let mut words = Vec::new();
-        while !self.is_html() && words.len() < WORDS_BYTES {
-            let Ok(Some(piece)) = self.chunk().await else { break };
-            words.extend_from_slice(&piece[..piece.len().min(WORDS_BYTES)]);
-        }
+        let read = async {
+            while !self.is_html() && words.len() < WORDS_BYTES {
+                let Ok(Some(piece)) = self.chunk().await else { break };
+                words.extend_from_slice(&piece[..piece.len().min(WORDS_BYTES)]);
+            }
+        };
+        // What came by then is what it says.
+        let _ = timeout(WORDS_TIME, read).await;
         let mut why = plain(&String::from_utf8_lossy(&words));
         if why.is_empty() {
             why = status.canonical_reason().unwrap_or_default().to_owned();
@@ -113,6 +129,46 @@ pub(super) enum Cut {
     Broken(String),
     /// Nothing came for too long.
     Silent,
+    /// Too little came for too long.
+    Slow,
+}
+
+impl Cut {
+    /// What it is to a person.
+    pub(super) fn why(self) -> String {
+        match self {
+            Self::Broken(why) => why,
+            Self::Silent => silent(),
+            Self::Slow => {
+                let (bytes, seconds) = (SLOW_BYTES, SLOW_TIME.as_secs());
+                format!("it sends less than {bytes} bytes in {seconds} s")
+            }
+        }
+    }
+}
+
+/// How fast a body comes: at times of one clock, counted from when it began.
+#[derive(Debug)]
+struct Pace {
+    since: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    const fn begin(at: Duration) -> Self {
+        Self { since: at, bytes: 0 }
+    }
+
+    /// Takes a piece; whether the whole of a span has brought too little.
+    fn is_slow(&mut self, now: Duration, bytes: u64) -> bool {
+        self.bytes += bytes;
+        if now.saturating_sub(self.since) < SLOW_TIME {
+            return false;
+        }
+        let slow = self.bytes < SLOW_BYTES;
+        *self = Self::begin(now);
+        slow
+    }
 }
 
 /// One line, without what a terminal would obey.
@@ -229,7 +285,8 @@ impl Client {
         }
         let response = self.send(&line, request, outgoing.urgent).await?;
         let last = line.now();
-        Ok(Reply { response, line, strayed: false, last, _turn: turn })
+        let pace = Pace::begin(last);
+        Ok(Reply { response, line, strayed: false, last, pace, _turn: turn })
     }
 
     /// Sends, waits for the head of the answer, and tells the breaker.
@@ -244,7 +301,8 @@ impl Client {
             false => self.patient.client(CONNECT)?,
         };
         let begun = line.now();
-        let mut again: u32 = if request.method() == Method::POST { 0 } else { AGAIN_MAX };
+        let is_repeated = request.method() != Method::POST;
+        let mut again: u32 = if is_repeated { AGAIN_MAX } else { 0 };
         let mut next = Some(request);
         let mut broken = String::new();
         while let Some(request) = next.take() {
@@ -264,6 +322,11 @@ impl Client {
                 }
                 Err(_) => return Err(line.failed(Event::Silence { since: begun }, silent())),
             }
+        }
+        // Each time the connection ended without an answer, or with none that is HTTP: nobody there
+        // speaks for the upstream. A single try may just have met a connection that was old.
+        if is_repeated {
+            return Err(line.failed(Event::NoConnection { begun }, broken));
         }
         Err(line.unreachable(broken))
     }
@@ -357,6 +420,20 @@ mod tests {
         for url in ["ftp://packages.test/", "file:///etc/passwd", "packages.test", "data:,x"] {
             assert!(parse(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_body_that_drips_is_given_up_after_its_first_minute_and_a_slow_link_is_not() {
+        let at = |seconds: u64| Duration::from_secs(100 + seconds);
+        let mut drip = Pace::begin(at(0));
+        assert!(!drip.is_slow(at(20), 1) && !drip.is_slow(at(59), 1));
+        assert!(drip.is_slow(at(61), 1));
+        let mut burst = Pace::begin(at(0));
+        assert!(!burst.is_slow(at(60), 10 << 20), "enough in the first minute");
+        assert!(!burst.is_slow(at(90), 1), "the next minute is not over");
+        assert!(burst.is_slow(at(120), 1), "what came before does not count for it");
+        let mut link = Pace::begin(at(0));
+        assert!((1..600).all(|second| !link.is_slow(at(second), 1100)));
     }
 
     #[test]

@@ -94,8 +94,13 @@ impl Line {
         if self.pass()? == Pass::Probe {
             return Ok(None);
         }
-        // Nobody closes it.
-        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        let turn = tokio::select! {
+            biased;
+            // Nobody closes it.
+            turn = Arc::clone(&self.turns).acquire_owned() => turn.ok(),
+            // Those before it may be stuck for long, and who waits here keeps others waiting.
+            () = self.until_down() => None,
+        };
         // While others were served, the origin may have gone away.
         self.pass()?;
         Ok(turn)

@@ -140,8 +140,10 @@ pub enum Error {
 /// Whether an origin answers, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// The last request was answered, or none was made yet.
+    /// The last request was answered.
     Up,
+    /// Nothing was heard of it since this node started.
+    Unknown,
     /// The breaker is open, or `--offline`.
     Down,
 }
@@ -211,8 +213,18 @@ impl Upstream {
     /// Whether the origin answers; never asks it.
     #[must_use]
     pub fn reach(&self, origin: &Digest) -> Reach {
-        let is_down = self.inner.offline || self.away(origin).is_some();
-        if is_down { Reach::Down } else { Reach::Up }
+        if self.inner.offline {
+            return Reach::Down;
+        }
+        let line = self.inner.client.lines.find(origin);
+        line.map_or(Reach::Unknown, |line| line.breaker().reach())
+    }
+
+    /// Asks the origin for a sign of life, so that [`Upstream::reach`] knows.
+    pub async fn probe(&self, endpoint: &Endpoint) {
+        if !self.inner.offline {
+            patience::probe(&self.inner.client, endpoint).await;
+        }
     }
 
     /// How long the origin has not answered, if the breaker is open.

@@ -33,6 +33,16 @@ pub(super) async fn patience(client: &Client, endpoint: &Endpoint) {
     }
 }
 
+/// Asks for a sign of life. Whatever it says is life; a silence opens the breaker, and so does a
+/// connection that does not come about.
+pub(super) async fn probe(client: &Client, endpoint: &Endpoint) {
+    let line = client.lines.line(&endpoint.origin);
+    tokio::select! {
+        () = patience(client, endpoint) => {}
+        () = head(client, &line, endpoint) => {}
+    }
+}
+
 /// Returns when the origin was silent for too long, which is then known, or after the longest wait.
 async fn outlast(client: &Client, line: &Line, endpoint: &Endpoint) {
     let begun = line.now();
@@ -60,12 +70,12 @@ async fn outlast(client: &Client, line: &Line, endpoint: &Endpoint) {
         next_probe = now + PROBE_PAUSE;
         if let Ok(_turn) = line.probe.try_acquire() {
             // Whatever it says is life, and the breaker was told; what it does not say is not.
-            let _ = timeout_at(line.instant(end), probe(client, line, endpoint)).await;
+            let _ = timeout_at(line.instant(end), head(client, line, endpoint)).await;
         }
     }
 }
 
-async fn probe(client: &Client, line: &Line, endpoint: &Endpoint) {
+async fn head(client: &Client, line: &Line, endpoint: &Endpoint) {
     if let Ok(url) = parse(&endpoint.url) {
         let _ = client.send(line, Request::new(Method::HEAD, url), true).await;
     }

@@ -10,7 +10,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderVa
 use reqwest::{Method, StatusCode};
 
 use super::body::{PORTAL, length, too_large};
-use super::client::{Client, Cut, Outgoing, parse, silent};
+use super::client::{Client, Outgoing, parse};
 use super::{Endpoint, Error};
 
 /// Sends a body of JSON with the largest size of an answer; gives content type and answer.
@@ -47,8 +47,7 @@ pub(super) async fn post(
             }
             Ok(Some(piece)) => answer.extend_from_slice(&piece),
             Ok(None) => break,
-            Err(Cut::Silent) => return Err(reply.line.unreachable(silent())),
-            Err(Cut::Broken(why)) => return Err(reply.line.unreachable(why)),
+            Err(cut) => return Err(reply.line.unreachable(cut.why())),
         }
     }
     Ok((reply.header("content-type").unwrap_or_default(), answer.freeze()))

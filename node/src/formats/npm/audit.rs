@@ -37,8 +37,11 @@ const SECURITY: &str = "-/npm/v1/security";
 const ASKED_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// The deepest tree that is looked through; the parser stops before.
 const DEPTH_MAX: usize = 128;
-/// What is remembered of one name.
+/// What is remembered of one name: bytes, versions and advisories. Each of the one is compared with
+/// each of the other.
 const NOTE_MAX_BYTES: usize = 256 * 1024;
+const VERSIONS_MAX: usize = 512;
+const ADVISORIES_MAX: usize = 128;
 
 /// `{name: [versions]}`.
 type Asked = BTreeMap<String, BTreeSet<String>>;
@@ -126,31 +129,44 @@ async fn remember(
     asked: &Asked,
     said: &BTreeMap<String, Vec<Value>>,
 ) -> Result<(), Error> {
+    let mut notes = Vec::new();
     for (name, versions) in asked {
+        let told = said.get(name).map_or(&[][..], Vec::as_slice);
+        if versions.len() > VERSIONS_MAX || told.len() > ADVISORIES_MAX {
+            continue;
+        }
         let before = known(context, name)?;
-        let after = merged(&before, versions, said.get(name).map_or(&[], Vec::as_slice));
+        let after = merged(&before, versions, told);
         if after == before {
             continue;
         }
         let bytes = serde_json::to_vec(&after).map_err(|e| Error::invalid(e.to_string()))?;
         if bytes.len() <= NOTE_MAX_BYTES {
-            context.registry.put_note(FORMAT.id, &key(name), bytes).await?;
+            notes.push((key(name), bytes));
         }
     }
-    Ok(())
+    // Together: a project has a thousand names, and each commit waits for the disk.
+    Ok(context.registry.put_notes(FORMAT.id, notes).await?)
 }
 
 /// The newer word counts where both speak of the same version.
 fn merged(before: &Known, versions: &BTreeSet<String>, said: &[Value]) -> Known {
     let mut known = Known { asked: versions.clone(), advisories: said.to_vec() };
-    let others: BTreeSet<String> = before.asked.difference(versions).cloned().collect();
+    let room = VERSIONS_MAX.saturating_sub(versions.len());
+    let others: BTreeSet<String> = before.asked.difference(versions).take(room).cloned().collect();
     let id = |advisory: &Value| advisory.get("id").cloned();
     let told: Vec<Option<Value>> = said.iter().map(id).collect();
     let of_others = |advisory: &&Value| {
         let mut others = others.iter();
         others.any(|version| affects(advisory, version)) && !told.contains(&id(advisory))
     };
-    known.advisories.extend(before.advisories.iter().filter(of_others).cloned());
+    let room = ADVISORIES_MAX.saturating_sub(said.len());
+    let earlier: Vec<&Value> = before.advisories.iter().filter(of_others).collect();
+    if earlier.len() > room {
+        // Rather nothing of the others than a part: a part would read as all there is.
+        return known;
+    }
+    known.advisories.extend(earlier.into_iter().cloned());
     known.asked.extend(others);
     known
 }
@@ -176,6 +192,9 @@ fn recall(context: &Context, asked: &Asked) -> Result<Result<Value, String>, Err
             return Ok(Err(format!("{name}@{unknown}")));
         }
         let about = |advisory: &&Value| versions.iter().any(|number| affects(advisory, number));
+        if versions.len() > VERSIONS_MAX {
+            return Ok(Err(format!("so many versions of {name}")));
+        }
         let advisories: Vec<Value> = known.advisories.iter().filter(about).cloned().collect();
         if !advisories.is_empty() {
             report.insert(name.clone(), Value::Array(advisories));
@@ -196,14 +215,17 @@ async fn tree(context: &Context, path: &str, body: &[u8]) -> Result<Response<Bod
     let sent = Bytes::from(Value::Object(asked).to_string());
     let path = format!("{SECURITY}/{path}");
     match context.registry.upstream_post(FORMAT.id, &path, sent).await {
-        Ok((_, bytes)) if serde_json::from_slice::<Map<String, Value>>(&bytes).is_ok() => {
-            Ok(json_bytes(bytes))
-        }
+        Ok((_, bytes)) if is_object(&bytes) => Ok(json_bytes(bytes)),
         Ok(_) => Err(unanswered("the upstream's answer was no report")),
         // What the upstream itself refuses is its word: a client falls back by the status.
         Err(error) if error.outcome == Outcome::NotFound => Err(error.into()),
         Err(error) => Err(unanswered(&error.message)),
     }
+}
+
+/// Whether it is an object, without making one of it.
+fn is_object(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<BTreeMap<String, serde::de::IgnoredAny>>(bytes).is_ok()
 }
 
 /// Takes the names of realms out of `requires` and `dependencies`, at every level.

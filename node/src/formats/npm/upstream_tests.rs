@@ -378,6 +378,34 @@ fn checksums_are_read_in_every_form() {
 }
 
 #[test]
+fn a_document_cut_at_every_byte_has_the_same_places() {
+    let text = concat!(
+        "{ \"\\u006eame\":\"p\\u0061d\", \"r\u{e9}adme\":\"\u{1f4e6}\\ud83d\\udce6\\\"\\\\\",",
+        "\"dist-t\\u0061gs\":{\"latest\":\"1.0.0\", \"\\u00e9\":\"2.0.0\"},",
+        "\"\\u0076ersions\":{\"1.0.0\":{\"dist\":{\"tarb\\u0061ll\":\"http:\\/\\/packages.test/\u{e9}\"}},",
+        "\"2.0.0\":{\"deprecated\":\"\u{20ac}\\ud800\",\"d\\u0069st\":{\"shasum\":\"00\"}},\"\u{20ac}\":[]},",
+        "\"time\":{\"modified\":\"now\",\"1.0.0\":\"then\"}, \"x\":-1.5e+7}\n",
+    );
+    let places = |capacity: usize| {
+        let mut reader = std::io::BufReader::with_capacity(capacity, text.as_bytes());
+        let (outline, table) = scan(&mut reader).unwrap();
+        format!("{outline:?} {table:?}")
+    };
+    let whole = places(text.len());
+    assert!(whole.contains("name: \"pad\"") && whole.contains("http://packages.test/\u{e9}"));
+    for capacity in 1..text.len() {
+        assert_eq!(places(capacity), whole, "{capacity}");
+    }
+    // Two pieces, parted at each byte.
+    for at in 0..=text.len() {
+        let (one, two) = text.as_bytes().split_at(at);
+        let mut parted = std::io::Read::chain(one, two);
+        let (outline, table) = scan(&mut parted).unwrap();
+        assert_eq!(format!("{outline:?} {table:?}"), whole, "{at}");
+    }
+}
+
+#[test]
 fn what_is_too_deep_too_long_or_no_packument_is_refused() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(64), "]".repeat(64));
     let long = "\"x\":1,".repeat(70_000);

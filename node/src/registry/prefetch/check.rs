@@ -16,6 +16,7 @@ use super::{Lack, LackOf, Locked, Polluted, Project, Report};
 use crate::registry::sought::{Place, Sought};
 use crate::registry::{Door, Error, Outline, OutlineFile, Registry};
 use crate::store::BlobInfo;
+use crate::store::cached::CachedFile;
 
 /// The locked versions of one name, and what is found out about them.
 struct Name<'p> {
@@ -42,6 +43,8 @@ impl Registry {
             }
         }
         for (name, locked) in names {
+            // A project may have 50,000 names, and looking them up waits for nothing.
+            tokio::task::yield_now().await;
             let count = locked.len() as u64;
             report.packages += count;
             let (lacks, polluted) = self.check_name(project, name, locked, node).await?;
@@ -134,6 +137,8 @@ impl Registry {
             });
         }
         let outlines = self.held_outlines(sought).await?;
+        let known = Known { described: described(&outlines), held: self.cached_files_of(sought)? };
+        let held = known.held_by_slot();
         for locked in name.locked.clone() {
             let (version, file) = match self.locked_file(&name.package, locked) {
                 Ok(named) => named,
@@ -142,9 +147,11 @@ impl Registry {
                     continue;
                 }
             };
-            let described = describe(&outlines, &version, &file);
+            let slot = (version.as_str(), file.as_str());
+            let described = known.described.get(&slot).copied();
             name.polluted.extend(polluted(sought, locked, described, node));
-            let mut lack = self.lack_of(sought, locked, (&version, &file), described)?;
+            let files = held.get(&slot).map_or(&[][..], Vec::as_slice);
+            let mut lack = self.lack_of(locked, files, described)?;
             if described.is_none() && !outlines.is_empty() {
                 lack = lack.map(unknown_version);
             }
@@ -156,9 +163,8 @@ impl Registry {
     /// What lacks of one version of an upstream's package.
     fn lack_of(
         &self,
-        sought: &Sought,
         locked: &Locked,
-        (version, file): (&str, &str),
+        files: &[&CachedFile],
         described: Option<&OutlineFile>,
     ) -> Result<Option<Lack>, Error> {
         if let (Some(demanded), Some(described)) = (demand(locked), described)
@@ -167,10 +173,7 @@ impl Registry {
             let why = "the lockfile demands other bytes than the upstream's document declares";
             return Ok(Some(unobtainable(locked, why)));
         }
-        for held in self.cached_files_of(sought)? {
-            if held.version != version || held.file != file {
-                continue;
-            }
+        for held in files {
             let Some(info) = self.inner.store.blob(&held.digest)? else { continue };
             let declared = described.map(|described| &described.declared);
             if declared.is_none_or(|d| *d == Default::default() || d.fits(&info.checksums)) {
@@ -214,14 +217,32 @@ impl Registry {
     }
 }
 
-fn describe<'o>(
-    outlines: &'o [Arc<Outline>],
-    version: &str,
-    file: &str,
-) -> Option<&'o OutlineFile> {
-    let versions = outlines.iter().flat_map(|outline| &outline.versions);
-    let files = versions.filter(|found| found.version == version).flat_map(|found| &found.files);
-    files.into_iter().find(|found| found.file == file)
+/// What is known of a package's files, looked up by normal version and file name: a lockfile may
+/// name thousands of versions of one package.
+struct Known<'o> {
+    described: BTreeMap<(&'o str, &'o str), &'o OutlineFile>,
+    held: Vec<CachedFile>,
+}
+
+impl Known<'_> {
+    fn held_by_slot(&self) -> BTreeMap<(&str, &str), Vec<&CachedFile>> {
+        let mut slots: BTreeMap<_, Vec<&CachedFile>> = BTreeMap::new();
+        for held in &self.held {
+            slots.entry((held.version.as_str(), held.file.as_str())).or_default().push(held);
+        }
+        slots
+    }
+}
+
+/// What the documents say of each file; the first one that names it counts.
+fn described(outlines: &[Arc<Outline>]) -> BTreeMap<(&str, &str), &OutlineFile> {
+    let mut all = BTreeMap::new();
+    for version in outlines.iter().flat_map(|outline| &outline.versions) {
+        for file in &version.files {
+            all.entry((version.version.as_str(), file.file.as_str())).or_insert(file);
+        }
+    }
+    all
 }
 
 fn lack(locked: &Locked, what: LackOf, size: Option<u64>, why: String) -> Lack {

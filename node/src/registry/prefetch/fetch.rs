@@ -6,7 +6,7 @@
 //!
 //! Who drops the future stops it; flights that are under way land all the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
@@ -22,6 +22,13 @@ const AT_ONCE: usize = 8;
 /// A refusal after this long is impatience. Silence alone ends the wait for an upstream sooner, and
 /// is remembered for a while: then the next refusal comes at once.
 const SLOW: Duration = Duration::from_secs(5);
+/// How often one thing is asked for again: a gigabyte over a slow link comes in that time, and a
+/// document that a live upstream never gives ends the wait.
+const ASKED_MAX: u32 = 120;
+/// A refusal that comes sooner than a person's patience ends is that of the flight itself.
+const WHOLE_WAIT: Duration = Duration::from_secs(24);
+/// So many of those are enough.
+const FAILED_MAX: u32 = 3;
 /// The kind of row that remembers what was prefetched: hash of format and path → [`Kept`].
 const PROJECT: &str = "project";
 
@@ -105,7 +112,10 @@ impl Registry {
         }
         let file = |lack: &&Lack| matches!(lack.what, LackOf::File | LackOf::Version);
         let files = report.lacks.iter().filter(file);
-        let files: Vec<Locked> = files.filter_map(|lack| locked_of(project, lack)).collect();
+        let locked = locked_by_version(project);
+        let slots = files.filter_map(|lack| Some((lack.name.as_str(), lack.version.as_deref()?)));
+        let files: Vec<Locked> =
+            slots.filter_map(|slot| locked.get(&slot).copied().cloned()).collect();
         let files = files.into_iter().map(|locked| self.bring_file(&project.format, locked));
         run(files, &progress).await;
         let report = self.check(project, node).await?;
@@ -176,14 +186,33 @@ async fn patiently<T, F>(mut ask: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
+    let mut patience = Patience::default();
     loop {
         let started = Instant::now();
         match ask().await {
-            Err(error) if error.outcome == Outcome::NotHere && started.elapsed() > SLOW => {
+            Err(error)
+                if error.outcome == Outcome::NotHere && patience.lasts(started.elapsed()) =>
+            {
                 tracing::debug!(why = error.message, "it takes long; asked again");
             }
             answer => return answer,
         }
+    }
+}
+
+/// What was refused so far.
+#[derive(Debug, Default)]
+struct Patience {
+    asked: u32,
+    failed: u32,
+}
+
+impl Patience {
+    /// Whether a refusal after so long is worth another try.
+    fn lasts(&mut self, waited: Duration) -> bool {
+        self.asked += 1;
+        self.failed += u32::from(waited < WHOLE_WAIT);
+        waited > SLOW && self.asked < ASKED_MAX && self.failed < FAILED_MAX
     }
 }
 
@@ -210,7 +239,7 @@ fn plan(report: &Report) -> Progress {
         packages: report.packages,
         need: report.need,
         things: things.clone().count() as u64,
-        bytes: things.clone().filter_map(|lack| lack.size).sum(),
+        bytes: things.clone().filter_map(|lack| lack.size).fold(0, u64::saturating_add),
         unknown: things.filter(|lack| lack.size.is_none()).count() as u64,
     }
 }
@@ -225,12 +254,30 @@ fn names_to_ask(report: &Report) -> BTreeSet<(String, bool)> {
     absent.iter().map(|name| ((*name).to_owned(), false)).chain(anew).collect()
 }
 
-fn locked_of(project: &Project, lack: &Lack) -> Option<Locked> {
-    let version = lack.version.as_deref()?;
-    let mut all = project.locked.iter().filter(|locked| locked.from.is_registry());
-    all.find(|locked| locked.name == lack.name && locked.version == version).cloned()
+/// What a registry serves, by name and version; the first entry counts.
+fn locked_by_version(project: &Project) -> BTreeMap<(&str, &str), &Locked> {
+    let mut all = BTreeMap::new();
+    for locked in project.locked.iter().filter(|locked| locked.from.is_registry()) {
+        all.entry((locked.name.as_str(), locked.version.as_str())).or_insert(locked);
+    }
+    all
 }
 
 fn failed(name: String, version: Option<String>, error: &Error) -> Progress {
     Progress::Failed(Failed { name, version, why: error.message.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_comes_is_asked_for_a_few_times_and_no_more() {
+        for (waits, most) in [(&[25, 6][..], 6), (&[25], ASKED_MAX as usize), (&[1], 1)] {
+            let mut patience = Patience::default();
+            let mut waits = waits.iter().cycle().map(|seconds| Duration::from_secs(*seconds));
+            let asked = 1 + waits.by_ref().take_while(|wait| patience.lasts(*wait)).count();
+            assert_eq!(asked, most);
+        }
+    }
 }

@@ -54,7 +54,8 @@ impl Report {
     /// Bytes of what lacks, as far as they are known, and of how many things they are not.
     #[must_use]
     pub fn bytes(&self) -> (u64, u64) {
-        let known = self.lacks.iter().filter_map(|lack| lack.size).sum();
+        // What is signed or declared may be any number.
+        let known = self.lacks.iter().filter_map(|lack| lack.size).fold(0, u64::saturating_add);
         let unknown = self.lacks.iter().filter(|lack| lack.size.is_none()).count();
         (known, unknown as u64)
     }

@@ -12,7 +12,7 @@ use super::super::body::PORTAL;
 use super::{Answer, Error, FILE, World, body, wrong};
 use crate::stub::Raw;
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

@@ -1,6 +1,7 @@
 //! The client against a registry that goes wrong in every way we know.
 
 mod bodies;
+mod hostile;
 mod reach;
 mod redirects;
 
@@ -100,23 +101,5 @@ fn wrong(answer: Result<Answer, Error>) -> String {
     match answer {
         Err(Error::Wrong(why)) => why,
         other => panic!("not refused as wrong: {other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn scratch() {
-    let Ok(url) = std::env::var("SCRATCH_URL") else { return };
-    let world = World::new();
-    let endpoint = endpoint(&url);
-    for _ in 0..2 {
-        let begun = std::time::Instant::now();
-        let ask = Ask { url: format!("{}left-pad", endpoint.url), ..world.ask("left-pad") };
-        let answer = world.upstream.get(&endpoint, &ask).await;
-        match answer {
-            Ok(Answer::Body { staged, content_type, etag, .. }) => {
-                println!("{} {content_type} {etag:?} {:?}", staged.info().size, begun.elapsed());
-            }
-            other => println!("{other:?} {:?}", begun.elapsed()),
-        }
     }
 }
