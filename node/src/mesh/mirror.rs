@@ -13,9 +13,9 @@
 //!
 //! Source: trust.md section 10, mesh.md section 7.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crdt::Digest;
@@ -26,7 +26,7 @@ use libp2p::PeerId;
 use libp2p_stream::Control;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Error;
 use super::command::Report;
@@ -45,6 +45,8 @@ pub(super) const SHARES: usize = 8;
 const MEMORY_MAX: u64 = 256 * 1024 * 1024;
 /// A member that says nothing for so long is not waited for alone: the next one is asked too.
 const NEXT_AFTER: Duration = Duration::from_secs(3);
+/// So long it is asked after all the others then, whatever the document.
+const LATE_FOR: Duration = Duration::from_secs(60);
 /// How often a member may say "busy" in a row.
 const BUSY_MAX: u32 = 10;
 /// The longest pause that a busy member may ask for.
@@ -72,8 +74,32 @@ pub(super) struct DocumentFlight {
     pub(super) spare: Spare,
     /// [`SHARES`] of the memory.
     pub(super) shares: Arc<Semaphore>,
+    /// Who was silent a moment ago.
+    pub(super) late: Late,
     /// Where to tell of offences.
     pub(super) reports: mpsc::Sender<Report>,
+}
+
+/// Members that said nothing for [`NEXT_AFTER`]: without it each document would wait for them anew.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Late(Arc<Mutex<HashMap<PeerId, Instant>>>);
+
+impl Late {
+    fn note(&self, peers: &[PeerId]) {
+        let mut late = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        late.retain(|_, since| since.elapsed() < LATE_FOR);
+        late.extend(peers.iter().map(|peer| (*peer, Instant::now())));
+    }
+
+    fn is_late(&self, peer: &PeerId) -> bool {
+        let late = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        late.get(peer).is_some_and(|since| since.elapsed() < LATE_FOR)
+    }
+
+    /// It has answered, or its connection is gone.
+    pub(super) fn forget(&self, peer: &PeerId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(peer);
+    }
 }
 
 /// How a flight ended well.
@@ -328,10 +354,14 @@ impl<'a> Search<'a> {
                 timeout(NEXT_AFTER, self.asked.next()).await.unwrap_or(None)
             };
             let Some((peer, answer)) = answer else {
+                self.flight.late.note(&self.waiting);
                 self.push();
                 continue;
             };
             self.waiting.retain(|waiting| *waiting != peer);
+            if !matches!(answer, Err(Stop::Broken(_))) {
+                self.flight.late.forget(&peer);
+            }
             if answer.is_ok() {
                 // The others would send it, too. They are asked again if this one fails.
                 self.asked.clear();
@@ -342,7 +372,9 @@ impl<'a> Search<'a> {
     }
 
     fn push(&mut self) -> Option<()> {
-        let peer = self.left.pop_front()?;
+        // As it is now: another document may have found out meanwhile.
+        let prompt = self.left.iter().position(|peer| !self.flight.late.is_late(peer));
+        let peer = self.left.remove(prompt.unwrap_or_default())?;
         self.waiting.push(peer);
         self.asked.push(self.flight.ask(peer).boxed());
         Some(())

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::command::{Done, answer};
 use super::files::{self, Line, QUESTIONS_MAX, Told};
 use super::members::Members;
-use super::mirror::{Brought, DocumentFlight, SHARES};
+use super::mirror::{Brought, DocumentFlight, Late, SHARES};
 use super::mirror_frame::Listing;
 use super::mirror_link::Spare;
 use super::swarm::Driver;
@@ -37,6 +37,7 @@ pub(super) struct Neighbours {
     /// By digest and size: a caller with another size does not share the result.
     flights: HashMap<(Digest, u64), Vec<Waiting>>,
     shares: Arc<Semaphore>,
+    late: Late,
 }
 
 impl Neighbours {
@@ -48,6 +49,7 @@ impl Neighbours {
             told: Told::default(),
             flights: HashMap::new(),
             shares: Arc::new(Semaphore::new(SHARES)),
+            late: Late::default(),
         }
     }
 
@@ -61,6 +63,7 @@ impl Neighbours {
         self.told.forget();
         self.lines.remove(peer);
         self.spare.forget(peer);
+        self.late.forget(peer);
     }
 }
 
@@ -101,6 +104,7 @@ impl Driver {
             control: self.context.control.clone(),
             spare: self.neighbours.spare.clone(),
             shares: self.neighbours.shares.clone(),
+            late: self.neighbours.late.clone(),
             reports: self.context.reports.clone(),
         };
         self.tasks.spawn(async move { Done::Brought((digest, size), flight.run().await) });
