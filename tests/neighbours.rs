@@ -131,6 +131,33 @@ fn a_node_that_merely_met_gets_no_cached_bytes() {
 }
 
 #[test]
+fn who_is_no_member_any_more_gets_no_cached_bytes() {
+    let world = World::new();
+    let stub = upstream();
+    let Some(a) = site(&world, &stub) else { return };
+    install(&world, "at-a", &a);
+    let b = world.node("b");
+    let invite = a.invite();
+    b.json(&["join", &invite, "--yes"]);
+    stub.down();
+    wait_until("b to install from a", EVENTUALLY, || b.get("/npm/part-1").status == 200);
+    let listed = a.json(&["peer", "list"]);
+    assert_eq!(listed["members"][0]["peer"], b.peer().as_str(), "{listed}");
+    // The start of the id is enough, as it is shown.
+    let start: String = b.peer().chars().take(20).collect();
+    let gone = a.json(&["peer", "remove", "--member", &start]);
+    assert_eq!(gone["peer"], b.peer().as_str());
+    assert_eq!(b.get("/npm/part-2").status, 424);
+    assert_eq!(b.get("/npm/part-1/-/part-1-1.0.0.tgz").status, 424);
+    let (said, _) = a.refused(&["peer", "remove", "--member", &start]);
+    assert!(said.contains("griot peer list"), "{said}");
+    // The invite is used up: it makes nobody a member again.
+    let joined = b.json(&["join", &invite, "--yes"]);
+    assert_eq!(joined["request"]["state"], "refused", "{joined}");
+    assert_eq!(b.get("/npm/part-3").status, 424);
+}
+
+#[test]
 fn yesterdays_install_works_today_although_a_release_was_heard_of_that_nobody_near_holds() {
     let world = World::new();
     let stub = upstream();

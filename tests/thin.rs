@@ -186,6 +186,44 @@ fn an_install_over_a_thin_link_moves_documents_packed_and_each_thing_once() {
 }
 
 #[test]
+fn joining_brings_hundreds_of_receipts_in_few_bytes() {
+    const PACKAGES: usize = 700;
+    const ASKING: usize = 8;
+    let world = World::new();
+    let stub = Stub::start();
+    let name = |at: usize| format!("part-{at}");
+    (0..PACKAGES).for_each(|at| stub.publish(&name(at), "1.0.0", |p| p));
+    let a = world.node("a");
+    a.json(&["upstream", "add", "npm", &stub.url(), "--site"]);
+    let nothing = Forwarder::to(a.mesh_socket(), 0);
+    let before_any = joined(&world, "b", &a, &nothing);
+    caught_up(&a, &before_any);
+    let handshake = nothing.carried();
+    drop((before_any, nothing));
+    let statements = |node: &Node| node.status()["index"]["statements"].as_u64().unwrap_or(0);
+    let authority = statements(&a);
+    std::thread::scope(|scope| {
+        for first in 0..ASKING {
+            let (a, name) = (&a, &name);
+            scope.spawn(move || {
+                (first..PACKAGES).step_by(ASKING).for_each(|at| drop(document(a, &name(at))));
+            });
+        }
+    });
+    wait_until("all receipts to be signed", EVENTUALLY, || {
+        statements(&a) == authority + PACKAGES as u64
+    });
+    let link = Forwarder::to(a.mesh_socket(), 0);
+    let began = Instant::now();
+    let c = joined(&world, "c", &a, &link);
+    caught_up(&a, &c);
+    let took = began.elapsed();
+    let each = link.carried().saturating_sub(handshake) / PACKAGES as u64;
+    eprintln!("{PACKAGES} receipts in {took:?}, {each} bytes each; without them {handshake}");
+    assert!(each <= 400, "{each} bytes a receipt");
+}
+
+#[test]
 fn a_newer_document_of_a_megabyte_comes_as_a_patch() {
     let world = World::new();
     let stub = Stub::start();

@@ -230,6 +230,9 @@ pub(crate) struct Accept {
     /// Which content of the file
     #[arg(long)]
     pub(crate) digest: Option<crdt::Digest>,
+    /// Say that the alarms of NAME were read: status shows them no more
+    #[arg(long, conflicts_with_all = ["mirrors", "source", "file", "digest"])]
+    pub(crate) alarms: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -286,10 +289,14 @@ pub(crate) enum Peer {
     },
     /// Peers that are connected now, and the realms that they show
     List,
-    /// Forget an address
+    /// Forget an address, or take back that a node is a member of the site
     Remove {
         /// As it was added
-        address: Multiaddr,
+        #[arg(required_unless_present = "member")]
+        address: Option<Multiaddr>,
+        /// A node that redeemed an invite of this one: its id, or the start of it
+        #[arg(long, value_name = "PEER", conflicts_with = "address")]
+        member: Option<String>,
     },
 }
 

@@ -1,7 +1,8 @@
 //! `griot accept`: a person's word, which alone changes a pin, and whose mirrors are believed.
 //!
 //! Mirrors that the site granted after the join are not believed by themselves: `--mirrors` shows
-//! all that it grants now and stores exactly those, as the join does.
+//! all that it grants now and stores exactly those, as the join does. `--alarms` decides nothing:
+//! it says that a person has read what `status` shows of a package.
 
 use node::daemon::admin::Done;
 use node::daemon::admin::follows::FollowRow;
@@ -24,9 +25,17 @@ pub(super) async fn run(context: &Context, order: Accept) -> Result<(), Failure>
     let Some(package) = order.package else { return mirrors(context, order.yes).await };
     let (name, version) = names::split(&package);
     let named = Named { name, version, format: order.format };
-    let body = AcceptOrder { named, source: order.source, file: order.file, digest: order.digest };
+    let Accept { source, file, digest, alarms, .. } = order;
+    let body = AcceptOrder { named, source, file, digest, alarms };
     let done: Done = context.node()?.post("accept", &body).await?;
-    context.output.data(&done, |_| vec![format!("accepted {}", plain(&package))])
+    let package = plain(&package);
+    context.output.data(&done, |done| {
+        vec![match (alarms, done.changed) {
+            (false, _) => format!("accepted {package}"),
+            (true, true) => format!("read: griot why {package} still tells of them"),
+            (true, false) => format!("no alarm of {package} was unread"),
+        }]
+    })
 }
 
 async fn mirrors(context: &Context, yes: bool) -> Result<(), Failure> {

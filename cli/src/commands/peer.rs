@@ -1,7 +1,9 @@
-//! `griot peer`: whom this node dials, and whom it is connected to.
+//! `griot peer`: whom this node dials, whom it is connected to, and who is a member by its invite.
 
 use node::daemon::admin::Done;
+use node::daemon::admin::pairs::MemberName;
 use node::daemon::admin::peers::{OfferedRealm, PeerAddress};
+use node::daemon::pairing::Member;
 use node::mesh::PeerInfo;
 use reqwest::Method;
 use serde::Serialize;
@@ -14,6 +16,8 @@ use crate::output::{Failure, count, plain, short};
 struct Listed {
     peers: Vec<PeerInfo>,
     offers: Vec<OfferedRealm>,
+    /// Who redeemed an invite of this node, connected or not.
+    members: Vec<Member>,
 }
 
 pub(super) async fn run(context: &Context, peer: Peer) -> Result<(), Failure> {
@@ -22,15 +26,27 @@ pub(super) async fn run(context: &Context, peer: Peer) -> Result<(), Failure> {
         Peer::List => {
             let peers = node.get("peers").await?;
             let offers = node.get("offers").await?;
-            context.output.data(&Listed { peers, offers }, lines)
+            let members = node.get("members").await?;
+            context.output.data(&Listed { peers, offers, members }, lines)
         }
         Peer::Add { address } => {
             let body = PeerAddress { address: address.to_string() };
             let done: Done = node.post("peers", &body).await?;
             context.output.data(&done, |_| vec![format!("dialling {address}")])
         }
-        Peer::Remove { address } => {
-            let body = PeerAddress { address: address.to_string() };
+        Peer::Remove { member: Some(peer), .. } => {
+            let body = MemberName { peer };
+            let gone: Member = node.call(Method::DELETE, "members", Some(&body)).await?;
+            context.output.data(&gone, |gone| {
+                vec![
+                    format!("{} {} is no member any more", gone.peer, plain(&gone.name)),
+                    "roles that the realm granted it stay: griot realm show".into(),
+                ]
+            })
+        }
+        Peer::Remove { address, .. } => {
+            let address = address.map(|address| address.to_string()).unwrap_or_default();
+            let body = PeerAddress { address: address.clone() };
             let done: Done = node.call(Method::DELETE, "peers", Some(&body)).await?;
             context.output.data(&done, |done| {
                 let word = if done.changed { "forgot" } else { "did not know" };
@@ -57,6 +73,11 @@ fn lines(listed: &Listed) -> Vec<String> {
             peer.address,
             plain(&peer.found)
         ));
+    }
+    for member in &listed.members {
+        let is_here = listed.peers.iter().any(|peer| peer.id == member.peer);
+        let here = if is_here { "connected" } else { "not connected" };
+        out.push(format!("member by invite  {}  {}  {here}", member.peer, plain(&member.name)));
     }
     for offer in listed.offers.iter().filter(|offer| !offer.followed) {
         let title = plain(&offer.title);

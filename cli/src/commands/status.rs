@@ -53,7 +53,8 @@ fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
     }
     for alarm in &status.alarms {
         out.push(plain(&alarm.sentence()));
-        out.push(format!("  griot why {}", plain(&alarm.package.name)));
+        let name = plain(&alarm.package.name);
+        out.push(format!("  griot why {name}, and once it is read: griot accept {name} --alarms"));
     }
     if status.requests > 0 {
         let asked = count(status.requests, "request");

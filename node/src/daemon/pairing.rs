@@ -10,6 +10,8 @@
 //!
 //! Source: trust.md section 11.
 
+use std::collections::HashMap;
+
 use crdt::digest::{from_hex, to_hex};
 use crdt::{Digest, PublicKey};
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,15 @@ pub struct Request {
     pub peer: String,
     /// A root epoch that grants it was signed here, or it needs none.
     pub granted: bool,
+}
+
+/// A node that redeemed an invite of this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its peer id.
+    pub peer: String,
+    /// What it calls itself: shown, never believed.
+    pub name: String,
 }
 
 /// Where requests are judged, one after another: an invite has one answer.
@@ -145,6 +156,28 @@ pub(super) fn invites(store: &Store) -> Result<Vec<Given>, store::Error> {
 /// Requests received, by id.
 pub(super) fn requests(store: &Store) -> Result<Vec<Request>, store::Error> {
     all(store, REQUESTS)
+}
+
+/// The members by an invite of this node, by peer id.
+pub(super) fn members(store: &Store) -> Result<Vec<Member>, store::Error> {
+    let mut names = HashMap::new();
+    for request in requests(store)? {
+        names.insert(request.peer, request.name);
+    }
+    let peers = store.rows(MEMBER_ROW)?.into_keys();
+    let member = |peer: String| Member { name: names.remove(&peer).unwrap_or_default(), peer };
+    Ok(peers.map(member).collect())
+}
+
+/// Takes back that a peer is a member. Its requests go, too: with one of them it would be welcome
+/// again by the invite that it has used. They go first, so that a crash in between changes nothing
+/// that the next try does not end.
+pub(super) async fn dismiss(store: &Store, peer: &str) -> Result<(), store::Error> {
+    for request in requests(store)?.into_iter().filter(|request| request.peer == peer) {
+        store.delete_row(REQUESTS, &request.id).await?;
+    }
+    store.delete_row(MEMBER_ROW, peer).await?;
+    Ok(())
 }
 
 /// Marks a request as granted; `None` if there is no such request.
@@ -269,6 +302,25 @@ mod tests {
         let thief = desk.answer(request, PeerId::random()).await;
         assert!(matches!(thief, PairAnswer::Refused(_)), "{thief:?}");
         assert_eq!(store.rows(MEMBER_ROW).unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_is_dismissed_is_no_member_and_does_not_become_one_by_the_same_invite() {
+        let (_home, store, desk) = desk().await;
+        let (peer, other) = (PeerId::random(), PeerId::random());
+        desk.answer(request(1, SECRET), peer).await;
+        let (secret, role) = ([9; 32], "reader".into());
+        give(&store, &secret, InviteRole::Reader, "*:*").await.unwrap();
+        let reader = PairRequest { invite: Invite::id_of(&secret), role, ..request(2, secret) };
+        desk.answer(reader, other).await;
+        assert_eq!(members(&store).unwrap().len(), 2);
+        dismiss(&store, &peer.to_string()).await.unwrap();
+        let left = members(&store).unwrap();
+        assert_eq!((left.len(), &left[0].peer), (1, &other.to_string()));
+        assert_eq!(left[0].name, "baba[31m-pc");
+        let again = desk.answer(request(1, SECRET), peer).await;
+        assert!(matches!(again, PairAnswer::Refused(_)), "{again:?}");
+        assert_eq!(members(&store).unwrap(), left);
     }
 
     #[tokio::test]

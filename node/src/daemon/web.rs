@@ -267,7 +267,7 @@ mod tests {
             offline: false,
             upstreams: vec![upstream("https://a.test/", true), upstream("https://b.test/", false)],
             wants: 2,
-            alarms: vec![Alarm { package, kind, text, at: 0, evidence: None }],
+            alarms: vec![Alarm { package, kind, text, at: 0, evidence: None, read: false }],
         };
         let html = outside(&around);
         assert!(html.contains("https://a.test/ <small>reachable"), "{html}");

@@ -13,9 +13,9 @@
 //!
 //! Source: trust.md section 10, mesh.md section 7.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crdt::Digest;
@@ -34,14 +34,19 @@ use super::frame::Broken;
 use super::held::PROGRESS;
 use super::mirror_frame::{BASES_MAX, Frame, Refusal};
 use super::mirror_link::{Link, Spare, receive};
-use super::pack::{DOCUMENT_BYTES_MAX, PACKED_BYTES_MAX, Unpacking};
+use super::pack::{DOCUMENT_BYTES_MAX, PACKED_BYTES_MAX, Unpacking, memory};
 use super::peers::Offence;
 use crate::store::{self, Hashes, Store};
 
-/// Documents in the air; further ones wait for a place.
-pub(super) const DOCUMENTS_MAX: usize = 8;
+/// Shares of [`MEMORY_MAX`]. A document takes one, or as many as its memory needs, and further ones
+/// wait: so there are never more than this in the air, nor more memory in use.
+pub(super) const SHARES: usize = 8;
+/// Memory of all documents that are being unpacked together. One at its largest takes 192 MiB.
+const MEMORY_MAX: u64 = 256 * 1024 * 1024;
 /// A member that says nothing for so long is not waited for alone: the next one is asked too.
 const NEXT_AFTER: Duration = Duration::from_secs(3);
+/// So long it is asked after all the others then, whatever the document.
+const LATE_FOR: Duration = Duration::from_secs(60);
 /// How often a member may say "busy" in a row.
 const BUSY_MAX: u32 = 10;
 /// The longest pause that a busy member may ask for.
@@ -67,10 +72,34 @@ pub(super) struct DocumentFlight {
     pub(super) control: Control,
     /// Streams that are open.
     pub(super) spare: Spare,
-    /// Places in the air.
-    pub(super) places: Arc<Semaphore>,
+    /// [`SHARES`] of the memory.
+    pub(super) shares: Arc<Semaphore>,
+    /// Who was silent a moment ago.
+    pub(super) late: Late,
     /// Where to tell of offences.
     pub(super) reports: mpsc::Sender<Report>,
+}
+
+/// Members that said nothing for [`NEXT_AFTER`]: without it each document would wait for them anew.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Late(Arc<Mutex<HashMap<PeerId, Instant>>>);
+
+impl Late {
+    fn note(&self, peers: &[PeerId]) {
+        let mut late = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        late.retain(|_, since| since.elapsed() < LATE_FOR);
+        late.extend(peers.iter().map(|peer| (*peer, Instant::now())));
+    }
+
+    fn is_late(&self, peer: &PeerId) -> bool {
+        let late = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        late.get(peer).is_some_and(|since| since.elapsed() < LATE_FOR)
+    }
+
+    /// It has answered, or its connection is gone.
+    pub(super) fn forget(&self, peer: &PeerId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(peer);
+    }
 }
 
 /// How a flight ended well.
@@ -106,9 +135,11 @@ enum Stop {
 impl DocumentFlight {
     /// Brings the document into the store.
     pub(super) async fn run(mut self) -> Result<Brought, Error> {
-        // The semaphore is never closed; without a place the flight would only be less polite.
-        let places = self.places.clone();
-        let _place = places.acquire().await.ok();
+        let largest_base = self.choose_bases()?;
+        let shares = self.shares.clone();
+        // All at once and before anybody is asked, or two could each wait for what the other has.
+        // The semaphore is never closed.
+        let _taken = shares.acquire_many(shares_for(self.size, largest_base)).await.ok();
         if let Some(held) = self.store.blob(&self.digest)? {
             let why = || format!("{} is held with {} bytes", self.digest, held.size);
             return if held.size == self.size {
@@ -120,22 +151,22 @@ impl DocumentFlight {
         if self.size > DOCUMENT_BYTES_MAX {
             return Ok(Brought::AsBlob);
         }
-        self.choose_bases()?;
         self.ask_members().await
     }
 
-    /// Keeps those bases that are held here and can be used.
-    fn choose_bases(&mut self) -> Result<(), Error> {
-        let mut held = Vec::new();
+    /// Keeps those bases that are held here and can be used; the size of the largest.
+    fn choose_bases(&mut self) -> Result<u64, Error> {
+        let (mut held, mut largest) = (Vec::new(), 0);
         for base in std::mem::take(&mut self.bases) {
             let size = self.store.blob(&base)?.map(|info| info.size);
-            let fits = size.is_some_and(|size| size <= DOCUMENT_BYTES_MAX);
-            if fits && base != self.digest && !held.contains(&base) && held.len() < BASES_MAX {
+            let Some(size) = size.filter(|size| *size <= DOCUMENT_BYTES_MAX) else { continue };
+            if base != self.digest && !held.contains(&base) && held.len() < BASES_MAX {
                 held.push(base);
+                largest = largest.max(size);
             }
         }
         self.bases = held;
-        Ok(())
+        Ok(largest)
     }
 
     /// The first member that has it sends it; when that fails, the others are asked again.
@@ -285,7 +316,9 @@ fn packed_bytes_max(size: u64) -> u64 {
 async fn read_base(store: &Store, base: &Digest) -> Result<Vec<u8>, Stop> {
     let gone = || store::Error::Io(io::Error::other("the base of a patch is gone"));
     let (info, file) = store.open_blob(base).await?.ok_or_else(gone)?;
-    let mut bytes = Vec::new();
+    // At once, or it would grow to twice as much.
+    let room = usize::try_from(info.size.min(DOCUMENT_BYTES_MAX)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(room + 64);
     let reading = file.take(DOCUMENT_BYTES_MAX);
     tokio::pin!(reading);
     reading.read_to_end(&mut bytes).await.map_err(store::Error::Io)?;
@@ -296,6 +329,13 @@ async fn read_base(store: &Store, base: &Digest) -> Result<Vec<u8>, Stop> {
         store.remove_blob(base).await?;
         Err(gone().into())
     }
+}
+
+/// How much of [`SHARES`] a document takes with the largest of its bases.
+fn shares_for(size: u64, base: u64) -> u32 {
+    let bytes = memory(size.min(DOCUMENT_BYTES_MAX), base.min(DOCUMENT_BYTES_MAX));
+    let shares = bytes.div_ceil(MEMORY_MAX / SHARES as u64);
+    u32::try_from(shares).unwrap_or(u32::MAX).clamp(1, SHARES as u32)
 }
 
 /// One after the other; the next one also when those before say nothing for a while.
@@ -324,10 +364,14 @@ impl<'a> Search<'a> {
                 timeout(NEXT_AFTER, self.asked.next()).await.unwrap_or(None)
             };
             let Some((peer, answer)) = answer else {
+                self.flight.late.note(&self.waiting);
                 self.push();
                 continue;
             };
             self.waiting.retain(|waiting| *waiting != peer);
+            if !matches!(answer, Err(Stop::Broken(_))) {
+                self.flight.late.forget(&peer);
+            }
             if answer.is_ok() {
                 // The others would send it, too. They are asked again if this one fails.
                 self.asked.clear();
@@ -338,7 +382,9 @@ impl<'a> Search<'a> {
     }
 
     fn push(&mut self) -> Option<()> {
-        let peer = self.left.pop_front()?;
+        // As it is now: another document may have found out meanwhile.
+        let prompt = self.left.iter().position(|peer| !self.flight.late.is_late(peer));
+        let peer = self.left.remove(prompt.unwrap_or_default())?;
         self.waiting.push(peer);
         self.asked.push(self.flight.ask(peer).boxed());
         Some(())
@@ -347,6 +393,8 @@ impl<'a> Search<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use crate::mesh::pack::pack;
 
@@ -371,5 +419,30 @@ mod tests {
         }
         assert!(packed_bytes_max(1_000) < 3_000);
         assert_eq!(packed_bytes_max(u64::MAX), PACKED_BYTES_MAX as u64);
+    }
+
+    #[test]
+    fn an_ordinary_document_takes_one_share_and_the_largest_fits() {
+        assert_eq!(shares_for(0, 0), 1);
+        assert_eq!(shares_for(5_000_000, 5_000_000), 1);
+        let largest = shares_for(DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MAX);
+        assert_eq!(u64::from(largest) * MEMORY_MAX / SHARES as u64, 192 * 1024 * 1024);
+        assert_eq!(shares_for(u64::MAX, u64::MAX), largest, "what it says changes nothing");
+    }
+
+    #[tokio::test]
+    async fn many_large_ones_wait_for_each_other_and_all_end() {
+        let (shares, in_use) = (Semaphore::new(SHARES), AtomicU64::new(0));
+        let sizes = (0..40_u64).map(|at| DOCUMENT_BYTES_MAX >> (at % 9));
+        let flights = sizes.map(async |size| {
+            let taken = shares.acquire_many(shares_for(size, size)).await.expect("is open");
+            let now = in_use.fetch_add(memory(size, size), Ordering::SeqCst) + memory(size, size);
+            assert!(now <= MEMORY_MAX, "{now}");
+            tokio::task::yield_now().await;
+            in_use.fetch_sub(memory(size, size), Ordering::SeqCst);
+            drop(taken);
+        });
+        let all = futures::future::join_all(flights);
+        assert_eq!(timeout(Duration::from_secs(60), all).await.expect("they end").len(), 40);
     }
 }

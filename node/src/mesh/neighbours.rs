@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::command::{Done, answer};
 use super::files::{self, Line, QUESTIONS_MAX, Told};
 use super::members::Members;
-use super::mirror::{Brought, DOCUMENTS_MAX, DocumentFlight};
+use super::mirror::{Brought, DocumentFlight, Late, SHARES};
 use super::mirror_frame::Listing;
 use super::mirror_link::Spare;
 use super::swarm::Driver;
@@ -36,7 +36,8 @@ pub(super) struct Neighbours {
     told: Told,
     /// By digest and size: a caller with another size does not share the result.
     flights: HashMap<(Digest, u64), Vec<Waiting>>,
-    places: Arc<Semaphore>,
+    shares: Arc<Semaphore>,
+    late: Late,
 }
 
 impl Neighbours {
@@ -47,7 +48,8 @@ impl Neighbours {
             lines: HashMap::new(),
             told: Told::default(),
             flights: HashMap::new(),
-            places: Arc::new(Semaphore::new(DOCUMENTS_MAX)),
+            shares: Arc::new(Semaphore::new(SHARES)),
+            late: Late::default(),
         }
     }
 
@@ -61,6 +63,7 @@ impl Neighbours {
         self.told.forget();
         self.lines.remove(peer);
         self.spare.forget(peer);
+        self.late.forget(peer);
     }
 }
 
@@ -100,7 +103,8 @@ impl Driver {
             store: self.context.store.clone(),
             control: self.context.control.clone(),
             spare: self.neighbours.spare.clone(),
-            places: self.neighbours.places.clone(),
+            shares: self.neighbours.shares.clone(),
+            late: self.neighbours.late.clone(),
             reports: self.context.reports.clone(),
         };
         self.tasks.spawn(async move { Done::Brought((digest, size), flight.run().await) });

@@ -36,11 +36,17 @@ const WINDOW_LOG_MAX: u32 = 27;
 const STEP_BYTES: usize = 128 * 1024;
 
 /// The power of two of a window that covers a document and its base.
-fn window_log(size: u64, base: &[u8]) -> u32 {
-    let both = size.saturating_add(base.len() as u64).max(1);
+fn window_log(size: u64, base: u64) -> u32 {
+    let both = size.saturating_add(base).max(1);
     both.checked_next_power_of_two()
         .map_or(WINDOW_LOG_MAX, u64::ilog2)
         .clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX)
+}
+
+/// The most memory that unpacking a document takes, in bytes: the base, and the decoder's window.
+/// A stranger says how large the window is, so the largest that is allowed counts.
+pub(super) fn memory(size: u64, base: u64) -> u64 {
+    base.saturating_add(1 << window_log(size, base))
 }
 
 /// Packs a body of `size` bytes; `None` when it comes out longer than [`PACKED_BYTES_MAX`].
@@ -75,7 +81,7 @@ pub(super) fn pack(
 
 fn patching(size: u64, base: &[u8]) -> io::Result<Encoder<'_>> {
     let mut encoder = Encoder::with_ref_prefix(PATCH_LEVEL, base)?;
-    encoder.set_parameter(CParameter::WindowLog(window_log(size, base)))?;
+    encoder.set_parameter(CParameter::WindowLog(window_log(size, base.len() as u64)))?;
     encoder.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
     Ok(encoder)
 }
@@ -103,7 +109,7 @@ impl<'base> Unpacking<'base> {
             None => Decoder::new()?,
             Some(base) => Decoder::with_ref_prefix(base)?,
         };
-        let window = window_log(size, base.unwrap_or_default());
+        let window = window_log(size, base.map_or(0, |base| base.len() as u64));
         decoder.set_parameter(DParameter::WindowLogMax(window))?;
         Ok(Self { decoder, left: size, is_over: false })
     }

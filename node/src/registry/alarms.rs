@@ -2,7 +2,9 @@
 //! else than its file, a version declared twice.
 //!
 //! An alarm changes nothing about what is served; that was decided where it was raised. It is a row
-//! of kind `alarm`, shown by `why`, the log and `status`, and stays until a person reads it away.
+//! of kind `alarm`, shown by `why`, the log and `status`, and by `why` alone once a person has said
+//! that he read it. Such a row stays, so that the same words are not raised again, until there are
+//! so many that its place is needed.
 
 use std::collections::BTreeMap;
 
@@ -35,6 +37,9 @@ pub struct Alarm {
     /// The two that contradict each other, where they are bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+    /// Whether a person has said that he read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read: bool,
 }
 
 /// Two bodies, and who stood behind the second.
@@ -69,47 +74,107 @@ impl Registry {
             store.delete_row(ALARM, &oldest).await?;
         }
         let (package, kind, at) = (package.clone(), kind.to_owned(), freshness::now());
-        let alarm = Alarm { package, kind, text, at, evidence };
+        let alarm = Alarm { package, kind, text, at, evidence, read: false };
         let value = serde_json::to_vec(&alarm).map_err(|e| Error::invalid(e.to_string()))?;
         Ok(store.put_row(ALARM, &key, value).await?)
     }
 
-    /// All that were raised, by package.
+    /// Those that nobody has read yet, by package.
     ///
     /// # Errors
     /// When the store fails.
     pub fn alarms(&self) -> Result<Vec<Alarm>, Error> {
         let rows = self.inner.store.rows(ALARM)?;
-        Ok(rows.values().filter_map(|row| serde_json::from_slice(row).ok()).collect())
+        Ok(rows.values().filter_map(|row| parse(row)).filter(|alarm| !alarm.read).collect())
+    }
+
+    /// All of one package, those included that were read.
+    pub(super) fn alarms_of(&self, package: &PackageId) -> Result<Vec<Alarm>, Error> {
+        let rows = self.inner.store.rows(ALARM)?;
+        let all = rows.values().filter_map(|row| parse(row));
+        Ok(all.filter(|alarm| alarm.package == *package).collect())
+    }
+
+    /// A person has read the alarms of a package; how many were new to him.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn read_alarms(&self, package: &PackageId) -> Result<usize, Error> {
+        let store = &self.inner.store;
+        let mut read = 0;
+        for (key, row) in store.rows(ALARM)? {
+            let Some(alarm) = parse(&row) else { continue };
+            if alarm.read || alarm.package != *package {
+                continue;
+            }
+            let alarm = Alarm { read: true, ..alarm };
+            let value = serde_json::to_vec(&alarm).map_err(|e| Error::invalid(e.to_string()))?;
+            store.put_row(ALARM, &key, value).await?;
+            read += 1;
+        }
+        Ok(read)
     }
 }
 
+fn parse(row: &[u8]) -> Option<Alarm> {
+    serde_json::from_slice(row).ok()
+}
+
 /// The alarm that makes room for one more of a package, where that needs room: the oldest of the
-/// package that has its share, else of the one that has the most.
+/// package that has its share, else of the one that has the most; one that was read goes first.
 fn spare(rows: &BTreeMap<String, Vec<u8>>, package: &PackageId) -> Option<String> {
-    let mut of: BTreeMap<PackageId, Vec<(u64, &String)>> = BTreeMap::new();
+    let mut of: BTreeMap<PackageId, Vec<(bool, u64, &String)>> = BTreeMap::new();
     for (key, row) in rows {
         let Ok(alarm) = serde_json::from_slice::<Alarm>(row) else { return Some(key.clone()) };
-        of.entry(alarm.package).or_default().push((alarm.at, key));
+        of.entry(alarm.package).or_default().push((!alarm.read, alarm.at, key));
     }
     let own = of.get(package).filter(|own| own.len() >= OF_PACKAGE_MAX);
     let most = || of.values().filter(|_| rows.len() >= ALARMS_MAX).max_by_key(|all| all.len());
-    own.or_else(most)?.iter().min().map(|(_, key)| (*key).clone())
+    own.or_else(most)?.iter().min().map(|(_, _, key)| (*key).clone())
 }
 
 impl Alarm {
     /// For people, in one line.
     #[must_use]
     pub fn sentence(&self) -> String {
+        let alarm = if self.read { "alarm (read)" } else { "alarm" };
         let Some(Evidence { upstream, believed, authors }) = &self.evidence else {
-            return format!("alarm: {}", self.text);
+            return format!("{alarm}: {}", self.text);
         };
         let authors: Vec<String> = authors.iter().map(ToString::to_string).collect();
         format!(
-            "alarm: {}; the upstream gave {upstream}, and {believed} was believed on the word \
+            "{alarm}: {}; the upstream gave {upstream}, and {believed} was believed on the word \
              of {}",
             self.text,
             authors.join(" and ")
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(at: u64, read: bool) -> Vec<u8> {
+        let package = PackageId { format: "tiny".into(), name: "pad".into() };
+        let (kind, text) = ("manifest".into(), "pad says two things".into());
+        let alarm = Alarm { package, kind, text, at, evidence: None, read };
+        serde_json::to_vec(&alarm).expect("an alarm is JSON")
+    }
+
+    #[test]
+    fn of_those_that_were_read_the_oldest_makes_room_and_of_the_others_none() {
+        let mut rows = BTreeMap::from([("a".to_owned(), row(1, false))]);
+        assert_eq!(oldest_read(&rows), None);
+        rows.extend([("b".to_owned(), row(3, true)), ("c".to_owned(), row(2, true))]);
+        assert_eq!(oldest_read(&rows).as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn a_row_of_an_earlier_node_is_unread() {
+        let mut value: serde_json::Value = serde_json::from_slice(&row(1, false)).expect("JSON");
+        assert!(value.get("read").is_none(), "{value}");
+        value["at"] = 7.into();
+        assert!(!parse(value.to_string().as_bytes()).expect("an alarm").read);
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::REFUSED;
 use super::change::absent;
 use super::sought::Place;
-use super::{Door, Error, Registry};
+use super::{Alarm, Door, Error, Registry};
 use crate::mesh::Offer;
 use crate::store::{PackageSummary, Slot};
 
@@ -314,8 +314,7 @@ impl Registry {
                 package.format
             ));
         }
-        let alarms = self.alarms()?.into_iter().filter(|alarm| alarm.package == *package);
-        lines.extend(alarms.map(|alarm| alarm.sentence()));
+        lines.extend(self.alarms_of(package)?.iter().map(Alarm::sentence));
         let Source::Realm { realm } = decision.source else {
             if matches!(decision.source, Source::Upstream { .. }) {
                 lines.extend(self.upstream_why(package).await?);

@@ -71,6 +71,7 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/offers", get(peers::offers))
         .route("/api/admin/invites", get(pairs::invites).post(pairs::invite))
         .route("/api/admin/requests", get(pairs::requests))
+        .route("/api/admin/members", get(pairs::members).delete(pairs::dismiss))
         .route("/api/admin/requests/{id}/granted", post(pairs::granted))
         .route("/api/admin/join", post(join::join))
         .route("/api/admin/join/mirrors", post(join::mirrors))

@@ -102,6 +102,9 @@ pub struct AcceptOrder {
     /// The content to take for the file.
     #[serde(default)]
     pub digest: Option<Digest>,
+    /// Nothing is decided: the person has read the alarms of the package.
+    #[serde(default)]
+    pub alarms: bool,
 }
 
 /// Why a name is what it is here.
@@ -212,6 +215,10 @@ pub(super) async fn accept(
     Read(order): Read<AcceptOrder>,
 ) -> Result<Json<Done>, Failure> {
     let package = package(&admin, &order.named).await?;
+    if order.alarms {
+        let read = admin.registry.read_alarms(&package).await?;
+        return Ok(Json(Done { changed: read > 0 }));
+    }
     if let Some(version) = &order.named.version {
         let (file, digest) = content(&admin, &package, version, &order).await?;
         admin.registry.accept_content(&package, version, &file, &digest).await?;

@@ -1,4 +1,4 @@
-//! `invites` and `requests`: giving a place in this node's realm.
+//! `invites`, `requests` and `members`: giving a place in this node's realm, and taking it back.
 //!
 //! An invite is into this node's own realm, whose root key lies beside it. Granting what a request
 //! asks for is done by the command: it signs a root epoch, posts it, and marks the request.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::peers::title;
 use super::{Admin, Failure, Json, Read, pairing};
 use crate::daemon::invite::{Invite, InviteRole};
-use crate::daemon::pairing::{Given, Request};
+use crate::daemon::pairing::{Given, Member, Request};
 use crate::registry::Outcome;
 
 /// What to invite to.
@@ -30,6 +30,36 @@ pub struct InviteLine {
     pub invite: String,
     /// Which invite a request will quote.
     pub id: String,
+}
+
+/// A member, as a person writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberName {
+    /// Its peer id, or the start of one that no other member's has.
+    pub peer: String,
+}
+
+pub(super) async fn members(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<Member>>, Failure> {
+    Ok(Json(pairing::members(&admin.store)?))
+}
+
+/// Dismisses one; what it may do in the realm is a matter of grants, and stays.
+pub(super) async fn dismiss(
+    State(admin): State<Arc<Admin>>,
+    Read(name): Read<MemberName>,
+) -> Result<Json<Member>, Failure> {
+    let start = name.peer.trim_end_matches('…');
+    let mut found = pairing::members(&admin.store)?;
+    found.retain(|member| member.peer.starts_with(start));
+    let why = match found.pop() {
+        Some(member) if found.is_empty() && !start.is_empty() => {
+            pairing::dismiss(&admin.store, &member.peer).await?;
+            return Ok(Json(member));
+        }
+        Some(_) => "more than one member has an id that begins so",
+        None => "no node with this id is a member by an invite of this one",
+    };
+    Err(Failure::not_found(why).hint("griot peer list shows who is"))
 }
 
 pub(super) async fn invites(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<Given>>, Failure> {

@@ -229,6 +229,26 @@ async fn what_members_hold_is_merged_and_a_silent_one_costs_a_second_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_member_holds_up_the_first_documents_and_not_each_of_them() {
+    let (keeper, guest, _) = site().await;
+    let silent = Puppet::start();
+    let id = silent.id.to_string();
+    let member = super::super::members::MEMBER_ROW;
+    guest.store.put_row(member, &id, Vec::new()).await.expect("is written");
+    silent.meet(&guest).await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(silent.keep_silent());
+    let began = Instant::now();
+    // Of sixty about half would ask the silent one first, and wait three seconds each.
+    for lines in 1..=60 {
+        let body = document(lines);
+        let digest = keeper.cache(&lines.to_string(), &body).await;
+        guest.mesh.fetch_document(digest, body.len() as u64, &[]).await.expect("is given");
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_packages_are_asked_for_on_one_stream() {
     let (keeper, guest, _) = site().await;
     let mut held = Vec::new();
@@ -238,7 +258,9 @@ async fn hundreds_of_packages_are_asked_for_on_one_stream() {
     let names: Vec<String> = (0..800).map(|at| at.to_string()).collect();
     let origin = origin();
     let asked = names.iter().map(|name| guest.mesh.files_of(&origin, "npm", name));
+    let began = Instant::now();
     let answers = futures::future::join_all(asked).await;
+    eprintln!("{} packages asked for in {:?}", names.len(), began.elapsed());
     for (at, answer) in answers.iter().enumerate() {
         assert_eq!(answer.as_slice(), held.get(at).map_or(&[][..], std::slice::from_ref));
     }

@@ -189,6 +189,20 @@ async fn a_document_that_says_something_else_than_its_file_is_an_alarm() {
     assert!(alarms[0].text.contains("harmless"), "{alarms:?}");
     let why = node.registry.why(&tiny("pad")).await.unwrap().join("\n");
     assert!(why.contains("alarm: pad@1.0.0"), "{why}");
+
+    // Read by a person, it is told by `why` alone, and not raised again.
+    assert_eq!(node.registry.read_alarms(&tiny("kit")).await.unwrap(), 0);
+    assert_eq!(node.registry.read_alarms(&tiny("pad")).await.unwrap(), 1);
+    assert_eq!(node.registry.read_alarms(&tiny("pad")).await.unwrap(), 0);
+    assert!(node.registry.alarms().unwrap().is_empty());
+    let why = node.registry.why(&tiny("pad")).await.unwrap().join("\n");
+    assert!(why.contains("alarm (read): pad@1.0.0"), "{why}");
+    let again = (&alarms[0].kind, &alarms[0].text);
+    let evidence = alarms[0].evidence.clone();
+    node.registry.raise(&tiny("pad"), again.0, again.1, evidence).await.unwrap();
+    assert!(node.registry.alarms().unwrap().is_empty(), "the same words");
+    node.registry.raise(&tiny("pad"), again.0, "something else", None).await.unwrap();
+    assert_eq!(node.registry.alarms().unwrap().len(), 1);
 }
 
 #[tokio::test]
