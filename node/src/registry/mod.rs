@@ -41,6 +41,7 @@ mod files;
 mod flight;
 mod follow_up;
 mod freshness;
+mod from_peers;
 mod info;
 mod keep;
 mod metadata;

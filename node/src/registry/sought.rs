@@ -187,10 +187,12 @@ impl Registry {
     /// # Errors
     /// When the store fails.
     pub fn may_name(&self, package: &PackageId) -> Result<bool, Error> {
-        let decision = self.decide(package)?;
-        let Some(default) = self.default_endpoint(&package.format)? else { return Ok(false) };
-        Ok(match &decision.source {
-            Source::Upstream { origin } => origin.is_none_or(|origin| origin == default.origin),
+        Ok(match self.decide(package)?.source {
+            Source::Upstream { origin: None } => true,
+            Source::Upstream { origin: Some(origin) } => {
+                let default = self.default_endpoint(&package.format)?;
+                default.is_some_and(|default| default.origin == origin)
+            }
             _ => false,
         })
     }
