@@ -55,6 +55,8 @@ mod strangers;
 #[cfg(test)]
 mod stub;
 #[cfg(test)]
+mod thin;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod worlds;

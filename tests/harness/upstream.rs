@@ -67,6 +67,8 @@ pub(crate) struct Switches {
     pub(crate) cut_after: Option<u64>,
     /// How many bodies are cut before all is well again.
     pub(crate) cuts: u32,
+    /// Sends so many bytes of a longer body, and the others once this is `None`.
+    pub(crate) pause_after: Option<u64>,
     /// (part of the path, how long before the first byte); an empty part is all paths.
     pub(crate) slow: Option<(String, Duration)>,
     /// Versions carry `dist.signatures`, and the key is served.
@@ -94,6 +96,7 @@ impl Default for Switches {
             wrong_bytes: false,
             cut_after: None,
             cuts: u32::MAX,
+            pause_after: None,
             slow: None,
             signed: false,
             strip_signatures: false,

@@ -8,6 +8,9 @@ use crate::args::Named;
 use crate::names;
 use crate::output::{Code, Failure, plain, short, size};
 
+/// More versions than these, of which an upstream has the only copy, are counted instead of listed.
+const ELSEWHERE_SHOWN: usize = 5;
+
 pub(super) async fn run(context: &Context, named: Named) -> Result<(), Failure> {
     let (name, version) = names::split(&named.package);
     let order = Order { name, version: None, format: named.format };
@@ -34,13 +37,26 @@ pub(super) fn only(info: &mut Info, version: &str) -> Result<(), Failure> {
 /// The lines of a package: also the second half of `why`.
 pub(super) fn lines(info: &Info) -> Vec<String> {
     let mut out = vec![format!("{}:{}", info.format, plain(&info.name))];
-    for row in info.versions.iter().rev() {
+    let elsewhere = info.versions.iter().filter(|row| is_elsewhere(row)).count();
+    let folds = elsewhere > ELSEWHERE_SHOWN;
+    for row in info.versions.iter().rev().filter(|row| !folds || !is_elsewhere(row)) {
         out.extend(version(row));
+    }
+    if folds {
+        let name = plain(&info.name);
+        out.push(format!(
+            "{elsewhere} more in the upstream, not held here: griot info {name} --json"
+        ));
     }
     for (tag, version) in &info.tags {
         out.push(format!("tag {} → {}", plain(tag), plain(version)));
     }
     out
+}
+
+/// Known from an upstream's document alone, without a file here.
+fn is_elsewhere(row: &InfoVersion) -> bool {
+    row.signers.is_empty() && row.artifacts.iter().all(|file| !file.held && file.digest.is_none())
 }
 
 fn version(row: &InfoVersion) -> Vec<String> {

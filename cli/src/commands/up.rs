@@ -3,7 +3,7 @@
 use node::daemon::{self, Config, Daemon};
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, home_flag};
 use crate::args::Up;
 use crate::output::{Failure, short};
 
@@ -46,6 +46,7 @@ async fn announce(context: &Context, daemon: &Daemon) -> Result<(), Failure> {
         mesh: mesh.iter().map(ToString::to_string).collect(),
     };
     let home = context.home.display();
+    let flag = home_flag(&context.home);
     context.output.data(&ready, |ready| {
         let http = &ready.ready;
         vec![
@@ -60,10 +61,11 @@ async fn announce(context: &Context, daemon: &Daemon) -> Result<(), Failure> {
             format!("data {home}   page {http}/"),
             String::new(),
             "next, in another window:".into(),
-            "  griot link npm      npm installs through this node, which keeps what it fetches"
-                .into(),
-            "  griot publish       in a folder with a package.json".into(),
-            "  griot invite        a line that lets another node join".into(),
+            format!(
+                "  griot{flag} link npm      installs go through this node, which keeps it all"
+            ),
+            format!("  griot{flag} publish       in a folder with a package.json"),
+            format!("  griot{flag} invite        a line that lets another node join"),
         ]
     })
 }

@@ -1,7 +1,8 @@
 //! The page at `/`: what can be installed here, and the line to copy for it.
 //!
 //! Plain HTML without script, pictures or anything from elsewhere: it works in an old phone's
-//! browser with the cable out. Everything that came from a package is escaped; the content security
+//! browser with the cable out. It says, too, which upstreams answer, what was asked for in vain, and
+//! what contradicts itself; the commands tell more. Everything that came from a package is escaped; the content security
 //! policy allows the one style sheet inside the page by its hash, and nothing else.
 
 use std::fmt::Write as _;
@@ -16,19 +17,22 @@ use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
 use crate::formats;
-use crate::registry::Registry;
+use crate::registry::{Alarm, Registry, UpstreamRow};
 use crate::store::PackageSummary;
 
 /// Packages on one page.
 const ROWS_MAX: usize = 200;
 /// Letters of a search that are looked at.
 const QUERY_CHARS_MAX: usize = 200;
+/// Alarms that are shown: the newest.
+const ALARMS_SHOWN: usize = 3;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;\
 padding:0 1rem;color:#222;background:#fdfbf7}h1{font-size:1.5rem}input{font:inherit;padding:.3rem;\
 width:60%}button{font:inherit;padding:.3rem .8rem}li{margin:.8rem 0}ul{list-style:none;padding:0}\
 code{display:block;background:#efe9dd;padding:.2rem .4rem;overflow-wrap:anywhere;\
-font-size:.9rem;user-select:all}small{color:#666}";
+font-size:.9rem;user-select:all}small{color:#666}p{overflow-wrap:anywhere}\
+.bad{color:#a11}";
 
 /// What a page says.
 struct Page<'a> {
@@ -37,6 +41,28 @@ struct Page<'a> {
     rows: &'a [PackageSummary],
     total: usize,
     error: Option<&'a str>,
+    around: &'a Around,
+}
+
+/// How the node stands with the world outside.
+#[derive(Default)]
+struct Around {
+    /// It asks nobody.
+    offline: bool,
+    upstreams: Vec<UpstreamRow>,
+    wants: usize,
+    /// The newest last.
+    alarms: Vec<Alarm>,
+}
+
+/// Reads what is outside of the index; what cannot be read now is left out.
+fn around(registry: &Registry) -> Around {
+    Around {
+        offline: registry.is_offline(),
+        upstreams: registry.upstream_list().unwrap_or_default(),
+        wants: registry.wants().map_or(0, |wants| wants.len()),
+        alarms: registry.alarms().unwrap_or_default(),
+    }
 }
 
 /// Answers `GET /`, with our own address and the query string as they came.
@@ -47,7 +73,8 @@ pub(super) async fn page(registry: &Registry, base: &str, query: &str) -> Respon
         Err(error) => (Vec::new(), 0, Some(error.message)),
     };
     let error = error.as_deref();
-    let html = render(&Page { base, search: &search, rows: &rows, total, error });
+    let around = around(registry);
+    let html = render(&Page { base, search: &search, rows: &rows, total, error, around: &around });
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
         (header::CONTENT_SECURITY_POLICY, policy()),
@@ -66,7 +93,7 @@ fn policy() -> String {
 }
 
 fn render(page: &Page<'_>) -> String {
-    let Page { base, search, rows, total, error } = *page;
+    let Page { base, search, rows, total, error, around } = *page;
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>griot</title>\
@@ -78,7 +105,10 @@ fn render(page: &Page<'_>) -> String {
     if let Some(error) = error {
         push(&mut out, &format!("<p>The index cannot be read now: {}</p>", escape(error)));
     } else if rows.is_empty() && search.is_empty() {
-        out.push_str("<p>Nothing yet. In a folder with a package:</p><code>griot publish</code>");
+        out.push_str(
+            "<p>No realm has released anything here yet. In a folder with a package:</p>\
+             <code>griot publish</code>",
+        );
     } else if rows.is_empty() {
         out.push_str("<p>Nothing here matches. <a href=\"/\">Show all</a></p>");
     } else {
@@ -88,10 +118,37 @@ fn render(page: &Page<'_>) -> String {
         rows.iter().for_each(|row| push(&mut out, &item(base, row)));
         out.push_str("</ul>");
     }
+    push(&mut out, &outside(around));
     let titles: Vec<&str> = formats::ALL.iter().map(|format| format.title).collect();
     let footer = format!("<p><small>This node speaks: {}.</small></p>", escape(&titles.join(", ")));
     push(&mut out, &footer);
     out.push_str("</body></html>\n");
+    out
+}
+
+/// A line for each upstream, one for the wants, and one for each of the newest alarms.
+fn outside(around: &Around) -> String {
+    let mut out = String::new();
+    for row in &around.upstreams {
+        let (format, url) = (escape(&row.format), escape(&row.url));
+        let state = match (around.offline, row.reachable) {
+            (true, _) => "not asked: this node runs offline",
+            (false, true) => "reachable",
+            (false, false) => "<b class=\"bad\">does not answer</b>: what is held installs",
+        };
+        push(&mut out, &format!("<p>Upstream of {format}: {url} <small>{state}</small></p>"));
+    }
+    if around.upstreams.is_empty() {
+        push(&mut out, "<p>No upstream:</p><code>griot link npm</code>");
+    }
+    if around.wants > 0 {
+        let things = if around.wants == 1 { "thing was" } else { "things were" };
+        let line = format!("{} {things} asked for in vain", around.wants);
+        push(&mut out, &format!("<p>{line}:</p><code>griot want list</code>"));
+    }
+    for alarm in around.alarms.iter().rev().take(ALARMS_SHOWN) {
+        push(&mut out, &format!("<p class=\"bad\">{}</p>", escape(&alarm.sentence())));
+    }
     out
 }
 
@@ -165,7 +222,8 @@ mod tests {
 
     fn shown(search: &str, rows: &[PackageSummary]) -> String {
         let base = "http://127.0.0.1:7878";
-        render(&Page { base, search, rows, total: rows.len(), error: None })
+        let around = &Around::default();
+        render(&Page { base, search, rows, total: rows.len(), error: None, around })
     }
 
     #[test]
@@ -186,6 +244,38 @@ mod tests {
         let line = install("http://h", &any, "1 0;x").unwrap();
         let path = "http://h/api/packages/acme%2Fmap/1%200%3Bx/download?format=generic";
         assert_eq!(line, format!("curl -OJ '{path}'"));
+    }
+
+    #[test]
+    fn upstreams_wants_and_alarms_have_a_line_each() {
+        let upstream = |url: &str, reachable| UpstreamRow {
+            of: "own".into(),
+            site: false,
+            format: "npm".into(),
+            origin: Digest::of(url.as_bytes()),
+            url: url.into(),
+            default: true,
+            patterns: Vec::new(),
+            same_as: Vec::new(),
+            credential: false,
+            reachable,
+        };
+        let package = PackageId::new("npm", "a");
+        let (kind, text) = ("receipt".into(), "<b>two words".into());
+        let mut around = Around {
+            offline: false,
+            upstreams: vec![upstream("https://a.test/", true), upstream("https://b.test/", false)],
+            wants: 2,
+            alarms: vec![Alarm { package, kind, text, at: 0, evidence: None }],
+        };
+        let html = outside(&around);
+        assert!(html.contains("https://a.test/ <small>reachable"), "{html}");
+        assert!(html.contains("https://b.test/ <small><b class=\"bad\">does not"), "{html}");
+        assert!(html.contains("2 things were asked for in vain"), "{html}");
+        assert!(html.contains("alarm: &lt;b&gt;two words"), "{html}");
+        around.offline = true;
+        assert!(!outside(&around).contains("reachable"));
+        assert!(outside(&Around::default()).contains("griot link npm"));
     }
 
     #[test]

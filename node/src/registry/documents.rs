@@ -44,8 +44,10 @@ pub struct UpstreamDocument {
     pub decision: Decision,
     /// Which package.
     pub package: PackageId,
-    /// The form that these bytes have.
+    /// The form that was asked for to get these bytes.
     pub variant: String,
+    /// As the upstream sent it; some answer with another form than the one asked for.
+    pub content_type: String,
     /// The bytes.
     pub digest: Digest,
     /// How many.
@@ -207,6 +209,7 @@ impl Registry {
             decision: sought.decision.clone(),
             package: sought.package.clone(),
             variant: held.subject.variant,
+            content_type: held.content_type,
             digest,
             size: held.size,
             outline,

@@ -2,7 +2,7 @@
 //!
 //! What comes is kept only if it is no web page, its outline can be read, it is about the package
 //! that was asked for, and it does not suddenly lack most of what is held (said twice, a minute
-//! apart, it is believed). The bytes are durable before the record. What else follows from them —
+//! apart, it is believed). Bytes and record are durable at once. What else follows from them —
 //! receipts, alarms, the question whether the origin signs — is left to the background.
 //!
 //! Source: DESIGN section 7; formats/README.md sections 1, 4 and 10.
@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crdt::PackageId;
 use crdt::statement::Subject;
 use futures::FutureExt as _;
 
@@ -18,7 +19,7 @@ use super::freshness;
 use super::outlines;
 use super::rules::Variant;
 use super::sought::Sought;
-use super::{Error, Outcome, Outline, Registry};
+use super::{Error, Outcome, Outline, Registry, Staged};
 use crate::store::cached::{CachedBy, CachedDocument};
 use crate::upstream::{Answer, Error as Silence};
 
@@ -60,9 +61,21 @@ impl Registry {
             () = self.inner.upstream.patience(&sought.endpoint) => {
                 // It may have failed for the same reason at the same moment: it knows more.
                 let failed = landing.now_or_never();
-                failed.unwrap_or_else(|| Err(no_answer(&sought.package.name)))
+                failed.unwrap_or_else(|| Err(self.no_answer(sought)))
             }
         }
+    }
+
+    /// The sentence for a person whose patience is over while the request goes on.
+    fn no_answer(&self, sought: &Sought) -> Error {
+        let PackageId { format, name } = &sought.package;
+        if self.inner.upstream.is_offline() {
+            return unanswered(name, format, Silence::Offline);
+        }
+        Error::not_here(format!(
+            "{name}: the upstream does not answer and no copy is held; it is still being asked"
+        ))
+        .with_hint("griot status")
     }
 
     /// The record of a document whose bytes are held.
@@ -96,12 +109,11 @@ impl Registry {
                     tracing::warn!(package = %sought.package, "the upstream's document shrank");
                     return Ok(Word::Doubted(Box::new(held)));
                 }
-                let info = self.inner.store.commit(staged).await?;
                 let now = freshness::now();
                 let fresh = CachedDocument {
                     subject: sought.subject(variant.name),
-                    body: Some(info.digest),
-                    size: info.size,
+                    body: Some(staged.info().digest),
+                    size: staged.info().size,
                     content_type,
                     etag,
                     last_modified,
@@ -110,7 +122,7 @@ impl Registry {
                     by: CachedBy::Upstream,
                     earlier: Vec::new(),
                 };
-                self.keep_document(sought, fresh, &Arc::new(outline)).await
+                self.keep_document(sought, (staged, fresh), &Arc::new(outline)).await
             }
             Err(error) => Err(unanswered(&sought.package.name, &sought.package.format, error)),
         }
@@ -130,12 +142,12 @@ impl Registry {
     async fn keep_document(
         &self,
         sought: &Sought,
-        fresh: CachedDocument,
+        (staged, fresh): (Staged, CachedDocument),
         outline: &Arc<Outline>,
     ) -> Result<Word, Error> {
         let before = self.inner.store.cached_document(&fresh.subject)?;
         let fresh = CachedDocument { earlier: earlier(before.as_ref(), &fresh), ..fresh };
-        self.inner.store.put_cached_document(fresh.clone()).await?;
+        self.inner.store.commit_document(staged, fresh.clone()).await?;
         if let Some(body) = &fresh.body {
             self.inner.outlines.put(*body, outline);
         }
@@ -191,10 +203,7 @@ pub(super) fn earlier(
 }
 
 /// Reads what came, and refuses what is no document of the package.
-async fn read_document(
-    sought: &Sought,
-    staged: &crate::store::blob::Staged,
-) -> Result<Outline, Error> {
+async fn read_document(sought: &Sought, staged: &Staged) -> Result<Outline, Error> {
     let outline = outlines::read(sought.rules, staged.open()?).await;
     let outline = outline.map_err(|why| wrong(sought, &format!("it sent no document: {why}")))?;
     let name = (sought.format.canonical_name)(&outline.name);
@@ -242,7 +251,7 @@ pub(super) fn unanswered(name: &str, format: &str, error: Silence) -> Error {
             let what = if why.is_empty() { String::new() } else { format!(" ({why})") };
             let login = matches!(status, 401 | 403);
             let hint = if login {
-                format!("griot upstream add {format} URL --credential")
+                format!("griot upstream add {format} URL --token-file FILE")
             } else {
                 "try again in a moment".to_owned()
             };
@@ -254,12 +263,4 @@ pub(super) fn unanswered(name: &str, format: &str, error: Silence) -> Error {
         Silence::Wrong(why) => unusable(name, &why),
         Silence::Store(why) => Error::new(Outcome::Unavailable, why),
     }
-}
-
-/// The sentence for a person whose patience is over while the request goes on.
-fn no_answer(name: &str) -> Error {
-    Error::not_here(format!(
-        "{name}: the upstream does not answer and no copy is held; it is still being asked"
-    ))
-    .with_hint("griot status")
 }

@@ -144,8 +144,7 @@ impl Registry {
         let sure = described.document.by == CachedBy::Upstream;
         let by =
             if sure && !declared.is_strong() { CachedBy::Upstream } else { described.ground() };
-        let info = self.inner.store.commit(staged).await?;
-        self.keep_file(sought, described, &info.digest, by).await
+        self.keep_staged(sought, described, staged, by).await
     }
 }
 

@@ -18,7 +18,9 @@ use super::artifact::{Completion, VerifiedBytes};
 use super::fetch_document::{Word, no_such_package};
 use super::freshness::{self, Freshness};
 use super::sought::{FILE_BYTES_MAX, Sought};
-use super::{Declared, Error, Outcome, Outline, OutlineFile, OutlineVersion, Registry};
+use super::{
+    BlobInfo, Declared, Error, Outcome, Outline, OutlineFile, OutlineVersion, Registry, Staged,
+};
 use crate::store::cached::{CachedBy, CachedDocument, CachedFile};
 
 /// Peers' answers that are tried for one file.
@@ -294,19 +296,33 @@ impl Registry {
     ) -> Result<CachedFile, Error> {
         let info = self.inner.store.blob(digest)?;
         let info = info.ok_or_else(|| Error::not_here("the file has just gone"))?;
-        let kept = CachedFile {
-            origin: sought.origin(),
-            format: sought.package.format.clone(),
-            package: sought.package.name.clone(),
-            version: described.version.version.clone(),
-            file: described.file.file.clone(),
-            digest: *digest,
-            size: info.size,
-            by,
-        };
+        let kept = row_of(sought, described, &info, by);
         self.inner.store.put_cached_file(kept.clone()).await?;
+        self.kept(sought, described, &info, kept).await
+    }
+
+    /// The same for bytes that were judged and are no blob yet: one commit makes both durable.
+    pub(super) async fn keep_staged(
+        &self,
+        sought: &Sought,
+        described: &Described,
+        staged: Staged,
+        by: CachedBy,
+    ) -> Result<CachedFile, Error> {
+        let kept = row_of(sought, described, staged.info(), by);
+        let info = self.inner.store.commit_file(staged, kept.clone()).await?;
+        self.kept(sought, described, &info, kept).await
+    }
+
+    async fn kept(
+        &self,
+        sought: &Sought,
+        described: &Described,
+        info: &BlobInfo,
+        kept: CachedFile,
+    ) -> Result<CachedFile, Error> {
         self.fulfil_file(sought, (&kept.version, &kept.file)).await?;
-        self.after_file(sought, described, &info, &kept.by);
+        self.after_file(sought, described, info, &kept.by);
         Ok(kept)
     }
 
@@ -338,12 +354,9 @@ impl Registry {
         described: &Described,
     ) -> Result<Option<CachedFile>, Error> {
         let Some(document) = &described.document.body else { return Ok(None) };
-        if self.mesh().is_none() {
-            return Ok(None);
-        }
-        let near = self.hints(sought, document, &described.outline).await?;
+        let hints = self.hints(sought, document).await?;
         let (version, file) = (&described.version.version, &described.file.file);
-        let of_it = near.hints.iter().filter(|hint| hint.version == *version && hint.file == *file);
+        let of_it = hints.iter().filter(|hint| hint.version == *version && hint.file == *file);
         let offers: BTreeSet<(Digest, u64)> = of_it.map(|hint| (hint.digest, hint.size)).collect();
         for offer in offers.into_iter().take(HINTS_TRIED_MAX) {
             let landing = self.peer_flight(sought, described, offer, described.ground());
@@ -392,6 +405,19 @@ impl Registry {
                 .with_hint("griot status")))
             }
         }
+    }
+}
+
+fn row_of(sought: &Sought, described: &Described, info: &BlobInfo, by: CachedBy) -> CachedFile {
+    CachedFile {
+        origin: sought.origin(),
+        format: sought.package.format.clone(),
+        package: sought.package.name.clone(),
+        version: described.version.version.clone(),
+        file: described.file.file.clone(),
+        digest: info.digest,
+        size: info.size,
+        by,
     }
 }
 

@@ -65,14 +65,15 @@ impl Registry {
             let subject = sought.file_subject(&described.file.file);
             self.issue_for_file(&sought.package, subject, info);
         }
-        let (this, sought, described) = (self.clone(), sought.clone(), described.clone());
-        let digest = info.digest;
+        // Hundreds of them wait at once: the versions beside this one are of no use there.
+        let described = Described { outline: Arc::default(), ..described.clone() };
+        let (this, sought, digest) = (self.clone(), sought.clone(), info.digest);
         let job = async move {
             if let Err(error) = this.compare_file(&sought, &described, &digest).await {
                 tracing::warn!(%error, package = %sought.package, "a file was not compared");
             }
         };
-        let _ = self.inner.background.take_on(job.boxed());
+        let _ = self.inner.background.take_on_quietly(job.boxed());
     }
 
     async fn look_into(

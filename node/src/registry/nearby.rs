@@ -107,12 +107,12 @@ impl Registry {
         &self,
         sought: &Sought,
         document: &Digest,
-        outline: &Arc<Outline>,
-    ) -> Result<Arc<Near>, Error> {
+    ) -> Result<Vec<FileHint>, Error> {
         let known = self.inner.nearby.get(sought, document);
         match known.filter(|near| near.at.elapsed() < REMEMBERED) {
-            Some(near) => Ok(near),
-            None => self.look_around(sought, document, outline).await,
+            Some(near) => Ok(near.hints.clone()),
+            // What is held here of the other versions is of no interest, and costs much.
+            None => self.neighbours(sought).await,
         }
     }
 

@@ -181,6 +181,12 @@ impl Registry {
         Ok(false)
     }
 
+    /// Whether this node asks no upstream at all.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.inner.upstream.is_offline()
+    }
+
     /// Whether the upstream is known to answer. One of which nothing is known yet, after a start,
     /// is asked for a sign of life behind.
     pub(super) fn is_near(&self, endpoint: &Endpoint) -> bool {

@@ -167,6 +167,9 @@ impl Registry {
 
     fn why_wanted(&self, want: &Want) -> String {
         match self.place(Door::Virtual, &want.package) {
+            Ok(Place::Upstream(_)) if self.inner.upstream.is_offline() => {
+                "this node asks no upstream (--offline)".to_owned()
+            }
             Ok(Place::Upstream(sought)) if self.is_away(&sought.origin()) => {
                 format!("the upstream {} is out of reach", sought.endpoint.url)
             }

@@ -11,6 +11,7 @@
 //!
 //! Source: DESIGN.md section 5.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crdt::Digest;
 use redb::{ReadableTable, WriteTransaction};
 use tokio::task::JoinHandle;
 
+use super::batch::{Change, Kept};
 use super::hashing::{self, Hasher};
 use super::tables::{self, Tables};
 use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, paths};
@@ -232,6 +234,15 @@ impl Staged {
         &self.info
     }
 
+    pub(super) fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// It is a blob now; `moved`: under another name.
+    pub(super) fn entered(&mut self, moved: bool) {
+        self.temporary.keep |= moved;
+    }
+
     /// For extractors: a plain file positioned at the start.
     ///
     /// # Errors
@@ -270,18 +281,21 @@ impl Store {
     /// When the disk or the database refuses: the blob is then absent and the call can be repeated
     /// with a new copy.
     pub async fn commit(&self, staged: Staged) -> Result<BlobInfo, Error> {
-        self.write(
-            move |inner, txn| {
-                let Staged { temporary, info } = staged;
-                let (info, moved) = place(inner, txn, temporary.path(), info)?;
-                if moved {
-                    temporary.renamed();
-                }
-                Ok(info)
-            },
-            |inner, info| clear_intent(inner, &info.digest),
-        )
-        .await
+        self.commit_with(staged, None).await
+    }
+
+    /// The same, in one commit with a row that names it. Calls at the same time share one, too.
+    pub(super) async fn commit_with(
+        &self,
+        staged: Staged,
+        row: Option<Change>,
+    ) -> Result<BlobInfo, Error> {
+        let copy = staged.info().clone();
+        let blob = Change::Blob(Box::new(staged));
+        match self.keep(std::iter::once(blob).chain(row).collect()).await? {
+            Kept::Blob(info) => Ok(*info),
+            Kept::Row | Kept::Source(_) => Ok(copy),
+        }
     }
 
     /// A blob's record, if its file is there, whole.
@@ -340,17 +354,54 @@ pub(super) fn place(
     inner: &Inner,
     txn: &WriteTransaction,
     from: &Path,
-    mut info: BlobInfo,
+    info: BlobInfo,
 ) -> Result<(BlobInfo, bool), Error> {
+    let moved = move_if_new(inner, txn, from, &info)?;
+    if moved {
+        sync_shards(inner, &BTreeSet::from([info.digest]))?;
+    }
+    Ok((list(txn, info)?, moved))
+}
+
+/// The first third: the file gets its name, unless the blob is there already. Not durable yet.
+pub(super) fn move_if_new(
+    inner: &Inner,
+    txn: &impl Tables,
+    from: &Path,
+    info: &BlobInfo,
+) -> Result<bool, Error> {
+    if record(txn, &info.digest)?.is_some_and(|old| is_whole(inner, &old)) {
+        return Ok(false);
+    }
+    leave_intent(inner, &info.digest)?;
+    move_in(inner, from, &info.digest).map_err(|why| inner.explain(why.into(), info.size))?;
+    Ok(true)
+}
+
+fn move_in(inner: &Inner, from: &Path, digest: &Digest) -> std::io::Result<()> {
+    let shard = inner.paths.shard(digest);
+    if !shard.is_dir() {
+        paths::create_private(&shard)?;
+        paths::sync_folder(&inner.paths.blobs())?;
+    }
+    fs_err::rename(from, inner.paths.blob(digest))
+}
+
+/// The second third: the names are durable.
+pub(super) fn sync_shards(inner: &Inner, digests: &BTreeSet<Digest>) -> Result<(), Error> {
+    let shards: BTreeSet<_> = digests.iter().map(|digest| inner.paths.shard(digest)).collect();
+    for shard in shards {
+        paths::sync_folder(&shard).map_err(|why| inner.explain(why.into(), 0))?;
+    }
+    Ok(())
+}
+
+/// The last third: the record, with the checksums that are known already.
+pub(super) fn list(txn: &WriteTransaction, mut info: BlobInfo) -> Result<BlobInfo, Error> {
     let old = record(txn, &info.digest)?;
     if let Some(old) = &old {
         info.checksums = hashing::merge(&old.checksums, &info.checksums);
         info.stored = old.stored;
-    }
-    let held = old.as_ref().is_some_and(|old| is_whole(inner, old));
-    if !held {
-        leave_intent(inner, &info.digest)?;
-        move_in(inner, from, &info.digest).map_err(|why| inner.explain(why.into(), info.size))?;
     }
     if old.as_ref() != Some(&info) {
         let bytes = tables::encode("blob record", &info)?;
@@ -361,18 +412,7 @@ pub(super) fn place(
         let sum = txn.meta(tables::META_BLOB_BYTES)?.saturating_add(info.size);
         tables::set_meta(txn, tables::META_BLOB_BYTES, sum)?;
     }
-    Ok((info, !held))
-}
-
-/// The rename, durable when it returns.
-fn move_in(inner: &Inner, from: &Path, digest: &Digest) -> std::io::Result<()> {
-    let shard = inner.paths.shard(digest);
-    if !shard.is_dir() {
-        paths::create_private(&shard)?;
-        paths::sync_folder(&inner.paths.blobs())?;
-    }
-    fs_err::rename(from, inner.paths.blob(digest))?;
-    paths::sync_folder(&shard)
+    Ok(info)
 }
 
 /// A blob's row.

@@ -2,7 +2,7 @@
 //!
 //! Local rows, never replicated: others learn of them by receipts. The bytes are ordinary blobs.
 //! Times are labels of this node's clock. Freshness is judged elsewhere. Rows are durable when a
-//! call returns, and are written in `cached_rows`; a row whose blob is gone is as good as none.
+//! call returns, and are written by `batch`; a row whose blob is gone is as good as none.
 //!
 //! Source: formats/README.md section 1, trust.md section 10.
 
@@ -11,9 +11,11 @@ use crdt::{Digest, PublicKey};
 use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
-use super::cached_rows::{self, Row};
+use super::batch::Change;
+use super::blob::Staged;
+use super::cached_rows;
 use super::tables::{self, Tables};
-use super::{Error, Store};
+use super::{BlobInfo, Error, Store};
 
 /// On whose word a cached thing is what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,17 +99,20 @@ impl Store {
     ///
     /// # Errors
     /// When the database refuses; [`Error::TooLarge`] for absurdly long names.
-    pub async fn put_cached_document(&self, mut document: CachedDocument) -> Result<(), Error> {
-        let subject = &document.subject;
-        check_names(&[&subject.format, &subject.document, &subject.variant])?;
-        if document.content_type.len() > TEXT_MAX {
-            document.content_type.clear();
-        }
-        for text in [&mut document.etag, &mut document.last_modified] {
-            *text = text.take().filter(|text| text.len() <= TEXT_MAX);
-        }
-        document.by = document.by.bounded();
-        self.keep_row(Row::Document(Box::new(document))).await
+    pub async fn put_cached_document(&self, document: CachedDocument) -> Result<(), Error> {
+        self.keep(vec![document.change()?]).await.map(|_| ())
+    }
+
+    /// The same together with its body: one commit makes both durable.
+    ///
+    /// # Errors
+    /// As [`Store::put_cached_document`] and [`Store::commit`].
+    pub async fn commit_document(
+        &self,
+        staged: Staged,
+        document: CachedDocument,
+    ) -> Result<BlobInfo, Error> {
+        self.commit_with(staged, Some(document.change()?)).await
     }
 
     /// What is known of a document.
@@ -140,10 +145,16 @@ impl Store {
     ///
     /// # Errors
     /// When the database refuses; [`Error::TooLarge`] for absurdly long names.
-    pub async fn put_cached_file(&self, mut file: CachedFile) -> Result<(), Error> {
-        check_names(&[&file.format, &file.package, &file.version, &file.file])?;
-        file.by = file.by.bounded();
-        self.keep_row(Row::File(Box::new(file))).await
+    pub async fn put_cached_file(&self, file: CachedFile) -> Result<(), Error> {
+        self.keep(vec![file.change()?]).await.map(|_| ())
+    }
+
+    /// The same together with its bytes: one commit makes both durable.
+    ///
+    /// # Errors
+    /// As [`Store::put_cached_file`] and [`Store::commit`].
+    pub async fn commit_file(&self, staged: Staged, file: CachedFile) -> Result<BlobInfo, Error> {
+        self.commit_with(staged, Some(file.change()?)).await
     }
 
     /// The files of a package of an upstream that are held, by name.
@@ -202,6 +213,30 @@ impl Store {
     /// When the database cannot be read.
     pub fn is_cached(&self, digest: &Digest) -> Result<bool, Error> {
         cached_rows::is_used(&self.read()?, digest)
+    }
+}
+
+impl CachedDocument {
+    /// Within bounds: names, validators and content types come from outside.
+    fn change(mut self) -> Result<Change, Error> {
+        let subject = &self.subject;
+        check_names(&[&subject.format, &subject.document, &subject.variant])?;
+        if self.content_type.len() > TEXT_MAX {
+            self.content_type.clear();
+        }
+        for text in [&mut self.etag, &mut self.last_modified] {
+            *text = text.take().filter(|text| text.len() <= TEXT_MAX);
+        }
+        self.by = self.by.bounded();
+        Ok(Change::Document(Box::new(self)))
+    }
+}
+
+impl CachedFile {
+    fn change(mut self) -> Result<Change, Error> {
+        check_names(&[&self.format, &self.package, &self.version, &self.file])?;
+        self.by = self.by.bounded();
+        Ok(Change::File(Box::new(self)))
     }
 }
 

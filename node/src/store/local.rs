@@ -9,6 +9,7 @@ use crdt::{RealmId, StatementId};
 use redb::{ReadableTable, WriteTransaction};
 use tokio::sync::watch;
 
+use super::batch::Change;
 use super::statements::{IDS, document_id, load_statement, named};
 use super::tables::{self, Tables};
 use super::{Error, Followed, Inner, Store, collections, views};
@@ -123,6 +124,15 @@ impl Store {
             Ok(())
         };
         self.write(change, |_, ()| {}).await
+    }
+
+    /// The same; calls at the same time share one commit, and hold one thread together.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn put_shared_row(&self, kind: &str, key: &str, value: Vec<u8>) -> Result<(), Error> {
+        let row = Box::new((kind.to_owned(), key.to_owned(), value));
+        self.keep(vec![Change::Named(row)]).await.map(|_| ())
     }
 
     /// Keeps many rows of a kind, in one commit; none at all costs nothing.

@@ -16,7 +16,7 @@
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, what came from upstreams in `cached`, what belongs to
+//! blobs in `blob`, `partial` and `outboard`, commits that many share in `batch`, what came from upstreams in `cached`, what belongs to
 //! this node alone in `local`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
@@ -36,6 +36,7 @@ use tables::Tables;
 
 mod admission;
 mod authority;
+mod batch;
 pub mod blob;
 pub mod cached;
 mod cached_rows;
@@ -103,9 +104,9 @@ struct Inner {
     document_applies: AtomicU64,
     temporaries: AtomicU64,
     reserve_bytes: AtomicU64,
-    /// Cached rows that wait for the commit that they share.
-    cached: Mutex<cached_rows::Waiting>,
-    cached_commits: AtomicU64,
+    /// Changes that wait for the commit that they share.
+    waiting: Mutex<batch::Waiting>,
+    batch_commits: AtomicU64,
     /// Receipts that are kept of a realm.
     receipts_max: AtomicU64,
 }
@@ -154,8 +155,8 @@ impl Store {
             document_applies: AtomicU64::new(0),
             temporaries: AtomicU64::new(0),
             reserve_bytes: AtomicU64::new(RESERVE_BYTES),
-            cached: Mutex::default(),
-            cached_commits: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            batch_commits: AtomicU64::new(0),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
         };
         recovery::clear_leftovers(&inner)?;

@@ -9,6 +9,7 @@ use crdt::routes::Source;
 use crdt::{Content, PackageId, Pins, RealmId};
 use redb::{ReadableTable, WriteTransaction};
 
+use super::batch::{Change, Kept};
 use super::tables::{self, Tables};
 use super::{Error, Inner, Store, views};
 
@@ -105,21 +106,35 @@ impl Store {
             return Ok(false);
         }
         let package = package.clone();
-        let change = move |_: &Inner, txn: &WriteTransaction| {
-            let bytes = tables::encode("pinned source", &source)?;
-            let key = (package.format.as_str(), package.name.as_str());
-            {
-                let mut table = txn.open_table(tables::PIN_SOURCE)?;
-                let held = table.get(key)?.map(|row| row.value().to_vec());
-                if held.is_some_and(|held| !replace || held == bytes) {
-                    return Ok(false);
-                }
-                table.insert(key, bytes.as_slice())?;
-            }
-            views::touch(txn, &package).map(|()| true)
-        };
+        if !replace {
+            // An install pins hundreds of names at once.
+            let change = Change::Source(Box::new((package, source)));
+            return Ok(self.keep(vec![change]).await? == Kept::Source(true));
+        }
+        let change =
+            move |_: &Inner, txn: &WriteTransaction| put_source(txn, &package, &source, true);
         self.write_if(|changed| *changed, change, |_, _| {}).await
     }
+}
+
+/// Says whether it changed anything.
+pub(super) fn put_source(
+    txn: &WriteTransaction,
+    package: &PackageId,
+    source: &Source,
+    replace: bool,
+) -> Result<bool, Error> {
+    let bytes = tables::encode("pinned source", source)?;
+    let key = (package.format.as_str(), package.name.as_str());
+    {
+        let mut table = txn.open_table(tables::PIN_SOURCE)?;
+        let held = table.get(key)?.map(|row| row.value().to_vec());
+        if held.is_some_and(|held| !replace || held == bytes) {
+            return Ok(false);
+        }
+        table.insert(key, bytes.as_slice())?;
+    }
+    views::touch(txn, package).map(|()| true)
 }
 
 /// The pins of one package, as `derive` takes them.

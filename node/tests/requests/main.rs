@@ -23,6 +23,7 @@ use crate::npm::{publish, publish_body, tarball};
 mod generic;
 mod native;
 mod npm;
+mod npm_arriving;
 mod npm_audit;
 mod npm_hostile;
 mod npm_offline;

@@ -112,7 +112,7 @@ fn answer(stream: &TcpStream, shared: &Shared, request: &Request) -> bool {
         }
         (reply, switches)
     };
-    send(stream, &reply, &switches, request.seen.method == "HEAD").is_ok()
+    send(stream, &reply, (&switches, shared), request.seen.method == "HEAD").is_ok()
         && switches.cut_after.is_none()
 }
 
@@ -227,7 +227,7 @@ fn partial(reply: Raw, range: &str) -> Raw {
 fn send(
     mut stream: &TcpStream,
     reply: &Raw,
-    switches: &Switches,
+    (switches, shared): (&Switches, &Shared),
     headless: bool,
 ) -> std::io::Result<()> {
     let mut head = format!("HTTP/1.1 {} Status\r\n", reply.status);
@@ -246,7 +246,13 @@ fn send(
         return Ok(());
     }
     let cut = switches.cut_after.map_or(reply.body.len(), |at| at as usize);
-    let body = &reply.body[..cut];
+    let mut body = &reply.body[..cut];
+    if let Some(pause) = switches.pause_after.filter(|at| (*at as usize) < body.len() && !chunked) {
+        let (before, after) = body.split_at(pause as usize);
+        stream.write_all(before)?;
+        shared.wait_until(FOREVER, |state| state.switches.pause_after.is_none());
+        body = after;
+    }
     if !chunked {
         return stream.write_all(body);
     }

@@ -117,8 +117,9 @@ async fn whole(
 ) -> Result<Response<Body>, Error> {
     let mode = Mode::of(&head.headers);
     let door = context.door_url(MOUNT);
+    let (form, kind) = shown(context, document, form).await?;
     let look = look(document, form, mode, &door);
-    let mut response = described(document, &etag(document, &look, ""), kind(form))?;
+    let mut response = described(document, &etag(document, &look, ""), kind)?;
     count_hidden(&mut response, document.hidden());
     if is_known(head, &mut response) {
         return Ok(response);
@@ -131,6 +132,32 @@ async fn whole(
         render::packument(&table, &look)
     };
     filled(context, head, document, (response, segments)).await
+}
+
+/// The form in which an upstream's bytes are shown, and its media type.
+///
+/// A client gets what the upstream itself would answer: npm 8 writes members of a full document
+/// into its lockfile if it gets one. So the answer to the short ask stays as it is, and a full
+/// document is shortened unless this upstream is known to answer the short ask in full.
+async fn shown(
+    context: &Context,
+    document: &UpstreamDocument,
+    asked: Form,
+) -> Result<(Form, &'static str), Error> {
+    if asked == Form::Full {
+        return Ok((Form::Full, kind(Form::Full)));
+    }
+    let key = format!("full-alone/{}", document.base);
+    let full_alone = context.registry.note(FORMAT.id, &key)?.is_some();
+    if document.variant != SHORT {
+        let form = if full_alone { Form::Full } else { Form::Abbreviated };
+        return Ok((form, kind(form)));
+    }
+    let short = document.content_type.starts_with(ABBREVIATED);
+    if !short && !full_alone {
+        context.registry.put_note(FORMAT.id, &key, Vec::new()).await?;
+    }
+    Ok((Form::Full, kind(if short { Form::Abbreviated } else { Form::Full })))
 }
 
 fn look<'a>(document: &'a UpstreamDocument, form: Form, mode: Mode, door: &'a str) -> Look<'a> {

@@ -2,21 +2,25 @@
 //!
 //! Whatever stands before `NAME/-/FILE.tgz` is passed over: the registry's own path once more (npm
 //! 8 to 10), none of it (`npm pack`), or the path that the upstream's URL has (any npm that puts
-//! our host into it). The bytes are those of the name either way.
+//! our host into it). The bytes are those of the name either way. A big one that has to come from
+//! an upstream flows to its client while it comes; who asks for a part, or only for the head, waits.
 //!
 //! Source: formats/npm.md sections 2 and 3.
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{Response, StatusCode};
+use axum::http::{Method, Response, StatusCode, header};
 use crdt::PackageId;
 
 use super::routes::readable;
 use super::{MOUNT, name, packument, version};
 use crate::formats::Context;
+use crate::http::arriving;
 use crate::http::body::{self, Label};
 use crate::http::error::Error;
-use crate::registry::VerifiedBytes;
+use crate::registry::Obtained;
+
+const KIND: &str = "application/octet-stream";
 
 /// Package and file of a path, if it is a tarball's.
 pub(super) fn of_path<'p>(parts: &'p [&'p str]) -> Option<(String, &'p str)> {
@@ -57,23 +61,28 @@ pub(super) async fn serve(
     file: &str,
 ) -> Result<Response<Body>, Error> {
     let package = readable(context, name)?;
-    let artifact = match version_of(&package, file) {
-        Ok(version) => named(context, &package, &version).await,
+    let along = head.method == Method::GET && !head.headers.contains_key(header::RANGE);
+    let found = match version_of(&package, file) {
+        Ok(version) => named(context, &package, &version, along).await,
         Err(absent) => Err(absent),
     };
-    let artifact = match artifact {
+    let found = match found {
         // The upstream may have named it in its own way.
         Err(error) if error.status == StatusCode::NOT_FOUND => {
             let odd = packument::odd_version(context, &package, file).await;
             match odd {
-                Ok(Some(version)) => named(context, &package, &version).await?,
+                Ok(Some(version)) => named(context, &package, &version, along).await?,
                 _ => return Err(error),
             }
         }
         other => other?,
     };
+    let artifact = match found {
+        Obtained::Held(artifact) => *artifact,
+        Obtained::Arriving(file) => return Ok(arriving::arriving(*file, KIND)),
+    };
     let label = Label {
-        content_type: "application/octet-stream",
+        content_type: KIND,
         etag: format!("\"{}\"", artifact.info.digest),
         attachment: None,
         immutable: true,
@@ -81,12 +90,17 @@ pub(super) async fn serve(
     body::blob(&head.method, &head.headers, artifact, &label).await
 }
 
-/// The one file that a version may have.
+/// The one file that a version may have; `along`: it may still be arriving.
 async fn named(
     context: &Context,
     package: &PackageId,
     version: &str,
-) -> Result<VerifiedBytes, Error> {
+    along: bool,
+) -> Result<Obtained, Error> {
+    let (registry, door) = (&context.registry, context.door);
     let file = name::file_name(&package.name, version);
-    Ok(context.registry.artifact(context.door, package, version, &file).await?)
+    if along {
+        return Ok(registry.obtain(door, package, version, &file).await?);
+    }
+    Ok(Obtained::Held(Box::new(registry.artifact(door, package, version, &file).await?)))
 }

@@ -213,7 +213,7 @@ async fn an_install_of_five_hundred_packages_shares_its_commits() {
     for done in futures::future::join_all(puts).await {
         done.unwrap();
     }
-    let commits = store.inner.cached_commits.load(Ordering::Relaxed);
+    let commits = store.inner.batch_commits.load(Ordering::Relaxed);
     println!("500 rows at once: {:?} in {commits} commits", begun.elapsed());
     assert_eq!(store.cached_documents("npm").unwrap().len(), 500);
     assert!((1..=50).contains(&commits), "{commits} commits");
@@ -229,7 +229,7 @@ async fn a_burst_of_small_rows_shares_its_commits_too() {
         done.unwrap();
     }
     assert!(keys.iter().all(|key| store.row("want", key).unwrap() == Some(key.clone().into())));
-    let commits = store.inner.cached_commits.load(Ordering::Relaxed);
+    let commits = store.inner.batch_commits.load(Ordering::Relaxed);
     assert!((1..=50).contains(&commits), "{commits} commits");
 }
 
