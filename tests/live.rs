@@ -87,6 +87,13 @@ fn compare(client: Client) {
     let mut node = node(&world, "a", &tunnel);
     if by_run(client) {
         node.json(&["upstream", "add", "npm", &upstream]);
+        // In its lockfile it writes its own default host in place of npm's.
+        let own = Project::new(&world, "own", client, &upstream).with("{}");
+        fs_err::remove_file(own.home.join(".npmrc")).expect("the settings were just written");
+        let own = own.ok(&["config", "get", "registry"]);
+        if own.trim_end_matches('/') != upstream.trim_end_matches('/') {
+            node.json(&["upstream", "add", "npm", &own, "--same-as", &upstream]);
+        }
     }
     let direct = Project::new(&world, "direct", client, &upstream).with(SMALL);
     direct.install();

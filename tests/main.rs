@@ -59,4 +59,8 @@ mod thin;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod upstream_verbs;
+#[cfg(test)]
+mod upstreams;
+#[cfg(test)]
 mod worlds;

@@ -26,7 +26,7 @@ use libp2p::PeerId;
 use libp2p_stream::Control;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Error;
 use super::command::Report;
@@ -46,7 +46,7 @@ const NEXT_AFTER: Duration = Duration::from_secs(3);
 const BUSY_MAX: u32 = 10;
 /// The longest pause that a busy member may ask for.
 const BUSY_PAUSE_MAX_MS: u32 = 5_000;
-/// Who gives fewer bytes a second, over a whole document, is left.
+/// Who gives fewer bytes a second, from the first on, is left.
 const PACE_MIN: u64 = 512;
 /// A stream has one question at a time.
 const ASKED: u32 = 1;
@@ -205,7 +205,7 @@ impl DocumentFlight {
         };
         match answer {
             Frame::Packed { id: ASKED, length, base } => {
-                let fits = length <= PACKED_BYTES_MAX as u64
+                let fits = length <= packed_bytes_max(size)
                     && base.is_none_or(|base| self.bases.contains(&base));
                 let offered = Offered { peer, link, length, base };
                 fits.then_some(offered).ok_or(Broken::Garbage("an impossible packing").into())
@@ -231,9 +231,7 @@ impl DocumentFlight {
             Some(base) => Some(read_base(&self.store, &base).await?),
             None => None,
         };
-        let patience = PROGRESS + Duration::from_secs(length / PACE_MIN);
-        let taking = self.unpack(&mut link, length, base.as_deref());
-        timeout(patience, taking).await.map_err(|_| Broken::Slow)??;
+        self.unpack(&mut link, length, base.as_deref()).await?;
         self.spare.put(peer, link);
         Ok(())
     }
@@ -242,10 +240,11 @@ impl DocumentFlight {
     async fn unpack(&self, link: &mut Link, length: u64, base: Option<&[u8]>) -> Result<(), Stop> {
         let mut writer = self.store.writer(Hashes::default(), self.size).await?;
         let mut unpacking = Unpacking::new(self.size, base).map_err(store::Error::Io)?;
-        let mut left = length;
+        let (mut left, began) = (length, Instant::now());
         while left > 0 {
-            let Frame::Bytes { id: ASKED, bytes } = receive(&mut link.stream, PROGRESS).await?
-            else {
+            let received = receive(&mut link.stream, PROGRESS);
+            let received = timeout_at(began + patience(length - left), received).await;
+            let Frame::Bytes { id: ASKED, bytes } = received.map_err(|_| Broken::Slow)?? else {
                 return Err(Broken::Garbage("something between the pieces").into());
             };
             let rest = left.checked_sub(bytes.len() as u64);
@@ -269,6 +268,17 @@ impl DocumentFlight {
         self.store.commit(staged).await?;
         Ok(())
     }
+}
+
+/// When so many packed bytes must have come: a byte now and then is no progress.
+fn patience(received: u64) -> Duration {
+    PROGRESS + Duration::from_secs(received / PACE_MIN)
+}
+
+/// The most that a document of `size` bytes can be when it is packed: zstd adds a little to what it
+/// cannot make smaller. Who says more wants to be waited for.
+fn packed_bytes_max(size: u64) -> u64 {
+    size.saturating_add(size / 128 + 1024).min(PACKED_BYTES_MAX as u64)
 }
 
 /// A base that is held here, whole in memory: patterns reach back into all of it.
@@ -332,5 +342,34 @@ impl<'a> Search<'a> {
         self.waiting.push(peer);
         self.asked.push(self.flight.ask(peer).boxed());
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::pack::pack;
+
+    #[test]
+    fn a_byte_now_and_then_is_no_progress() {
+        assert_eq!(patience(0), PROGRESS);
+        assert_eq!(patience(2), PROGRESS, "a second byte buys no more time");
+        assert_eq!(patience(PACE_MIN * 60), PROGRESS + Duration::from_secs(60));
+    }
+
+    #[test]
+    fn nothing_packs_to_more_than_is_waited_for() {
+        for size in [0_usize, 1, 100, 4_000, 100_000, 3_000_000] {
+            let mut noise = vec![0; size];
+            blake3::Hasher::new().finalize_xof().fill(&mut noise);
+            let base = noise.iter().rev().copied().collect::<Vec<_>>();
+            for base in [None, Some(base.as_slice())] {
+                let packed = pack(&mut &noise[..], size as u64, base).expect("packs");
+                let length = packed.expect("is small").len() as u64;
+                assert!(length <= packed_bytes_max(size as u64), "{length} of {size}");
+            }
+        }
+        assert!(packed_bytes_max(1_000) < 3_000);
+        assert_eq!(packed_bytes_max(u64::MAX), PACKED_BYTES_MAX as u64);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crdt::statement::Subject;
-use crdt::{Collection, Digest, PackageId};
+use crdt::{Digest, PackageId};
 use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use crate::store::{Admission, Store};
@@ -69,13 +69,10 @@ impl Known {
         loop {
             match self.admissions.try_recv() {
                 Ok(admission) => {
-                    for new in &admission.new {
-                        match (&new.package, &new.collection) {
-                            (Some(package), _) => self.names.retain(|(name, _), _| name != package),
-                            (None, Collection::Authority(_)) => {}
-                            // A receipt, perhaps of one of them.
-                            (None, _) => self.names.clear(),
-                        }
+                    // A receipt is no reason: the upstream itself has just been heard, and a mirror
+                    // that reissues without end would have it asked again and again.
+                    for package in admission.new.iter().filter_map(|new| new.package.as_ref()) {
+                        self.names.retain(|(name, _), _| name != package);
                     }
                 }
                 Err(TryRecvError::Lagged(_)) => self.names.clear(),

@@ -4,6 +4,8 @@
 //! An alarm changes nothing about what is served; that was decided where it was raised. It is a row
 //! of kind `alarm`, shown by `why`, the log and `status`, and stays until a person reads it away.
 
+use std::collections::BTreeMap;
+
 use crdt::{Digest, PackageId, PublicKey};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,8 @@ use super::{Error, Registry};
 const ALARM: &str = "alarm";
 /// Alarms that are kept: one who can raise them could fill the disk otherwise.
 const ALARMS_MAX: usize = 1000;
+/// Alarms of one package that are kept: one who can raise them could hide the others' otherwise.
+const OF_PACKAGE_MAX: usize = 16;
 /// Letters of a sentence that is kept.
 const TEXT_MAX: usize = 600;
 
@@ -57,10 +61,13 @@ impl Registry {
         let words = format!("{kind} {text} {evidence:?}");
         let key = format!("{package}/{}", &blake3::hash(words.as_bytes()).to_hex()[..16]);
         let store = &self.inner.store;
-        if store.row(ALARM, &key)?.is_some() || store.rows(ALARM)?.len() >= ALARMS_MAX {
+        if store.row(ALARM, &key)?.is_some() {
             return Ok(());
         }
         tracing::error!(%package, kind, ?evidence, "alarm: {text}");
+        if let Some(oldest) = spare(&store.rows(ALARM)?, package) {
+            store.delete_row(ALARM, &oldest).await?;
+        }
         let (package, kind, at) = (package.clone(), kind.to_owned(), freshness::now());
         let alarm = Alarm { package, kind, text, at, evidence };
         let value = serde_json::to_vec(&alarm).map_err(|e| Error::invalid(e.to_string()))?;
@@ -75,6 +82,19 @@ impl Registry {
         let rows = self.inner.store.rows(ALARM)?;
         Ok(rows.values().filter_map(|row| serde_json::from_slice(row).ok()).collect())
     }
+}
+
+/// The alarm that makes room for one more of a package, where that needs room: the oldest of the
+/// package that has its share, else of the one that has the most.
+fn spare(rows: &BTreeMap<String, Vec<u8>>, package: &PackageId) -> Option<String> {
+    let mut of: BTreeMap<PackageId, Vec<(u64, &String)>> = BTreeMap::new();
+    for (key, row) in rows {
+        let Ok(alarm) = serde_json::from_slice::<Alarm>(row) else { return Some(key.clone()) };
+        of.entry(alarm.package).or_default().push((alarm.at, key));
+    }
+    let own = of.get(package).filter(|own| own.len() >= OF_PACKAGE_MAX);
+    let most = || of.values().filter(|_| rows.len() >= ALARMS_MAX).max_by_key(|all| all.len());
+    own.or_else(most)?.iter().min().map(|(_, key)| (*key).clone())
 }
 
 impl Alarm {

@@ -19,11 +19,25 @@ const DECLARED_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Whether `new` has every version of `old` with the same files, and more versions.
 pub(super) fn extends(old: &Outline, new: &Outline) -> bool {
+    new.versions.len() > old.versions.len() && covers(old, new)
+}
+
+/// Whether `new` has every version of `old` with the same files.
+pub(super) fn covers(old: &Outline, new: &Outline) -> bool {
     let news = by_version(new);
-    new.versions.len() > old.versions.len()
-        && old.versions.iter().all(|version| {
-            news.get(version.version.as_str()).is_some_and(|found| files_agree(version, found))
-        })
+    old.versions.iter().all(|version| {
+        news.get(version.version.as_str()).is_some_and(|found| files_agree(version, found))
+    })
+}
+
+/// The first version that both have with other checksums.
+pub(super) fn switched(old: &Outline, new: &Outline) -> Option<String> {
+    let news = by_version(new);
+    let differs = |version: &&OutlineVersion| {
+        let found = news.get(version.version.as_str());
+        found.is_some_and(|found| !files_agree(version, found))
+    };
+    old.versions.iter().find(differs).map(|version| version.written.clone())
 }
 
 /// How a document that was believed contradicts the upstream's, if it does.

@@ -2,11 +2,15 @@
 //! while the upstream cannot be reached. What was taken so is looked at again once it can.
 //!
 //! What is held from the upstream itself gives way only to a document that continues it: every
-//! version with the same files, and more. So no clock decides what is newer.
+//! version with the same files, and more. What is held on a mirror's word gives way to a later one
+//! of that mirror, or to one that lacks nothing of it. Other checksums for a version that is held
+//! are never taken: that is an alarm. So no clock decides what is newer. What is not taken is not
+//! kept.
 //!
 //! Own state: rows of kind `believed`, one a document, until the upstream was compared with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,13 +24,15 @@ use super::flight::Landing;
 use super::receipts::Believed;
 use super::rules::Variant;
 use super::sought::{Place, Sought};
-use super::{Door, Error, Outcome, Registry, freshness, outlines};
+use super::{Door, Error, Outcome, Outline, Registry, freshness, outlines};
 use crate::store::cached::{CachedBy, CachedDocument};
 
 /// The kind of row that keeps what was believed.
 const BELIEVED: &str = "believed";
 /// How long a person waits for a document that a neighbour has.
 const DELIVERY_MAX: Duration = Duration::from_secs(25);
+/// Mirrors' words that are tried for one document.
+const RECEIPTS_TRIED_MAX: usize = 3;
 /// Bodies that are offered as bases of a patch.
 const BASES_MAX: usize = 8;
 /// Documents that are looked at in one review.
@@ -43,21 +49,36 @@ pub(super) struct Taken {
     pub(super) authors: Vec<PublicKey>,
 }
 
-/// Digests of receipts that do not continue what is held.
+/// Digests of receipts that do not continue what is held, and what was reviewed last.
 #[derive(Debug, Default)]
-pub(super) struct Declined(Mutex<BTreeSet<Digest>>);
+pub(super) struct Declined {
+    digests: Mutex<BTreeSet<Digest>>,
+    reviewed: Mutex<String>,
+}
 
 impl Declined {
     pub(super) fn knows(&self, digest: &Digest) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
     }
 
     fn learn(&self, digest: &Digest) {
-        let mut declined = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut declined = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         if declined.len() >= DECLINED_MAX {
             declined.clear();
         }
         declined.insert(*digest);
+    }
+
+    /// The rows whose turn it is, after those of the last time, all of them in the end.
+    fn turn<'r>(&self, rows: &'r BTreeMap<String, Vec<u8>>) -> Vec<&'r Vec<u8>> {
+        let mut last = self.reviewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = (Bound::Excluded(last.clone()), Bound::Unbounded);
+        let turn: Vec<_> =
+            rows.range(after).chain(rows).take(REVIEWED_MAX.min(rows.len())).collect();
+        if let Some((key, _)) = turn.last() {
+            last.clone_from(key);
+        }
+        turn.into_iter().map(|(_, row)| row).collect()
     }
 }
 
@@ -72,18 +93,24 @@ impl Registry {
         for variant in sought.answers(asked).chain(sought.lesser(asked)) {
             let subject = sought.subject(variant.name);
             let believed = match self.believed(&sought.package, &subject) {
-                Ok(Some(believed)) => believed,
-                Ok(None) => continue,
+                Ok(believed) => believed,
                 Err(error) => {
                     disagreement.get_or_insert(error);
                     continue;
                 }
             };
-            let landing = self.delivery(sought, &subject, believed);
-            match tokio::time::timeout(DELIVERY_MAX, landing).await {
-                Ok(Ok(document)) => return Ok(Some(document)),
-                Ok(Err(error)) => tracing::debug!(%error, "a receipt's document did not come"),
-                Err(_) => tracing::debug!("a receipt's document is still on its way"),
+            // One that names bytes which nobody has, or sends them without end, hides no other.
+            let some = believed.len().clamp(1, RECEIPTS_TRIED_MAX);
+            let patience = DELIVERY_MAX / u32::try_from(some).unwrap_or(1);
+            for one in believed.into_iter().take(some) {
+                let landing = self.delivery(sought, &subject, one);
+                match tokio::time::timeout(patience, landing).await {
+                    Ok(Ok(document)) => return Ok(Some(document)),
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "a receipt's document did not come");
+                    }
+                    Err(_) => tracing::debug!("a receipt's document is still on its way"),
+                }
             }
         }
         disagreement.map_or(Ok(None), Err)
@@ -95,9 +122,11 @@ impl Registry {
             return;
         }
         // No receipt, or none that is believed: what is held stays.
-        let Ok(Some(believed)) = self.believed(&sought.package, &held.subject) else { return };
-        let digest = believed.receipt.blake3;
-        if Some(digest) != held.body && !self.inner.declined.knows(&digest) {
+        let Ok(believed) = self.believed(&sought.package, &held.subject) else { return };
+        let is_news =
+            |digest: &Digest| Some(*digest) != held.body && !self.inner.declined.knows(digest);
+        let news = believed.into_iter().find(|one| is_news(&one.receipt.blake3));
+        if let Some(believed) = news {
             drop(self.delivery(sought, &held.subject, believed));
         }
     }
@@ -125,24 +154,22 @@ impl Registry {
         if receipt.size > sought.rules.document_bytes_max {
             return Err(Error::new(Outcome::Corrupt, "a receipt for a document beyond all size"));
         }
-        self.fetch_body(sought, &receipt.blake3, receipt.size).await?;
-        let file = self.open_document(&receipt.blake3).await?.into_std().await;
-        let outline = outlines::read(sought.rules, file).await;
-        let outline = Arc::new(outline.map_err(|why| Error::new(Outcome::Corrupt, why))?);
-        if !(sought.format.canonical_name)(&outline.name).is_ok_and(|n| n == sought.package.name) {
-            return Err(Error::new(Outcome::Corrupt, "a receipt for the document of another name"));
-        }
-        let held = self.held_document(&subject)?;
-        if let Some(held) = &held
-            && held.by == CachedBy::Upstream
-            && let Some(body) = &held.body
-        {
-            let ours = self.outline(sought.rules, body).await?;
-            if *body == receipt.blake3 || !compare::extends(&ours, &outline) {
-                self.inner.declined.learn(&receipt.blake3);
-                return Ok(held.clone());
+        let digest = receipt.blake3;
+        let came = self.fetch_body(sought, &digest, receipt.size).await?;
+        let judged = self.judge_delivery(sought, &subject, (&digest, &by)).await;
+        let outline = match judged {
+            Ok(Judged::Taken(outline)) => outline,
+            unwanted => {
+                self.inner.declined.learn(&digest);
+                if came {
+                    self.inner.store.remove_unused_blob(&digest).await?;
+                }
+                return match unwanted? {
+                    Judged::Stays(held) => Ok(*held),
+                    Judged::Taken(_) => Err(Error::not_here("the document has just gone")),
+                };
             }
-        }
+        };
         let before = self.inner.store.cached_document(&subject)?;
         let fresh = CachedDocument {
             subject,
@@ -164,9 +191,57 @@ impl Registry {
         Ok(fresh)
     }
 
-    async fn fetch_body(&self, sought: &Sought, digest: &Digest, size: u64) -> Result<(), Error> {
+    /// Reads a body that came, and compares it with what is held.
+    async fn judge_delivery(
+        &self,
+        sought: &Sought,
+        subject: &Subject,
+        (digest, by): (&Digest, &CachedBy),
+    ) -> Result<Judged, Error> {
+        let file = self.open_document(digest).await?.into_std().await;
+        let outline = outlines::read(sought.rules, file).await;
+        let outline = Arc::new(outline.map_err(|why| Error::new(Outcome::Corrupt, why))?);
+        if !(sought.format.canonical_name)(&outline.name).is_ok_and(|n| n == sought.package.name) {
+            return Err(Error::new(Outcome::Corrupt, "a receipt for the document of another name"));
+        }
+        let Some(held) = self.held_document(subject)? else { return Ok(Judged::Taken(outline)) };
+        let (Some(body), true) = (&held.body, self.is_believed(&sought.package, &held.by)?) else {
+            return Ok(Judged::Taken(outline));
+        };
+        let ours = self.outline(sought.rules, body).await?;
+        if let Some(version) = compare::switched(&ours, &outline) {
+            self.refuse_switch(sought, &version, authors(by)).await?;
+            return Ok(Judged::Stays(Box::new(held)));
+        }
+        let taken = match &held.by {
+            CachedBy::Upstream | CachedBy::Checksum => {
+                body != digest && compare::extends(&ours, &outline)
+            }
+            word => word == by || compare::covers(&ours, &outline),
+        };
+        Ok(if taken { Judged::Taken(outline) } else { Judged::Stays(Box::new(held)) })
+    }
+
+    async fn refuse_switch(
+        &self,
+        sought: &Sought,
+        version: &str,
+        authors: Vec<PublicKey>,
+    ) -> Result<(), Error> {
+        let authors: Vec<_> = authors.iter().map(ToString::to_string).collect();
+        let text = format!(
+            "{}@{version}: a receipt by {} declares other checksums than the document that is \
+             held, which stays",
+            sought.package.name,
+            authors.join(" and ")
+        );
+        self.raise(&sought.package, "receipt", &text, None).await
+    }
+
+    /// Says whether it had to be fetched.
+    async fn fetch_body(&self, sought: &Sought, digest: &Digest, size: u64) -> Result<bool, Error> {
         if self.inner.store.blob(digest)?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let mesh = self.mesh();
         let mesh = mesh.ok_or_else(|| Error::not_here("this node runs without a mesh"))?;
@@ -178,7 +253,8 @@ impl Registry {
             }));
         }
         bases.truncate(BASES_MAX);
-        Ok(mesh.fetch_document(*digest, size, &bases).await?)
+        mesh.fetch_document(*digest, size, &bases).await?;
+        Ok(true)
     }
 
     async fn remember_believed(
@@ -194,27 +270,42 @@ impl Registry {
         Ok(self.inner.store.put_row(BELIEVED, &row_key(&document.subject), value).await?)
     }
 
-    /// What was believed for a document and is not compared yet; it is forgotten by this.
-    pub(super) async fn take_believed(&self, subject: &Subject) -> Result<Option<Taken>, Error> {
-        let key = row_key(subject);
-        let Some(row) = self.inner.store.row(BELIEVED, &key)? else { return Ok(None) };
-        self.inner.store.delete_row(BELIEVED, &key).await?;
-        Ok(serde_json::from_slice(&row).ok())
+    /// What was believed for a document and is not compared yet.
+    pub(super) fn taken(&self, subject: &Subject) -> Result<Option<Taken>, Error> {
+        let row = self.inner.store.row(BELIEVED, &row_key(subject))?;
+        Ok(row.and_then(|row| serde_json::from_slice(&row).ok()))
     }
 
-    /// Asks the upstreams of what was believed again: they may be back.
+    /// It was compared, and what came of that is durable.
+    pub(super) async fn forget_taken(&self, subject: &Subject) -> Result<(), Error> {
+        self.inner.store.delete_row(BELIEVED, &row_key(subject)).await?;
+        Ok(())
+    }
+
+    /// Asks the upstreams of what was believed again: they may be back. A name that has another
+    /// source by now is not told to any of them.
     pub(super) fn review_believed(&self) {
         let rows = self.inner.store.rows(BELIEVED).unwrap_or_default();
-        let taken = rows.values().filter_map(|row| serde_json::from_slice::<Taken>(row).ok());
-        for taken in taken.take(REVIEWED_MAX) {
-            let Ok(Place::Upstream(sought)) = self.place(Door::Upstream, &taken.package) else {
+        let turn = self.inner.declined.turn(&rows).into_iter();
+        for taken in turn.filter_map(|row| serde_json::from_slice::<Taken>(row).ok()) {
+            let Ok(Place::Upstream(sought)) = self.place(Door::Virtual, &taken.package) else {
                 continue;
             };
+            if sought.origin() != taken.subject.origin {
+                continue;
+            }
             if let Ok(variant) = sought.variant(&taken.subject.variant) {
                 drop(self.document_flight(&sought, variant));
             }
         }
     }
+}
+
+/// What becomes of a delivery.
+enum Judged {
+    Taken(Arc<Outline>),
+    /// What is held is better.
+    Stays(Box<CachedDocument>),
 }
 
 /// Who stands behind what was not asked of the upstream.
@@ -229,4 +320,22 @@ pub(super) fn authors(by: &CachedBy) -> Vec<PublicKey> {
 fn row_key(subject: &Subject) -> String {
     let Subject { origin, format, document, variant } = subject;
     format!("{origin}/{format}/{variant}/{document}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_its_turn_whatever_becomes_of_the_first() {
+        let rows: BTreeMap<_, _> = (0..40_u8).map(|n| (format!("{n:02}"), vec![n])).collect();
+        let (declined, mut seen) = (Declined::default(), BTreeSet::new());
+        for _ in 0..3 {
+            let turn = declined.turn(&rows);
+            assert_eq!(turn.len(), REVIEWED_MAX);
+            seen.extend(turn);
+        }
+        assert_eq!(seen.len(), 40);
+        assert!(declined.turn(&BTreeMap::new()).is_empty());
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crdt::routes::Decision;
 use crdt::{Digest, PackageId};
 
+use super::deliver::authors;
 use super::fetch_document::{Word, no_such_package};
 use super::freshness::{self, Freshness};
 use super::metadata::offered_tags;
@@ -172,10 +173,33 @@ impl Registry {
             self.want_document(sought, variant).await?;
         }
         // What receipts say against each other is the better thing to know.
-        Err(receipt.err().unwrap_or(why))
+        let why = receipt.err().unwrap_or(why);
+        Err(self.disowned(sought)?.filter(|_| why.outcome == Outcome::NotHere).unwrap_or(why))
     }
 
-    /// Of these forms the held one that was confirmed last.
+    /// The answer when a copy is held on the word of somebody who has none any more.
+    fn disowned(&self, sought: &Sought) -> Result<Option<Error>, Error> {
+        for variant in sought.rules.variants {
+            let held = self.held_document(&sought.subject(variant.name))?;
+            let Some(held) = held else { continue };
+            if self.is_believed(&sought.package, &held.by)? {
+                continue;
+            }
+            let PackageId { format, name } = &sought.package;
+            let authors: Vec<_> = authors(&held.by).iter().map(ToString::to_string).collect();
+            let text = format!(
+                "{name}: the upstream is out of reach, and the copy that is held was taken on the \
+                 word of {}, who is no mirror of the site any more",
+                authors.join(" and ")
+            );
+            let hint = format!("griot why {name} --format {format}");
+            return Ok(Some(Error::not_here(text).with_hint(hint)));
+        }
+        Ok(None)
+    }
+
+    /// Of these forms the held one that was confirmed last. What was taken on the word of somebody
+    /// who has none any more is as good as not held.
     pub(super) fn best_held(
         &self,
         sought: &Sought,
@@ -185,6 +209,9 @@ impl Registry {
         for variant in variants {
             let held = self.held_document(&sought.subject(variant.name))?;
             let Some(held) = held else { continue };
+            if !self.is_believed(&sought.package, &held.by)? {
+                continue;
+            }
             // The first in the order wins a draw.
             if best.as_ref().is_none_or(|best| rank(&held) > rank(best)) {
                 best = Some(held);

@@ -103,7 +103,8 @@ impl Registry {
             Ok(Answer::Absent) => self.absent_upstream(sought, variant, held).await,
             Ok(Answer::Body { staged, content_type, etag, last_modified }) => {
                 let outline = read_document(sought, &staged).await?;
-                if let Some(held) = held
+                // What a mirror said is no measure of what the upstream says.
+                if let Some(held) = held.filter(|held| held.by == CachedBy::Upstream)
                     && !self.allows(sought, &held, &outline).await
                 {
                     tracing::warn!(package = %sought.package, "the upstream's document shrank");
@@ -176,9 +177,11 @@ impl Registry {
     ) -> Result<Word, Error> {
         let subject = sought.subject(variant.name);
         if let Some(held) = held {
-            if !self.inner.doubts.allows(&subject, usize::MAX, 0, Instant::now()) {
+            let own = held.by == CachedBy::Upstream;
+            if own && !self.inner.doubts.allows(&subject, usize::MAX, 0, Instant::now()) {
                 return Ok(Word::Doubted(Box::new(held)));
             }
+            self.denied(sought, &held).await?;
             let now = freshness::now();
             let gone = CachedDocument { body: None, size: 0, checked_at: now, ..held.clone() };
             let earlier = earlier(Some(&held), &gone);

@@ -50,7 +50,7 @@ impl Registry {
             return self.keep_file(sought, described, &digest, by).await;
         }
         if !held {
-            self.inner.store.remove_blob(&digest).await?;
+            self.inner.store.remove_unused_blob(&digest).await?;
         }
         Err(does_not_fit(sought, described, "a connected peer"))
     }

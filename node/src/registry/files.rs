@@ -7,11 +7,13 @@
 //!
 //! Source: DESIGN sections 4 and 7; formats/README.md sections 1 and 2.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crdt::{Checksums, Digest};
-use futures::FutureExt as _;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::time::timeout;
 
 use super::arriving::{self, Arriving, Obtained};
 use super::artifact::{Completion, VerifiedBytes};
@@ -21,10 +23,21 @@ use super::sought::{FILE_BYTES_MAX, Sought};
 use super::{
     BlobInfo, Declared, Error, Outcome, Outline, OutlineFile, OutlineVersion, Registry, Staged,
 };
+use crate::mesh::FileHint;
 use crate::store::cached::{CachedBy, CachedDocument, CachedFile};
 
 /// Peers' answers that are tried for one file.
-const HINTS_TRIED_MAX: usize = 3;
+const HINTS_TRIED_MAX: usize = 16;
+/// A peer that takes longer is not waited for alone; more for a large file.
+const PEERS_FIRST: Duration = Duration::from_secs(5);
+/// Bytes a second of a peer that is not slow.
+const PEER_PACE: u64 = 64 * 1024;
+/// While there is nobody else; the mesh leaves those who give nothing before.
+const PEERS_LAST: Duration = Duration::from_secs(3600);
+/// How long a hint is not followed whose bytes were others.
+const A_LIE: Duration = Duration::from_secs(3600);
+/// And one whose bytes did not come.
+const A_MISS: Duration = Duration::from_secs(30);
 
 /// A file that was looked for.
 enum Found {
@@ -184,6 +197,9 @@ impl Registry {
         for variant in sought.rules.variants {
             let held = self.held_document(&sought.subject(variant.name))?;
             let Some(document) = held else { continue };
+            if !self.is_believed(&sought.package, &document.by)? {
+                continue;
+            }
             if let Some(found) = self.described(sought, document, (version, file)).await? {
                 return Ok(Some(found));
             }
@@ -356,16 +372,51 @@ impl Registry {
         let Some(document) = &described.document.body else { return Ok(None) };
         let hints = self.hints(sought, document).await?;
         let (version, file) = (&described.version.version, &described.file.file);
-        let of_it = hints.iter().filter(|hint| hint.version == *version && hint.file == *file);
-        let offers: BTreeSet<(Digest, u64)> = of_it.map(|hint| (hint.digest, hint.size)).collect();
-        for offer in offers.into_iter().take(HINTS_TRIED_MAX) {
-            let landing = self.peer_flight(sought, described, offer, described.ground());
-            match landing.await {
-                Ok(got) => return Ok(Some(got)),
-                Err(error) => tracing::debug!(%error, package = %sought.package, "not from peers"),
+        let of_it = hints.iter().filter(|hint| {
+            let size = described.file.size.is_none_or(|size| size == hint.size);
+            let it = hint.version == *version && hint.file == *file;
+            it && size && hint.size <= FILE_BYTES_MAX
+        });
+        let of_it = of_it.filter(|hint| !self.inner.nearby.is_refuted(sought, hint)).collect();
+        Ok(self.first_that_fits(sought, described, of_it).await)
+    }
+
+    /// Each of the hints may be a lie, and each liar may be slow: the next one is tried beside it
+    /// then. With none left those under way are all there is while the upstream is away.
+    async fn first_that_fits(
+        &self,
+        sought: &Sought,
+        described: &Described,
+        hints: Vec<&FileHint>,
+    ) -> Option<CachedFile> {
+        let mut under_way = FuturesUnordered::new();
+        let mut left = hints.into_iter().take(HINTS_TRIED_MAX);
+        loop {
+            let next = left.next();
+            if let Some(hint) = next {
+                let offer = (hint.digest, hint.size);
+                let landing = self.peer_flight(sought, described, offer, described.ground());
+                under_way.push(async move { (hint, landing.await) });
             }
+            let patience = match next {
+                Some(hint) => PEERS_FIRST + Duration::from_secs(hint.size / PEER_PACE),
+                None if self.is_away(&sought.origin()) => PEERS_LAST,
+                None => return None,
+            };
+            while let Ok(Some((hint, end))) = timeout(patience, under_way.next()).await {
+                match end {
+                    Ok(got) => return Some(got),
+                    Err(error) => self.led_nowhere(sought, hint, &error),
+                }
+            }
+            next?;
         }
-        Ok(None)
+    }
+
+    fn led_nowhere(&self, sought: &Sought, hint: &FileHint, error: &Error) {
+        tracing::debug!(%error, package = %sought.package, "not from peers");
+        let long = if error.outcome == Outcome::Corrupt { A_LIE } else { A_MISS };
+        self.inner.nearby.refute(sought, hint, long);
     }
 
     /// Under a file receipt that is believed, where the document's own checksum is too weak.
@@ -375,7 +426,10 @@ impl Registry {
         described: &Described,
     ) -> Result<Option<CachedFile>, Error> {
         let subject = sought.file_subject(&described.file.file);
-        let Some(believed) = self.believed(&sought.package, &subject)? else { return Ok(None) };
+        // Those who are believed agree about a file, or there is none.
+        let Some(believed) = self.believed(&sought.package, &subject)?.into_iter().next() else {
+            return Ok(None);
+        };
         let offer = (believed.receipt.blake3, believed.receipt.size);
         if offer.1 > FILE_BYTES_MAX {
             return Ok(None);

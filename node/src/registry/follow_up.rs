@@ -6,16 +6,18 @@
 
 use std::sync::Arc;
 
+use crdt::Digest;
 use crdt::statement::{Receipt, Via};
 use futures::FutureExt as _;
 
 use super::alarms::Evidence;
 use super::compare;
+use super::deliver::authors;
 use super::files::Described;
 use super::sought::Sought;
 use super::{Error, Outline, Registry};
 use crate::store::BlobInfo;
-use crate::store::cached::{CachedBy, CachedDocument};
+use crate::store::cached::{CachedBy, CachedDocument, CachedFile};
 
 /// Files of a package that are compared with a new form of its document.
 const COMPARED_MAX: usize = 64;
@@ -93,6 +95,11 @@ impl Registry {
             let slot = (held.version.as_str(), held.file.as_str());
             let described = self.described(sought, fresh.clone(), slot).await?;
             let info = self.inner.store.blob(&held.digest)?;
+            let fits =
+                |info: &BlobInfo| described.as_ref().is_some_and(|d| d.fits(&info.checksums));
+            if info.as_ref().is_some_and(|info| !fits(info)) {
+                self.taken_wrongly(sought, &held).await?;
+            }
             let (Some(described), Some(info)) = (described, info) else { continue };
             if described.fits(&info.checksums) {
                 self.compare_file(sought, &described, &held.digest).await?;
@@ -101,6 +108,22 @@ impl Registry {
             }
         }
         Ok(())
+    }
+
+    /// A file that was taken on a mirror's word is none of the upstream's.
+    async fn taken_wrongly(&self, sought: &Sought, held: &CachedFile) -> Result<(), Error> {
+        let authors: Vec<_> = authors(&held.by).iter().map(ToString::to_string).collect();
+        if authors.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "{}@{}: {} was taken on the word of {}, and the upstream declares no such file",
+            sought.package.name,
+            held.version,
+            held.file,
+            authors.join(" and ")
+        );
+        self.raise(&sought.package, "receipt", &text, None).await
     }
 
     /// A version never changes: what is held keeps installing, and a person hears of it.
@@ -128,23 +151,47 @@ impl Registry {
         outline: &Arc<Outline>,
     ) -> Result<(), Error> {
         let Some(digest) = fresh.body else { return Ok(()) };
-        let Some(taken) = self.take_believed(&fresh.subject).await? else { return Ok(()) };
-        if taken.digest == digest {
-            return Ok(());
+        let Some(taken) = self.taken(&fresh.subject)? else { return Ok(()) };
+        if taken.digest != digest
+            && let Some(why) = self.lie(sought, (&digest, outline), &taken.digest).await?
+        {
+            let text = format!("a receipt for {} was no true word: {why}", sought.package);
+            let evidence =
+                Evidence { upstream: digest, believed: taken.digest, authors: taken.authors };
+            self.raise(&sought.package, "receipt", &text, Some(evidence)).await?;
         }
+        self.forget_taken(&fresh.subject).await
+    }
+
+    /// How what was believed contradicts what the upstream says, if it does.
+    async fn lie(
+        &self,
+        sought: &Sought,
+        (digest, outline): (&Digest, &Arc<Outline>),
+        believed: &Digest,
+    ) -> Result<Option<String>, Error> {
         // The bytes are one of the earlier ones; if they have gone, nothing is left to compare.
-        let Ok(believed) = self.outline(sought.rules, &taken.digest).await else { return Ok(()) };
-        let mut why = compare::contradiction(outline, &believed);
-        if why.is_none() {
-            let ours = self.open_document(&digest).await?.into_std().await;
-            let theirs = self.open_document(&taken.digest).await?.into_std().await;
-            why = self.other_words((outline, ours), (&believed, theirs)).await?;
+        let Ok(said) = self.outline(sought.rules, believed).await else { return Ok(None) };
+        if let Some(why) = compare::contradiction(outline, &said) {
+            return Ok(Some(why));
         }
-        let Some(why) = why else { return Ok(()) };
-        let text = format!("a receipt for {} was no true word: {why}", sought.package);
-        let evidence =
-            Evidence { upstream: digest, believed: taken.digest, authors: taken.authors };
-        self.raise(&sought.package, "receipt", &text, Some(evidence)).await
+        let ours = self.open_document(digest).await?.into_std().await;
+        let theirs = self.open_document(believed).await?.into_std().await;
+        self.other_words((outline, ours), (&said, theirs)).await
+    }
+
+    /// The upstream says that there is no such document: who said that there is one?
+    pub(super) async fn denied(&self, sought: &Sought, held: &CachedDocument) -> Result<(), Error> {
+        let Some(taken) = self.taken(&held.subject)? else { return Ok(()) };
+        let authors: Vec<_> = taken.authors.iter().map(ToString::to_string).collect();
+        let text = format!(
+            "a receipt for {} was no true word: {} signed for it, and the upstream knows no such \
+             package",
+            sought.package,
+            authors.join(" and ")
+        );
+        self.raise(&sought.package, "receipt", &text, None).await?;
+        self.forget_taken(&held.subject).await
     }
 
     async fn other_words(
@@ -165,7 +212,7 @@ impl Registry {
         &self,
         sought: &Sought,
         described: &Described,
-        digest: &crdt::Digest,
+        digest: &Digest,
     ) -> Result<(), Error> {
         let Some(extract) = sought.format.extract else { return Ok(()) };
         let Some(body) = &described.document.body else { return Ok(()) };

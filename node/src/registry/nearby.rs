@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crdt::{Digest, PackageId};
 
 use super::rules::Declared;
-use super::sought::Sought;
+use super::sought::{FILE_BYTES_MAX, Sought};
 use super::{Error, Outcome, Outline, Registry};
 use crate::mesh::FileHint;
 
@@ -29,33 +29,84 @@ const PACKAGES_MAX: usize = 1024;
 /// What is near of one document's files.
 #[derive(Debug)]
 pub(super) struct Near {
-    at: Instant,
+    pub(super) at: Instant,
     /// The document that it was looked up for.
-    of: Digest,
+    pub(super) of: Digest,
     /// Versions of which a file is held here under its strong checksum.
-    held: BTreeSet<String>,
+    pub(super) held: BTreeSet<String>,
     /// What neighbours say.
     pub(super) hints: Vec<FileHint>,
 }
 
-/// By origin and package.
+/// Hints of one file that are kept; more are a liar's.
+const OF_FILE_MAX: usize = 16;
+/// Hints that led nowhere and are remembered; room is made by forgetting all.
+const REFUTED_MAX: usize = 16_384;
+
+/// By origin and package; and hints that led nowhere, until when.
 #[derive(Debug, Default)]
-pub(super) struct Nearby(Mutex<HashMap<(Digest, PackageId), Arc<Near>>>);
+pub(super) struct Nearby {
+    known: Mutex<HashMap<(Digest, PackageId), Arc<Near>>>,
+    refuted: Mutex<HashMap<Digest, Instant>>,
+}
 
 impl Nearby {
+    /// The blob is not what the file should be, or nobody gives it: it is not asked for again for
+    /// so long, nor shown as in reach.
+    pub(super) fn refute(&self, sought: &Sought, hint: &FileHint, long: Duration) {
+        let mut refuted = self.refuted.lock().unwrap_or_else(PoisonError::into_inner);
+        if refuted.len() >= REFUTED_MAX {
+            refuted.clear();
+        }
+        refuted.insert(name_of(sought, hint), Instant::now() + long);
+    }
+
+    /// Whether it led nowhere a while ago.
+    pub(super) fn is_refuted(&self, sought: &Sought, hint: &FileHint) -> bool {
+        let refuted = self.refuted.lock().unwrap_or_else(PoisonError::into_inner);
+        refuted.get(&name_of(sought, hint)).is_some_and(|until| *until > Instant::now())
+    }
+
     fn get(&self, sought: &Sought, of: &Digest) -> Option<Arc<Near>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let near = known.get(&(sought.origin(), sought.package.clone()))?;
         (near.of == *of && near.at.elapsed() < KEPT).then(|| Arc::clone(near))
     }
 
-    fn put(&self, sought: &Sought, near: &Arc<Near>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn put(&self, sought: &Sought, near: &Arc<Near>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= PACKAGES_MAX {
             known.clear();
         }
         known.insert((sought.origin(), sought.package.clone()), Arc::clone(near));
     }
+}
+
+fn name_of(sought: &Sought, hint: &FileHint) -> Digest {
+    let (origin, package) = (sought.origin(), &sought.package);
+    let FileHint { version, file, digest, size } = hint;
+    Digest::of(format!("{origin} {package}\0{version}\0{file}\0{digest} {size}").as_bytes())
+}
+
+/// Of what neighbours say that which can be true: a file that the document knows, of a size that it
+/// may have. Strangers to the document could fill our memory.
+fn sensible(outline: &Outline, hints: Vec<FileHint>) -> Vec<FileHint> {
+    let files = outline.versions.iter().flat_map(|version| {
+        version.files.iter().map(|file| ((version.version.as_str(), file.file.as_str()), file))
+    });
+    let files: HashMap<_, _> = files.collect();
+    let mut said: HashMap<(String, String), usize> = HashMap::new();
+    let mut kept = Vec::new();
+    for hint in hints {
+        let Some(file) = files.get(&(hint.version.as_str(), hint.file.as_str())) else { continue };
+        let fits = hint.size <= FILE_BYTES_MAX && file.size.is_none_or(|size| size == hint.size);
+        let count = said.entry((hint.version.clone(), hint.file.clone())).or_default();
+        if fits && *count < OF_FILE_MAX {
+            *count += 1;
+            kept.push(hint);
+        }
+    }
+    kept
 }
 
 impl Registry {
@@ -77,7 +128,8 @@ impl Registry {
         };
         let mut reach = near.as_ref().map_or_else(BTreeSet::new, |near| near.held.clone());
         let hints = near.iter().flat_map(|near| &near.hints);
-        reach.extend(hints.map(|hint| hint.version.clone()));
+        let live = hints.filter(|hint| !self.inner.nearby.is_refuted(sought, hint));
+        reach.extend(live.map(|hint| hint.version.clone()));
         for file in self.cached_files_of(sought)? {
             if self.inner.store.blob(&file.digest)?.is_some() {
                 reach.insert(file.version);
@@ -128,7 +180,7 @@ impl Registry {
             let (of, outline) = (*document, Arc::clone(outline));
             async move {
                 let held = this.held_by_checksum(&outline).await?;
-                let hints = this.neighbours(&sought).await?;
+                let hints = sensible(&outline, this.neighbours(&sought).await?);
                 let near = Arc::new(Near { at: Instant::now(), of, held, hints });
                 this.inner.nearby.put(&sought, &near);
                 Ok(near)
@@ -172,5 +224,33 @@ impl Registry {
         let Some(digest) = found else { return Ok(None) };
         let info = store.blob(&digest)?;
         Ok(info.filter(|info| declared.fits(&info.checksums)).map(|info| info.digest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{OutlineFile, OutlineVersion};
+
+    fn hint(version: &str, file: &str, at: u64) -> FileHint {
+        let digest = Digest::of(&at.to_le_bytes());
+        FileHint { version: version.to_owned(), file: file.to_owned(), digest, size: 7 }
+    }
+
+    #[test]
+    fn red_25_of_garbage_that_neighbours_say_nothing_is_kept() {
+        let file = OutlineFile { file: "pad.txt".to_owned(), size: Some(7), ..Default::default() };
+        let version = OutlineVersion {
+            version: "1.0.0".to_owned(),
+            files: vec![file],
+            ..OutlineVersion::default()
+        };
+        let outline = Outline { versions: vec![version], ..Outline::default() };
+        let mut said: Vec<_> = (0..4096).map(|at| hint("1.0.0", "other.txt", at)).collect();
+        said.extend((0..4096).map(|at| hint(&format!("{at}.9.9"), "pad.txt", at)));
+        said.push(FileHint { size: 1 << 60, ..hint("1.0.0", "pad.txt", 1) });
+        assert_eq!(sensible(&outline, said.clone()), []);
+        said.extend((0..4096).map(|at| hint("1.0.0", "pad.txt", at)));
+        assert_eq!(sensible(&outline, said).len(), OF_FILE_MAX);
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Source: DESIGN section 4; trust.md section 10.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +29,8 @@ const WAITING_MAX: usize = 4096;
 const AGAIN_AFTER_S: u64 = 24 * 60 * 60;
 /// Agreeing mirrors that are needed where none alone was accepted.
 const AGREEING_MIN: usize = 2;
+/// How far, in seconds, a mirror's clock may be ahead of this node's.
+const CLOCKS_APART_S: u64 = 24 * 60 * 60;
 
 /// A receipt that waits, and the package whose name the grant must cover.
 #[derive(Debug, Clone)]
@@ -119,7 +122,8 @@ impl Registry {
         Ok((last.n < MAX_COUNTER).then_some(last.n + 1))
     }
 
-    /// The receipt for a document (or file) of a package that is believed, if one is.
+    /// The receipts for a document (or file) of a package that are believed, the best first; each
+    /// names other bytes.
     ///
     /// # Errors
     /// Conflict when only listed mirrors speak and no two of them agree, or when accepted ones
@@ -128,16 +132,43 @@ impl Registry {
         &self,
         package: &PackageId,
         subject: &Subject,
-    ) -> Result<Option<Believed>, Error> {
-        let realm = self.site_realm()?;
-        let authority = self.inner.store.authority(&realm)?;
+    ) -> Result<Vec<Believed>, Error> {
+        let authority = self.inner.store.authority(&self.site_realm()?)?;
+        let listed = self.listed(&authority, package, subject)?;
+        let accepted = self.accepted_mirrors(&authority, &package.format)?;
+        let (sure, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            listed.into_iter().partition(|(author, _)| accepted.contains(author));
+        if subject.variant == super::sought::FILE_VARIANT && contents(&sure).len() > 1 {
+            return Err(disagree(package, subject, &sure));
+        }
+        if sure.is_empty() {
+            return Ok(agreement(package, subject, others)?.into_iter().collect());
+        }
+        // All of these are believed: the clock only says which is tried first. One that is ahead
+        // of ours would be the first for ever, so it comes last.
+        let now = freshness::now().saturating_add(CLOCKS_APART_S);
+        let mut sure: Vec<_> = sure.into_iter().collect();
+        sure.sort_by_key(|(_, one)| Reverse((one.fetched_at <= now, one.fetched_at)));
+        let mut seen = BTreeSet::new();
+        sure.retain(|(_, one)| seen.insert((one.blake3, one.size)));
+        let word = |(author, receipt)| Believed { receipt, by: CachedBy::Receipt { author } };
+        Ok(sure.into_iter().map(word).collect())
+    }
+
+    /// The newest receipt of each mirror that the site's realm grants the name.
+    fn listed(
+        &self,
+        authority: &Authority,
+        package: &PackageId,
+        subject: &Subject,
+    ) -> Result<BTreeMap<PublicKey, Receipt>, Error> {
         let mut listed: BTreeMap<PublicKey, Receipt> = BTreeMap::new();
         for origin in self.same_origins(&subject.format, &subject.origin)? {
             let subject = Subject { origin, ..subject.clone() };
             for HeldReceipt { author, receipt, .. } in
-                self.inner.store.receipts(&realm, &subject)?
+                self.inner.store.receipts(&authority.realm, &subject)?
             {
-                if is_mirror(&authority, &author, package) {
+                if is_mirror(authority, &author, package) {
                     let known = listed.entry(author).or_insert_with(|| receipt.clone());
                     if receipt.fetched_at > known.fetched_at {
                         *known = receipt;
@@ -145,17 +176,23 @@ impl Registry {
                 }
             }
         }
+        Ok(listed)
+    }
+
+    /// Whether what was taken on somebody's word may still be taken on it: a mirror that lost its
+    /// grant, or that is not accepted here any more, has none.
+    pub(super) fn is_believed(&self, package: &PackageId, by: &CachedBy) -> Result<bool, Error> {
+        let (authors, needed) = match by {
+            CachedBy::Upstream | CachedBy::Checksum => return Ok(true),
+            CachedBy::Receipt { author } => (std::slice::from_ref(author), 1),
+            CachedBy::Agreement { authors } => (authors.as_slice(), AGREEING_MIN),
+        };
+        let authority = self.inner.store.authority(&self.site_realm()?)?;
         let accepted = self.accepted_mirrors(&authority, &package.format)?;
-        let (sure, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            listed.into_iter().partition(|(author, _)| accepted.contains(author));
-        if subject.variant == super::sought::FILE_VARIANT && contents(&sure).len() > 1 {
-            return Err(disagree(package, subject, &sure));
-        }
-        // All of these are believed: the clock only chooses among them.
-        if let Some((author, receipt)) = sure.into_iter().max_by_key(|(_, one)| one.fetched_at) {
-            return Ok(Some(Believed { receipt, by: CachedBy::Receipt { author } }));
-        }
-        agreement(package, subject, others)
+        let listed = authors.iter().filter(|author| is_mirror(&authority, author, package));
+        let listed: Vec<_> = listed.collect();
+        let alone = listed.iter().any(|author| accepted.contains(author));
+        Ok(alone || needed > 1 && listed.len() >= needed)
     }
 
     /// Keys whose receipts are believed alone for a format.

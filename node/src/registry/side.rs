@@ -8,6 +8,8 @@
 use bytes::Bytes;
 use crdt::PackageId;
 use crdt::statement::Subject;
+use futures::FutureExt as _;
+use tokio::sync::oneshot;
 
 use super::fetch_document::unanswered;
 use super::freshness::{self, Freshness};
@@ -231,11 +233,21 @@ impl Registry {
     ) -> Result<(String, Bytes), Error> {
         let endpoint = self.side_endpoint(format, None)?;
         let url = format!("{}{path}", endpoint.url);
+        // In the background: what is asked of an upstream that is away finds out whether it is back.
+        let (tell, told) = oneshot::channel();
+        let (upstream, to) = (self.inner.upstream.clone(), endpoint.clone());
+        let job = async move {
+            let _ = tell.send(upstream.post(&to, &url, body, POSTED_MAX).await);
+        };
+        if !self.inner.background.take_on(job.boxed()) {
+            return Err(Error::not_here(format!("{path}: too much waits for upstreams already")));
+        }
         tokio::select! {
             biased;
-            answer = self.inner.upstream.post(&endpoint, &url, body, POSTED_MAX) => {
-                answer.map_err(|error| unanswered(path, format, error))
-            }
+            answer = told => match answer {
+                Ok(answer) => answer.map_err(|error| unanswered(path, format, error)),
+                Err(_) => Err(Error::not_here(format!("{path}: this node is about to end"))),
+            },
             () = self.inner.upstream.patience(&endpoint) => Err(Error::not_here(format!(
                 "{path}: the upstream does not answer"
             ))

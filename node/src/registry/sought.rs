@@ -181,6 +181,20 @@ impl Registry {
         Ok(false)
     }
 
+    /// Whether the name may be said to the format's default upstream: it comes from there. What
+    /// comes from a realm is nobody's business outside, nor is what comes from another upstream.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn may_name(&self, package: &PackageId) -> Result<bool, Error> {
+        let decision = self.decide(package)?;
+        let Some(default) = self.default_endpoint(&package.format)? else { return Ok(false) };
+        Ok(match &decision.source {
+            Source::Upstream { origin } => origin.is_none_or(|origin| origin == default.origin),
+            _ => false,
+        })
+    }
+
     /// Whether this node asks no upstream at all.
     #[must_use]
     pub fn is_offline(&self) -> bool {

@@ -144,6 +144,12 @@ impl Registry {
             if let Some(held) = self.held_document(&subject)? {
                 held_any = true;
                 lines.push(ground_of(&held));
+                if !self.is_believed(package, &held.by)? {
+                    lines.push(
+                        "who signed for it is no mirror of the site any more: it is not used"
+                            .to_owned(),
+                    );
+                }
                 lines.extend(self.hidden_words(&sought, held).await?);
             }
             if let Err(disagreement) = self.believed(package, &subject) {

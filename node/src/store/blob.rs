@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use super::batch::{Change, Kept};
 use super::hashing::{self, Hasher};
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, paths};
+use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows, paths};
 
 /// Bytes that are gathered before a batch is hashed and written.
 const BATCH_BYTES: usize = 256 << 10;
@@ -346,6 +346,28 @@ impl Store {
             move |inner, ()| erase(inner, &digest),
         )
         .await
+    }
+
+    /// The same, unless a cached row or a release refers to it. Says whether it is gone.
+    ///
+    /// # Errors
+    /// When the database refuses; the blob is then still there.
+    pub async fn remove_unused_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let digest = *digest;
+        let change = move |inner: &Inner, txn: &WriteTransaction| {
+            let used =
+                cached_rows::is_used(txn, &digest)? || cached_rows::is_released(txn, &digest)?;
+            if !used {
+                unlist(inner, txn, &digest)?;
+            }
+            Ok(!used)
+        };
+        let after = move |inner: &Inner, gone: &bool| {
+            if *gone {
+                erase(inner, &digest);
+            }
+        };
+        self.write_if(|gone| *gone, change, after).await
     }
 }
 

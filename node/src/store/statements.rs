@@ -102,8 +102,9 @@ impl Store {
         Ok(found)
     }
 
-    /// Whether some admitted release of a followed realm names the digest, as an artifact, a large
-    /// meta or extras: what may be handed to peers.
+    /// Whether a release of a followed realm names the digest, as an artifact, a large meta or
+    /// extras: what may be handed to peers. One that only strangers signed names nothing: else
+    /// whoever names what is cached here would learn of it, and get it.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -111,9 +112,33 @@ impl Store {
         let txn = self.read()?;
         let table = txn.table(tables::ARTIFACT)?;
         let digest = digest.as_bytes();
-        let first = table.range((digest, &IDS.0)..=(digest, &IDS.1))?.next().transpose()?;
-        Ok(first.is_some())
+        for row in table.range((digest, &IDS.0)..=(digest, &IDS.1))? {
+            if has_known_signer(&txn, row?.0.value().1)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
+}
+
+/// Whether a signer of the statement is no stranger to its realm. Reads no statement: this is asked
+/// for each digest that a peer asks about.
+fn has_known_signer(txn: &impl Tables, id: &[u8; 32]) -> Result<bool, Error> {
+    let followed = txn.table(tables::FOLLOWED)?;
+    let realms = followed.iter()?.map(|row| Ok(*row?.0.value()));
+    let realms: Vec<[u8; 32]> = realms.collect::<Result<_, Error>>()?;
+    let strangers = txn.table(tables::STRANGER)?;
+    for row in txn.table(tables::SIG)?.range((id, &KEYS.0)..=(id, &KEYS.1))? {
+        let key = *row?.0.value().1;
+        let mut is_stranger = false;
+        for realm in &realms {
+            is_stranger |= strangers.get((realm, id, &key))?.is_some();
+        }
+        if !is_stranger {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Remembers how far a peer's log is here. Ids of peers cost nothing to make: beyond the bound

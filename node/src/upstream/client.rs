@@ -7,6 +7,7 @@
 //!
 //! Source: formats/README.md sections 4 and 7.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -251,7 +252,7 @@ impl Client {
         let mut url = first.clone();
         for _ in 0..=REDIRECTS_MAX {
             if is_inward(&base, &url) {
-                let why = format!("the upstream points to {}, at this machine: refused", at(&url));
+                let why = format!("the upstream points further in, to {}: refused", at(&url));
                 return Err(Error::Wrong(why));
             }
             let mut reply = self.hop(endpoint, &base, &url, outgoing).await?;
@@ -378,26 +379,31 @@ fn next(reply: &Reply, from: &Url) -> Result<Option<Url>, Error> {
     Ok(Some(location))
 }
 
-/// Whether an upstream that is elsewhere points at this machine, or at what only it can reach.
+/// Whether an upstream points further in than it is: from the world at this site's own network, from
+/// either at this machine, or at what only it can reach.
 fn is_inward(base: &Url, url: &Url) -> bool {
-    is_local(url) && !is_local(base)
+    depth(url) > depth(base)
 }
 
-fn is_local(url: &Url) -> bool {
+/// How far in a host is, as far as its name tells: 2 this machine, 1 a private network, 0 the world.
+fn depth(url: &Url) -> u8 {
+    let of_v4 = |ip: Ipv4Addr| match ip {
+        ip if ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() => 2,
+        ip if ip.is_private() => 1,
+        _ => 0,
+    };
     match url.host() {
         Some(Host::Domain(name)) => {
             let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
+            if name == "localhost" || name.ends_with(".localhost") { 2 } else { 0 }
         }
-        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
-        Some(Host::Ipv6(ip)) => {
-            let inner = ip.to_ipv4_mapped();
-            ip.is_loopback()
-                || ip.is_unspecified()
-                || ip.is_unicast_link_local()
-                || inner.is_some_and(|ip| ip.is_loopback() || ip.is_link_local())
-        }
-        None => false,
+        Some(Host::Ipv4(ip)) => of_v4(ip),
+        Some(Host::Ipv6(ip)) => match ip.to_ipv4_mapped() {
+            Some(ip) => of_v4(ip),
+            None if ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local() => 2,
+            None => u8::from(ip.is_unique_local()),
+        },
+        None => 0,
     }
 }
 
@@ -414,7 +420,12 @@ mod tests {
             assert!(inward(far, &format!("http://{host}:7878/api")), "{host}");
             assert!(!inward("http://127.0.0.1:4873/", &format!("http://{host}/")), "{host}");
         }
-        assert!(!inward(far, "https://files.test/x") && !inward(far, "http://192.168.1.2/x"));
+        for host in ["192.168.1.2", "10.0.0.1", "[fd00::1]", "[::ffff:172.16.0.9]"] {
+            assert!(inward(far, &format!("http://{host}/x")), "{host}");
+            assert!(!inward("http://192.168.7.7/", &format!("http://{host}/x")), "{host}");
+            assert!(inward("http://192.168.7.7/", "http://127.0.0.1:7878/api"));
+        }
+        assert!(!inward(far, "https://files.test/x"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::npm::publish;
 use crate::npm_upstream::stub;
 use crate::upstream::{Raw, Stub};
 use crate::{Answer, Node};
+use node::registry::UpstreamChoice;
 
 const BULK: &str = "/npm/-/npm/v1/security/advisories/bulk";
 
@@ -81,6 +82,32 @@ async fn names_of_realms_do_not_leave_with_an_audit() {
     stub.down();
     let away = audit(&node, "/npm/-/npm/v1/security/audits/quick", &json!({ "a": 1 })).await;
     assert_eq!(away.status, 424, "{}", away.text());
+}
+
+#[tokio::test]
+async fn red_21_names_of_another_upstream_leave_neither_with_an_audit_nor_with_a_search() {
+    let (stub, corporate) = (advised(), stub());
+    let node = Node::before(&stub).await;
+    let choice = UpstreamChoice {
+        format: "npm".to_owned(),
+        url: corporate.url(),
+        pattern: Some("@corp/*".to_owned()),
+        credential: Some("a-token".to_owned()),
+        ..UpstreamChoice::default()
+    };
+    node.front.registry.upstream_add(choice).await.unwrap();
+    publish(&node, "secret-plan", "1.0.0").await;
+    let asked = json!({ "@corp/payroll": ["1.0.0"], "pad": ["1.0.0"] });
+    assert_eq!(audit(&node, BULK, &asked).await.json()["pad"][0]["id"], 7);
+    assert!(!sent(&stub).contains("corp"), "{}", sent(&stub));
+    for text in ["@corp/payroll", "%40corp", "scope:corp", "secret-plan", "pad+secret-plan"] {
+        let found = node.get(&format!("/npm/-/v1/search?text={text}&size=20")).await;
+        assert_eq!(found.status, 200, "{text}: {}", found.text());
+    }
+    let seen: Vec<_> = stub.requests().into_iter().map(|seen| seen.path).collect();
+    assert!(!seen.iter().any(|path| path.contains("search")), "{seen:?}");
+    node.get("/npm/-/v1/search?text=pad&size=20").await;
+    assert!(stub.requests().iter().any(|seen| seen.path.contains("search")));
 }
 
 #[tokio::test]

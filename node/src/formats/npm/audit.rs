@@ -20,7 +20,6 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
-use crdt::routes::Source;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -112,11 +111,10 @@ fn unanswered(why: &str) -> Error {
         .with_hint("run npm audit again when the upstream is in reach")
 }
 
-/// Whether a name may be named to an upstream.
-fn is_outside(context: &Context, name: &str) -> bool {
-    let Ok(package) = context.registry.package_id(FORMAT.id, name) else { return false };
-    let decided = context.registry.decide(&package);
-    decided.is_ok_and(|decision| matches!(decision.source, Source::Upstream { .. }))
+/// Whether a name may be named to the upstream that is asked.
+pub(super) fn is_outside(context: &Context, name: &str) -> bool {
+    let package = context.registry.package_id(FORMAT.id, name);
+    package.is_ok_and(|package| context.registry.may_name(&package).unwrap_or(false))
 }
 
 fn key(name: &str) -> String {

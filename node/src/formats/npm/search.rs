@@ -2,7 +2,7 @@
 //!
 //! The upstream is asked with little patience, and its answer is cached like any document; while
 //! it is away the names of its documents that are held here stand in for it. A name that a realm
-//! supplies is listed once, as the realm's.
+//! supplies is listed once, as the realm's, and a question that names it stays here.
 //!
 //! Source: formats/npm.md section 2; npm's `REGISTRY-API.md`.
 
@@ -14,6 +14,7 @@ use axum::http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::FORMAT;
+use super::audit::is_outside;
 use super::metadata::timestamp;
 use super::routes::answer;
 use crate::formats::{Context, url_segment};
@@ -108,9 +109,25 @@ fn object(name: &str, version: &str) -> Value {
     })
 }
 
-/// What the upstream finds; `None` if it cannot be asked now.
+/// Whether a name comes from elsewhere than the upstream that is asked.
+fn is_ours(context: &Context, name: &str) -> bool {
+    context.registry.package_id(FORMAT.id, name).is_ok() && !is_outside(context, name)
+}
+
+/// Whether a word of the question is such a name, or a scope of such names.
+fn names_ours(context: &Context, text: &str) -> bool {
+    text.split_whitespace().any(|word| {
+        let scope = word.trim_start_matches("scope:").trim_start_matches('@').trim_end_matches('/');
+        is_ours(context, word) || is_ours(context, &format!("@{scope}/x"))
+    })
+}
+
+/// What the upstream finds; `None` if it cannot be asked now, or should not hear the question.
 async fn upstreams(context: &Context, query: &Query<'_>) -> Option<Vec<Value>> {
     let Query { text, size, from } = *query;
+    if names_ours(context, text) {
+        return None;
+    }
     let path = format!("-/v1/search?text={}&size={size}&from={from}", url_segment(text));
     let side = Side {
         key: &path,
@@ -123,7 +140,11 @@ async fn upstreams(context: &Context, query: &Query<'_>) -> Option<Vec<Value>> {
     let found = tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?;
     let mut found: Value = serde_json::from_slice(&found.bytes).ok()?;
     match found.get_mut("objects")?.take() {
-        Value::Array(objects) => Some(objects),
+        Value::Array(mut objects) => {
+            // A name that it does not supply here is none that it may show.
+            objects.retain(|one| name_of(one).is_some_and(|name| !is_ours(context, &name)));
+            Some(objects)
+        }
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::store::cached::CachedBy;
 use crate::store::receipts::AcceptedMirror;
 
-fn mirror_grant(to: &SecretKey) -> Grant {
+pub(super) fn mirror_grant(to: &SecretKey) -> Grant {
     Grant {
         format: "tiny".to_owned(),
         ..Grant::to_key("mirror", Pattern::parse("*").unwrap(), to.public())
@@ -17,7 +17,7 @@ fn mirror_grant(to: &SecretKey) -> Grant {
 }
 
 /// A receipt as a mirror would sign it.
-fn receipt(subject: crdt::statement::Subject, info: &BlobInfo, n: u64) -> Receipt {
+pub(super) fn receipt(subject: crdt::statement::Subject, info: &BlobInfo, n: u64) -> Receipt {
     Receipt {
         subject,
         blake3: info.digest,
@@ -33,14 +33,14 @@ fn receipt(subject: crdt::statement::Subject, info: &BlobInfo, n: u64) -> Receip
 }
 
 /// Signs and admits it, with its bytes at hand as a neighbour would bring them.
-async fn vouch(node: &Asker, realm: RealmId, signer: &SecretKey, receipt: Receipt) {
+pub(super) async fn vouch(node: &Asker, realm: RealmId, signer: &SecretKey, receipt: Receipt) {
     let statement = Statement::new(realm, None, Body::Receipt(receipt)).unwrap();
     node.registry.admit(vec![Verified::sign(statement, &[signer])]).await.unwrap();
 }
 
 /// A reader of a site with mirrors of the keys 61 and 62, of which it accepted some; its upstream
 /// is out of reach.
-async fn reader(stub: &Stub, accepted: &[u8]) -> (Asker, RealmId) {
+pub(super) async fn reader(stub: &Stub, accepted: &[u8]) -> (Asker, RealmId) {
     let node = Asker::start(Vec::new()).await;
     let grants = vec![mirror_grant(&key(61)), mirror_grant(&key(62))];
     let site = genesis(&key(60), grants);

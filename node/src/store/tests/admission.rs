@@ -90,6 +90,19 @@ async fn a_realm_that_is_not_followed_is_ignored_and_counted() {
     assert!(!store.is_referenced(&Digest::of(b"x")).unwrap());
 }
 
+#[tokio::test]
+async fn red_31_what_only_a_stranger_names_is_not_for_handing_out() {
+    let (realm, home) = (Realm::new(1), tempdir().unwrap());
+    let store = realm.store(home.path()).await;
+    let release = realm.release("probe", "1.0.0", b"cached from an upstream");
+    let digest = Digest::of(b"cached from an upstream");
+    let probe = Verified::sign(release.clone(), &[&key(200)]);
+    assert_eq!(store.admit(vec![probe], None).await.unwrap().new.len(), 1);
+    assert!(!store.is_referenced(&digest).unwrap(), "its author is nobody here");
+    store.admit(vec![realm.sign(release)], None).await.unwrap();
+    assert!(store.is_referenced(&digest).unwrap());
+}
+
 /// An envelope with signatures that nobody verified: the store is told that they were.
 fn claimed(statement: &Statement, signers: impl Iterator<Item = u8>, byte: u8) -> Verified {
     let signatures = signers.map(|n| (key(n).public(), Signature([byte; 64]))).collect();

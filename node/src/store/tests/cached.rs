@@ -160,6 +160,12 @@ async fn bytes_that_another_row_or_a_release_names_are_not_removed() {
     assert!(!store.is_cached(&released.digest).unwrap());
     store.put_cached_file(file("q", "q.tgz", &other)).await.unwrap();
     assert!(!held(&store, &shared), "nobody names it any more");
+    let lie = stored(&store, b"sent for a lying hint").await;
+    assert!(store.remove_unused_blob(&lie.digest).await.unwrap());
+    for used in [&released, &other] {
+        assert!(!store.remove_unused_blob(&used.digest).await.unwrap());
+    }
+    assert!(!held(&store, &lie) && held(&store, &released) && held(&store, &other));
 }
 
 #[tokio::test]
