@@ -2,8 +2,8 @@
 //!
 //! The file is read forwards through one window; small gaps between ranges cost no call to the
 //! system. Memory is one piece and one window a reader; those who read the same rendering share its
-//! segments, which are many for a package with thousands of versions. A file that is shorter than its segments
-//! breaks the body off, so that a client never takes it for whole.
+//! segments, which are many for a package with thousands of versions. A file that is shorter than
+//! its segments breaks the body off, so that a client never takes it for whole.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -3,7 +3,7 @@
 //! Whatever stands before `NAME/-/FILE.tgz` is passed over: the registry's own path once more (npm
 //! 8 to 10), none of it (`npm pack`), or the path that the upstream's URL has (any npm that puts
 //! our host into it). The bytes are those of the name either way. A big one that has to come from
-//! an upstream flows to its client while it comes; who asks for a part, or only for the head, waits.
+//! an upstream flows to its client while it comes; who asks for a part, or for the head, waits.
 //!
 //! Source: formats/npm.md sections 2 and 3.
 

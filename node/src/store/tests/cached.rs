@@ -272,8 +272,9 @@ async fn files_that_come_at_once_share_commits_and_each_has_its_bytes_and_its_ro
     assert_eq!(files(home.path(), "blobs").len(), 180);
     for (info, row) in kept {
         assert!(held(&store, &info));
-        assert_eq!(store.cached_files(&row.origin, "npm", &row.package).unwrap(), [row.clone()]);
-        let package = PackageId::new("npm", row.package);
+        let rows = store.cached_files(&row.origin, "npm", &row.package).unwrap();
+        let package = PackageId::new("npm", row.package.clone());
+        assert_eq!(rows, [row]);
         assert!(store.pinned_source(&package).unwrap().is_some());
     }
 }
