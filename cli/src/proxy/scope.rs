@@ -70,7 +70,7 @@ pub(crate) struct Scope {
 impl Scope {
     /// Of what the node lists; a format that this command does not know is left out.
     pub(crate) fn new(rows: &[UpstreamRow]) -> Self {
-        let mut bases: Vec<Base> = rows.iter().filter_map(base).collect();
+        let mut bases: Vec<Base> = rows.iter().filter_map(|row| base(row, rows)).collect();
         // The longest first: one base may lie below another.
         bases.sort_by_key(|base| std::cmp::Reverse(base.path.len()));
         Self { bases }
@@ -113,7 +113,16 @@ impl Scope {
     }
 }
 
-fn base(row: &UpstreamRow) -> Option<Base> {
+/// Whether the node asks this upstream, or one declared to be the same, for any name of the format.
+fn is_default(row: &UpstreamRow, rows: &[UpstreamRow]) -> bool {
+    let same = |other: &UpstreamRow| {
+        row.same_as.contains(&other.origin) || other.same_as.contains(&row.origin)
+    };
+    let mut defaults = rows.iter().filter(|other| other.default && other.format == row.format);
+    row.default || defaults.any(same)
+}
+
+fn base(row: &UpstreamRow, rows: &[UpstreamRow]) -> Option<Base> {
     let format = node::formats::ALL.iter().find(|format| format.id == row.format)?;
     let url = Url::parse(&row.url).ok()?;
     let tls = match url.scheme() {
@@ -124,7 +133,7 @@ fn base(row: &UpstreamRow) -> Option<Base> {
     let site = Site { tls, host: url.host_str()?.to_owned(), port: url.port_or_known_default()? };
     let path = format!("{}/", url.path().trim_end_matches('/'));
     let patterns = row.patterns.iter().filter_map(|pattern| Pattern::parse(pattern).ok());
-    let names = (!row.default).then(|| patterns.collect());
+    let names = (!is_default(row, rows)).then(|| patterns.collect());
     Some(Base { site, path, mount: format.mount, format: format.id, names })
 }
 
@@ -246,6 +255,18 @@ mod tests {
             assert!(scope.opened(host, port).is_none(), "{host}:{port}");
         }
         assert_eq!(scope.sites().len(), 2);
+    }
+
+    #[test]
+    fn what_was_declared_the_same_as_the_default_is_the_nodes_too() {
+        let origin = crdt::Digest::from_bytes([1; 32]);
+        let default = UpstreamRow { origin, ..row("npm", "https://p.test/") };
+        let twin = UpstreamRow { default: false, ..row("npm", "https://twin.test/") };
+        for (same_as, asked) in [(vec![origin], node("/npm/x")), (Vec::new(), Goal::Host)] {
+            let scope = Scope::new(&[default.clone(), UpstreamRow { same_as, ..twin.clone() }]);
+            let site = scope.opened("twin.test", 443).unwrap();
+            assert_eq!(scope.goal(site, &Method::GET, "/x"), asked);
+        }
     }
 
     #[test]
