@@ -267,9 +267,7 @@ fn a_newer_document_of_a_megabyte_comes_as_a_patch() {
         if row.is_object() { Ok(()) } else { Err("the older one".to_owned()) }
     });
     let patch = link.carried() - before;
-    eprintln!(
-        "a document of {large} bytes: {whole} over the link; one version more, and meeting again: {patch}"
-    );
+    eprintln!("{large} bytes: {whole} over the link; one version more, meeting again: {patch}");
     assert!(patch < 20_000, "{patch}");
 }
 
