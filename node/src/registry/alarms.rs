@@ -163,11 +163,17 @@ mod tests {
     }
 
     #[test]
-    fn of_those_that_were_read_the_oldest_makes_room_and_of_the_others_none() {
-        let mut rows = BTreeMap::from([("a".to_owned(), row(1, false))]);
-        assert_eq!(oldest_read(&rows), None);
-        rows.extend([("b".to_owned(), row(3, true)), ("c".to_owned(), row(2, true))]);
-        assert_eq!(oldest_read(&rows).as_deref(), Some("c"));
+    fn of_those_that_were_read_the_oldest_makes_room_first() {
+        let package = PackageId { format: "tiny".into(), name: "pad".into() };
+        let mut rows = BTreeMap::from([("b".to_owned(), row(30, true))]);
+        rows.insert("c".to_owned(), row(20, true));
+        assert_eq!(spare(&rows, &package), None, "there is room");
+        for at in 0..OF_PACKAGE_MAX as u64 {
+            rows.insert(format!("unread {at}"), row(at, false));
+        }
+        assert_eq!(spare(&rows, &package).as_deref(), Some("c"));
+        rows.retain(|key, _| key.starts_with("unread"));
+        assert_eq!(spare(&rows, &package).as_deref(), Some("unread 0"));
     }
 
     #[test]

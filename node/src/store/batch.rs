@@ -212,12 +212,6 @@ fn put(
             Ok(Kept::Row)
         }
         Change::Source(pin) => pins::put_source(txn, &pin.0, &pin.1, false).map(Kept::Source),
-        Change::Named(row) => {
-            let (kind, key, value) = row.as_ref();
-            let mut table = txn.open_table(tables::ROW)?;
-            table.insert((kind.as_str(), key.as_str()), value.as_slice())?;
-            Ok(Kept::Row)
-        }
     }
 }
 

@@ -379,13 +379,14 @@ fn next(reply: &Reply, from: &Url) -> Result<Option<Url>, Error> {
     Ok(Some(location))
 }
 
-/// Whether an upstream points further in than it is: from the world at this site's own network, from
-/// either at this machine, or at what only it can reach.
+/// Whether an upstream points further in than it is: from the world at this site's own network,
+/// from either at this machine, or at what only it can reach.
 fn is_inward(base: &Url, url: &Url) -> bool {
     depth(url) > depth(base)
 }
 
-/// How far in a host is, as far as its name tells: 2 this machine, 1 a private network, 0 the world.
+/// How far in a host is, as far as its name tells: 2 this machine, 1 a private network, 0 the
+/// world.
 fn depth(url: &Url) -> u8 {
     let of_v4 = |ip: Ipv4Addr| match ip {
         ip if ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() => 2,
