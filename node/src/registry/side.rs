@@ -233,7 +233,7 @@ impl Registry {
     ) -> Result<(String, Bytes), Error> {
         let endpoint = self.side_endpoint(format, None)?;
         let url = format!("{}{path}", endpoint.url);
-        // In the background: what is asked of an upstream that is away finds out whether it is back.
+        // In the background: what asks an upstream that is away finds out whether it is back.
         let (tell, told) = oneshot::channel();
         let (upstream, to) = (self.inner.upstream.clone(), endpoint.clone());
         let job = async move {
