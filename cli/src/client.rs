@@ -33,6 +33,9 @@ impl Node {
                 .hint(format!("start the node anew: griot up{}", commands::home_flag(home)))
         })?;
         let found = found.ok_or_else(|| nobody(home))?;
+        // TLS is not spoken here, but no client is made without a provider of it. One for the
+        // process: the second of two would be refused, and is the same.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(std::time::Duration::from_secs(5))

@@ -135,9 +135,11 @@ impl Writer {
         let removed = self.remove_unused(&txn, dropped, &moved)?;
         txn.commit()?;
         self.inner.batch_commits.fetch_add(1, Ordering::Relaxed);
+        let mut entered = moved.clone();
         for change in batch.iter_mut().flat_map(|call| &mut call.changes) {
             if let Change::Blob(staged) = change {
-                staged.entered(moved.contains(&staged.info().digest));
+                // Of equal ones in one batch the first was moved; the others leave their files.
+                staged.entered(entered.remove(&staged.info().digest));
             }
         }
         for digest in &moved {
