@@ -45,6 +45,8 @@ pub(super) enum Command {
     Add(Multiaddr, oneshot::Sender<()>),
     /// Do not.
     Remove(Multiaddr, oneshot::Sender<bool>),
+    /// Whether a member may be telling what we lack.
+    IsMeeting(oneshot::Sender<bool>),
     /// Fetch a blob.
     Fetch { digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>> },
     /// Bring a cached document.
@@ -66,6 +68,8 @@ pub(super) enum Report {
     Follows(PeerId, Vec<RealmId>),
     /// About how many pairs we lack from it.
     Behind(PeerId, u64),
+    /// We hold what it holds, as of which change of the follows.
+    InSync(PeerId, u64),
     /// What it shows to strangers.
     Lobby(PeerId, Vec<Verified>),
     /// What it should not have done.
@@ -121,6 +125,10 @@ impl Driver {
                 answer(reply, ());
             }
             Command::Remove(address, reply) => answer(reply, self.contacts.remove(&address)),
+            Command::IsMeeting(reply) => {
+                let meeting = self.is_meeting();
+                answer(reply, meeting);
+            }
             Command::Fetch { digest, size, reply } => self.fetch(digest, size, reply),
             Command::Document { wanted, bases, reply } => self.fetch_document(wanted, bases, reply),
             Command::FilesOf { listing, reply } => self.files_of(listing, reply),
@@ -140,6 +148,12 @@ impl Driver {
             Report::Follows(peer, realms) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
                     peer.follows = realms;
+                }
+            }
+            Report::InSync(peer, follows) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.behind = 0;
+                    peer.meeting.is_over(follows);
                 }
             }
             Report::Behind(peer, pairs) => {
@@ -170,6 +184,14 @@ impl Driver {
             }
             Err(error) => pass_on(error),
         }
+    }
+
+    fn is_meeting(&mut self) -> bool {
+        let follows = *self.context.store.watch_follows().borrow();
+        let members = self.neighbours.members.clone();
+        let now = Instant::now();
+        let mut met = self.peers.iter_mut().filter(|(id, _)| members.is_member(id));
+        met.any(|(_, peer)| peer.meeting.goes_on(follows, now))
     }
 
     fn list(&self) -> Vec<PeerInfo> {

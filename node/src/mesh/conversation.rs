@@ -74,6 +74,8 @@ pub(super) struct Conversation<'a> {
     admitting: Option<Admitting>,
     lobby_shown: (Instant, usize),
     closing: Option<&'static str>,
+    /// The follows that the session knows, as the store counts them.
+    follows: u64,
 }
 
 impl<'a> Conversation<'a> {
@@ -97,6 +99,7 @@ impl<'a> Conversation<'a> {
             admitting: None,
             lobby_shown: (began, 0),
             closing: None,
+            follows: 0,
         }
     }
 
@@ -108,6 +111,7 @@ impl<'a> Conversation<'a> {
     ) -> Result<(), Ended> {
         let mut admissions = self.context.store.subscribe();
         let mut follows = self.context.store.watch_follows();
+        self.follows = *follows.borrow_and_update();
         let (initiator, out) = (self.initiator, self.out.clone());
         let seen = self.context.store.peer_seen(&self.peer.to_bytes())?;
         let mut key = [0; 32];
@@ -129,7 +133,10 @@ impl<'a> Conversation<'a> {
                 done = finish(&mut self.admitting) => self.admitted(done?).await?,
                 Some(frame) = frames.recv(), if reading => Input::Frame(frame),
                 news = news(&mut admissions) => news?,
-                changed = changed(&mut follows) => changed?,
+                changed = changed(&mut follows) => {
+                    self.follows = changed?;
+                    Input::FollowsChanged
+                }
                 Some(prompt) = prompts.recv() => prompted(prompt),
                 () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => Input::Timeout,
             };
@@ -188,7 +195,7 @@ impl<'a> Conversation<'a> {
                 self.tell(Report::Lobby(peer, shown)).await?;
             }
             Output::PeerFollows(realms) => self.tell(Report::Follows(peer, realms)).await?,
-            Output::InSync => self.tell(Report::Behind(peer, 0)).await?,
+            Output::InSync => self.tell(Report::InSync(peer, self.follows)).await?,
             Output::Behind(pairs) => self.tell(Report::Behind(peer, pairs)).await?,
         }
         Ok(())
@@ -252,8 +259,9 @@ async fn news(admissions: &mut broadcast::Receiver<Arc<Admission>>) -> Result<In
     }
 }
 
-async fn changed(follows: &mut watch::Receiver<u64>) -> Result<Input, Ended> {
-    follows.changed().await.map(|()| Input::FollowsChanged).map_err(|_| Ended::Stopped)
+async fn changed(follows: &mut watch::Receiver<u64>) -> Result<u64, Ended> {
+    follows.changed().await.map_err(|_| Ended::Stopped)?;
+    Ok(*follows.borrow_and_update())
 }
 
 fn prompted(prompt: Prompt) -> Input {

@@ -44,6 +44,7 @@ mod frame;
 mod held;
 mod listening;
 mod lobby;
+mod meeting;
 pub mod members;
 mod mirror;
 mod mirror_frame;
@@ -348,6 +349,12 @@ impl Mesh {
         let (format, package) = (format.to_owned(), package.to_owned());
         let listing = Listing { origin: *origin, format, package };
         self.ask(|reply| Command::FilesOf { listing, reply }).await.unwrap_or_default()
+    }
+
+    /// Whether a member of the site that was met may still be telling what this node lacks. A peer
+    /// that never agrees with us is waited for once, for twenty seconds.
+    pub async fn is_meeting(&self) -> bool {
+        self.ask(Command::IsMeeting).await.unwrap_or(false)
     }
 
     /// Fires when a peer comes or goes.

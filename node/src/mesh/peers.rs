@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::discovery::Found;
+use super::meeting::Meeting;
 use super::sync::Prompt;
 
 /// Score at which a peer is refused.
@@ -63,6 +64,8 @@ pub(super) struct Peer {
     pub(super) follows: Vec<RealmId>,
     /// About how many statements we lack from it.
     pub(super) behind: u64,
+    /// Whether it may be telling what we lack.
+    pub(super) meeting: Meeting,
     session: Option<Session>,
 }
 
@@ -141,7 +144,9 @@ impl Peers {
             return false;
         }
         let follows = Vec::new();
-        self.connected.insert(id, Peer { address, found, follows, behind: 0, session: None });
+        let meeting = Meeting::default();
+        let peer = Peer { address, found, follows, behind: 0, meeting, session: None };
+        self.connected.insert(id, peer);
         true
     }
 
@@ -165,6 +170,11 @@ impl Peers {
     /// The connected peers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
         self.connected.iter()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&PeerId, &mut Peer)> {
+        self.connected.iter_mut()
     }
 
     /// The ids of the connected peers.

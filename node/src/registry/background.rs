@@ -6,7 +6,8 @@
 //! those who wait, nobody would fly. What nobody waits for is done one after the other, so that it
 //! leaves the processor to the install that brought it.
 //!
-//! Nothing of it survives a crash, and nothing needs to: what lacks is asked for again.
+//! Nothing of it survives a crash, and nothing needs to: what lacks is asked for again, and receipts
+//! that were not signed yet are issued again at the next start.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -70,6 +71,7 @@ impl Registry {
         };
         let (mut waiting, mut quiet) = taken.ok_or_else(|| Error::invalid("it runs already"))?;
         self.find_out_all();
+        self.reissue_lost();
         let mut under_way: FuturesUnordered<Job> = FuturesUnordered::new();
         let mut at_leisure: FuturesUnordered<Job> = FuturesUnordered::new();
         let mut batches = tokio::time::interval(BATCH_EVERY);

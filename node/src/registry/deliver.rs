@@ -31,6 +31,8 @@ use crate::store::cached::{CachedBy, CachedDocument};
 const BELIEVED: &str = "believed";
 /// How long a person waits for a document that a neighbour has.
 const DELIVERY_MAX: Duration = Duration::from_secs(25);
+/// How often it is asked whether a meeting goes on.
+const MEETING_LOOK: Duration = Duration::from_millis(100);
 /// Mirrors' words that are tried for one document.
 const RECEIPTS_TRIED_MAX: usize = 3;
 /// Bodies that are offered as bases of a patch.
@@ -114,6 +116,18 @@ impl Registry {
             }
         }
         disagreement.map_or(Ok(None), Err)
+    }
+
+    /// Waits until members that were met just now have told what they know. Says whether there
+    /// were any.
+    pub(super) async fn meeting_is_over(&self) -> bool {
+        let Some(mesh) = self.mesh() else { return false };
+        let mut waited = false;
+        while mesh.is_meeting().await {
+            waited = true;
+            tokio::time::sleep(MEETING_LOOK).await;
+        }
+        waited
     }
 
     /// While the upstream is away: a mirror may know a later form of what is held.

@@ -163,6 +163,13 @@ impl Registry {
             Err(why) => why,
         };
         let receipt = self.document_by_receipt(sought, variant).await;
+        let receipt = match receipt {
+            // A member that was met just now may be telling of it.
+            Ok(None) if self.meeting_is_over().await => {
+                self.document_by_receipt(sought, variant).await
+            }
+            receipt => receipt,
+        };
         if let Ok(Some(found)) = receipt {
             return self.present(sought, found, true).await;
         }

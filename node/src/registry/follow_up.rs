@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use crdt::Digest;
-use crdt::statement::{Receipt, Via};
 use futures::FutureExt as _;
 
 use super::alarms::Evidence;
@@ -31,19 +30,7 @@ impl Registry {
         fresh: &CachedDocument,
     ) {
         let Some(digest) = fresh.body else { return };
-        let receipt = Receipt {
-            subject: fresh.subject.clone(),
-            blake3: digest,
-            size: fresh.size,
-            content_type: fresh.content_type.clone(),
-            etag: fresh.etag.clone(),
-            last_modified: fresh.last_modified.clone(),
-            fetched_at: fresh.checked_at,
-            via: Via::Tls,
-            n: 0,
-            checksums: None,
-        };
-        self.issue(&sought.package, receipt);
+        self.issue_for_document(&sought.package, fresh);
         let (this, sought, fresh) = (self.clone(), sought.clone(), fresh.clone());
         let changed = before.and_then(|before| before.body) != Some(digest);
         let job = async move {

@@ -10,6 +10,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crdt::statement::{
     MAX_CONTENT_TYPE_BYTES, MAX_COUNTER, MAX_DOCUMENT_BYTES, MAX_VALIDATOR_BYTES, Receipt, Subject,
@@ -17,16 +18,22 @@ use crdt::statement::{
 };
 use crdt::{Authority, Body, Digest, PackageId, PublicKey, RealmId, Statement, Verified};
 
+use futures::FutureExt as _;
+
 use super::background::Job;
 use super::{Error, Registry, freshness};
 use crate::store::BlobInfo;
-use crate::store::cached::CachedBy;
+use crate::store::cached::{CachedBy, CachedDocument};
 use crate::store::receipts::{HeldReceipt, believed_mirrors};
 
 /// Receipts that wait to be signed; more are signed when their document is next confirmed.
 const WAITING_MAX: usize = 4096;
 /// Seconds after which an unchanged document gets a new receipt.
 const AGAIN_AFTER_S: u64 = 24 * 60 * 60;
+/// Documents that are looked at in one go for receipts that a kill took, and the pause between two:
+/// an install comes first.
+const LOOKED_AT_ONCE: usize = 128;
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// Agreeing mirrors that are needed where none alone was accepted.
 const AGREEING_MIN: usize = 2;
 /// How far, in seconds, a mirror's clock may be ahead of this node's.
@@ -208,6 +215,44 @@ impl Registry {
         Ok(believed.into_iter().filter_map(fits).collect())
     }
 
+    /// A receipt for a document that this node had from the upstream itself.
+    pub(super) fn issue_for_document(&self, package: &PackageId, document: &CachedDocument) {
+        if let Some(receipt) = receipt_for(document) {
+            self.issue(package, receipt);
+        }
+    }
+
+    /// Issues behind what a kill took: it may have come between a document and the receipt for it,
+    /// and with the upstream gone nothing else would bring that about.
+    pub(super) fn reissue_lost(&self) {
+        let this = self.clone();
+        let job = async move {
+            if let Err(error) = this.look_for_lost().await {
+                tracing::warn!(%error, "the receipts could not be looked through");
+            }
+        };
+        let _ = self.inner.background.take_on_quietly(job.boxed());
+    }
+
+    async fn look_for_lost(&self) -> Result<(), Error> {
+        let realm = self.site_realm()?;
+        let mut after: Option<Subject> = None;
+        loop {
+            let page = self.inner.store.cached_documents_after(after.as_ref(), LOOKED_AT_ONCE)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.subject.clone());
+            for document in page.iter().filter(|document| document.by == CachedBy::Upstream) {
+                let Some(receipt) = receipt_for(document) else { continue };
+                if self.next_number(&realm, &receipt)?.is_some() {
+                    let Subject { format, document, .. } = &receipt.subject;
+                    let package = PackageId { format: format.clone(), name: document.clone() };
+                    self.issue(&package, receipt);
+                }
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+
     /// A receipt for a file that this node had from the upstream itself.
     pub(super) fn issue_for_file(&self, package: &PackageId, subject: Subject, info: &BlobInfo) {
         let receipt = Receipt {
@@ -224,6 +269,22 @@ impl Registry {
         };
         self.issue(package, receipt);
     }
+}
+
+/// What a mirror says of a document that is there; numbered when it is signed.
+fn receipt_for(document: &CachedDocument) -> Option<Receipt> {
+    Some(Receipt {
+        subject: document.subject.clone(),
+        blake3: document.body?,
+        size: document.size,
+        content_type: document.content_type.clone(),
+        etag: document.etag.clone(),
+        last_modified: document.last_modified.clone(),
+        fetched_at: document.checked_at,
+        via: Via::Tls,
+        n: 0,
+        checksums: None,
+    })
 }
 
 /// Whether the realm grants the key to speak about documents of the package.

@@ -6,6 +6,8 @@
 //!
 //! Source: formats/README.md section 1, trust.md section 10.
 
+use std::ops::Bound;
+
 use crdt::statement::Subject;
 use crdt::{Digest, PublicKey};
 use redb::ReadableTable;
@@ -139,6 +141,26 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// At most `count` documents of every format and origin, in the order of their keys, from the
+    /// first behind `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn cached_documents_after(
+        &self,
+        after: Option<&Subject>,
+        count: usize,
+    ) -> Result<Vec<CachedDocument>, Error> {
+        let txn = self.read()?;
+        let table = txn.table(tables::CACHED_DOCUMENT)?;
+        let from = match after {
+            Some(after) => Bound::Excluded(cached_rows::document_key(after)),
+            None => Bound::Unbounded,
+        };
+        let rows = table.range::<cached_rows::DocumentKey<'_>>((from, Bound::Unbounded))?;
+        rows.take(count).map(|row| tables::decode("cached document", row?.1.value())).collect()
     }
 
     /// Keeps that a file is held. Calls at the same time share one commit.

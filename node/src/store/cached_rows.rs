@@ -42,7 +42,10 @@ pub(super) fn is_released(txn: &impl Tables, digest: &Digest) -> Result<bool, Er
     Ok(first.is_some())
 }
 
-fn document_key(subject: &Subject) -> (&[u8; 32], &str, &str, &str) {
+/// Origin, format, document, variant.
+pub(super) type DocumentKey<'a> = (&'a [u8; 32], &'a str, &'a str, &'a str);
+
+pub(super) fn document_key(subject: &Subject) -> DocumentKey<'_> {
     let Subject { origin, format, document, variant } = subject;
     (origin.as_bytes(), format, document, variant)
 }

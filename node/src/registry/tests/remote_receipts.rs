@@ -85,6 +85,42 @@ async fn a_granted_node_signs_what_it_fetched_and_again_when_the_bytes_change() 
 }
 
 #[tokio::test]
+async fn a_receipt_that_a_kill_took_is_issued_at_the_next_start() {
+    let stub = Stub::start().await;
+    let node = Asker::start(vec![mirror_grant(&mirror())]).await;
+    node.adopt(&stub).await;
+    // Kept, and killed before the next batch was signed: a page of such documents and one more.
+    let store = node.registry.store();
+    let kept = CachedDocument {
+        subject: subject(&stub, "pad", "full"),
+        body: None,
+        size: 0,
+        content_type: String::new(),
+        etag: None,
+        last_modified: None,
+        fetched_at: 1,
+        checked_at: 1,
+        by: CachedBy::Upstream,
+        earlier: Vec::new(),
+    };
+    for number in 0..130 {
+        let info = node.hold(&format!("body {number}")).await;
+        let subject = subject(&stub, &format!("pad{number}"), "full");
+        let document = CachedDocument { subject, body: Some(info.digest), ..kept.clone() };
+        store.put_cached_document(CachedDocument { size: info.size, ..document }).await.unwrap();
+    }
+    let said = CachedBy::Receipt { author: key(61).public() };
+    let (info, subject) = (node.hold("said").await, subject(&stub, "said", "full"));
+    let on_a_word = CachedDocument { subject, body: Some(info.digest), by: said, ..kept };
+    store.put_cached_document(on_a_word).await.unwrap();
+    node.registry.reissue_lost();
+    for name in ["pad0", "pad129"] {
+        until(name, || async { !own_receipts(&node, &stub, name).is_empty() }).await;
+    }
+    assert!(own_receipts(&node, &stub, "said").is_empty(), "what a mirror said is no finding");
+}
+
+#[tokio::test]
 async fn a_node_without_the_grant_signs_nothing() {
     let stub = Stub::start().await;
     stub.publish("pad", &["1.0.0"]);
