@@ -12,7 +12,6 @@
 //! Source: DESIGN.md section 5.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,9 +23,10 @@ use redb::{ReadableTable, WriteTransaction};
 use tokio::task::JoinHandle;
 
 use super::batch::{Change, Kept};
+use super::disk::{Disk, DiskFile, Opening};
 use super::hashing::{self, Hasher};
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows, paths};
+use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows};
 
 /// Bytes that are gathered before a batch is hashed and written.
 const BATCH_BYTES: usize = 256 << 10;
@@ -40,15 +40,16 @@ const ROOM_CHECK_BYTES: u64 = 16 << 20;
 pub(super) struct Temporary {
     path: PathBuf,
     keep: bool,
+    disk: Disk,
 }
 
 impl Temporary {
     /// Makes an empty file in `tmp/`.
-    pub(super) fn create(inner: &Inner) -> Result<(Self, std::fs::File), Error> {
+    pub(super) fn create(inner: &Inner) -> Result<(Self, DiskFile), Error> {
         let number = inner.temporaries.fetch_add(1, Ordering::Relaxed);
         let path = inner.paths.temporary(number);
-        let file = fs_err::OpenOptions::new().write(true).create_new(true).open(&path)?;
-        Ok((Self { path, keep: false }, file.into_parts().0))
+        let file = inner.disk.open(&path, Opening::New)?;
+        Ok((Self { path, keep: false, disk: inner.disk.clone() }, file))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -65,7 +66,7 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.keep {
             // What cannot be removed now is removed at the next start.
-            let _ = fs_err::remove_file(&self.path);
+            let _ = self.disk.remove(&self.path);
         }
     }
 }
@@ -75,7 +76,7 @@ impl Drop for Temporary {
 struct Sink {
     inner: Arc<Inner>,
     temporary: Temporary,
-    file: std::fs::File,
+    file: DiskFile,
     hasher: Hasher,
     unchecked: u64,
     /// Bytes that a reader of the file finds.
@@ -96,14 +97,14 @@ impl Sink {
             self.unchecked = 0;
             self.inner.check_room(0)?;
         }
-        self.file.write_all(piece)?;
+        self.file.write_all_at(self.on_disk.load(Ordering::Relaxed), piece)?;
         self.on_disk.fetch_add(piece.len() as u64, Ordering::Release);
         self.hasher.update(piece);
         Ok(())
     }
 
     fn finish(self) -> Result<Staged, Error> {
-        self.file.sync_all().map_err(|why| self.inner.explain(why.into(), 0))?;
+        self.file.sync().map_err(|why| self.inner.explain(why.into(), 0))?;
         let (size, digest, checksums) = self.hasher.finish();
         let info = BlobInfo { digest, size, checksums, stored: now_seconds() };
         Ok(Staged { temporary: self.temporary, info })
@@ -403,17 +404,17 @@ pub(super) fn move_if_new(
 fn move_in(inner: &Inner, from: &Path, digest: &Digest) -> std::io::Result<()> {
     let shard = inner.paths.shard(digest);
     if !shard.is_dir() {
-        paths::create_private(&shard)?;
-        paths::sync_folder(&inner.paths.blobs())?;
+        inner.disk.create_folder(&shard)?;
+        inner.disk.sync_folder(&inner.paths.blobs())?;
     }
-    fs_err::rename(from, inner.paths.blob(digest))
+    inner.disk.rename(from, &inner.paths.blob(digest))
 }
 
 /// The second third: the names are durable.
 pub(super) fn sync_shards(inner: &Inner, digests: &BTreeSet<Digest>) -> Result<(), Error> {
     let shards: BTreeSet<_> = digests.iter().map(|digest| inner.paths.shard(digest)).collect();
     for shard in shards {
-        paths::sync_folder(&shard).map_err(|why| inner.explain(why.into(), 0))?;
+        inner.disk.sync_folder(&shard).map_err(|why| inner.explain(why.into(), 0))?;
     }
     Ok(())
 }
@@ -479,29 +480,21 @@ pub(super) fn unlist(inner: &Inner, txn: &WriteTransaction, digest: &Digest) -> 
 
 /// The second half, once the first is durable.
 pub(super) fn erase(inner: &Inner, digest: &Digest) {
-    if remove_file(&inner.paths.blob(digest)).is_ok() {
+    if inner.disk.remove(&inner.paths.blob(digest)).is_ok() {
         clear_intent(inner, digest);
     }
-    let _ = remove_file(&inner.paths.tree(digest));
+    let _ = inner.disk.remove(&inner.paths.tree(digest));
 }
 
 /// Marks that a digest's name in `blobs/` is about to change.
 fn leave_intent(inner: &Inner, digest: &Digest) -> Result<(), Error> {
-    fs_err::File::create(inner.paths.intent(digest)).map_err(|why| inner.explain(why.into(), 0))?;
-    Ok(())
+    let made = inner.disk.open(&inner.paths.intent(digest), Opening::Empty);
+    made.map(|_| ()).map_err(|why| inner.explain(why.into(), 0))
 }
 
 /// The change is recorded. A mark that stays is looked at in vain at the next start.
 pub(super) fn clear_intent(inner: &Inner, digest: &Digest) {
-    let _ = fs_err::remove_file(inner.paths.intent(digest));
-}
-
-/// Removes a file; one that is not there is removed already.
-pub(super) fn remove_file(path: &Path) -> std::io::Result<()> {
-    match fs_err::remove_file(path) {
-        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why),
-        _ => Ok(()),
-    }
+    let _ = inner.disk.remove(&inner.paths.intent(digest));
 }
 
 /// A label for people; no rule depends on it.

@@ -16,7 +16,7 @@
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, commits that many share in `batch`, what came from
+//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many share in `batch`, what came from
 //! upstreams in `cached`, what belongs to this node alone in `local`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
@@ -31,6 +31,7 @@ use crdt::Digest;
 use redb::{Database, ReadTransaction, WriteTransaction};
 use tokio::sync::{broadcast, watch};
 
+use disk::Disk;
 use paths::Paths;
 use tables::Tables;
 
@@ -42,6 +43,8 @@ pub mod cached;
 mod cached_rows;
 mod collections;
 mod counts;
+mod database;
+mod disk;
 mod documents;
 mod error;
 mod hashing;
@@ -89,6 +92,7 @@ pub struct Store {
 /// What all handles share. The database is dropped before the lock that protects it.
 struct Inner {
     paths: Paths,
+    disk: Disk,
     database: Database,
     _lock: File,
     writer: Mutex<()>,
@@ -134,14 +138,19 @@ impl Store {
     /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] or [`Error::Older`] if
     /// another version of the program wrote it.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
+        Self::open_on(Disk::default(), home, describe)
+    }
+
+    /// The same on a file system that may be watched.
+    fn open_on(disk: Disk, home: &Path, describe: Describe) -> Result<Self, Error> {
         let paths = Paths::new(home);
-        paths.create()?;
+        paths.create(&disk)?;
         let lock = take_lock(&paths)?;
-        let file = paths::private_file(&paths.database())?;
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create_file(file)?;
+        let database = database::open(&disk, &paths.database(), CACHE_BYTES)?;
         let epoch = prepare(&database)?;
         let inner = Inner {
             paths,
+            disk,
             database,
             _lock: lock,
             writer: Mutex::default(),
@@ -239,8 +248,7 @@ impl Inner {
     }
 
     fn free_space(&self) -> Result<u64, Error> {
-        let device = rustix::fs::statvfs(self.paths.tmp()).map_err(std::io::Error::from)?;
-        Ok(device.f_bavail.saturating_mul(device.f_frsize))
+        Ok(self.disk.free_space(&self.paths.tmp())?)
     }
 
     /// Refuses `needed` bytes that would eat into the reserve.

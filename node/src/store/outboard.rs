@@ -102,8 +102,8 @@ fn write_tree(inner: &Inner, digest: &Digest, size: u64) -> Result<(), Error> {
         tracing::error!(%digest, "the bytes at rest are damaged");
         return Err(Error::WrongDigest { expected: *digest });
     }
-    tree.data.sync_all()?;
-    fs_err::rename(temporary.path(), inner.paths.tree(digest))?;
+    tree.data.sync()?;
+    inner.disk.rename(temporary.path(), &inner.paths.tree(digest))?;
     temporary.renamed();
     Ok(())
 }

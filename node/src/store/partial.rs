@@ -13,18 +13,19 @@
 //! Map file: `"griotmap"` ‖ size u64 LE ‖ bits, least first ‖ BLAKE3 of all that (32 bytes).
 //! Source: mesh.md section 6.3.
 
-use std::fs::File;
 use std::io::{self, Cursor, Read as _};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bao_tree::io::outboard::PreOrderOutboard;
-use bao_tree::io::sync::{DecodeResponseIter, OutboardMut, WriteAt};
+use bao_tree::io::sync::{DecodeResponseIter, OutboardMut};
 use bao_tree::io::{BaoContentItem, DecodeError, Leaf};
 use bytes::Bytes;
 use crdt::Digest;
 
-use super::blob::{clear_intent, now_seconds, place, remove_file};
+use super::blob::{clear_intent, now_seconds, place};
+use super::disk::{DiskFile, Opening};
 use super::hashing::Hasher;
 use super::outboard::{self, GROUP_BYTES, invalid};
 use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, lock};
@@ -48,8 +49,8 @@ struct Half {
     inner: Arc<Inner>,
     digest: Digest,
     size: u64,
-    data: File,
-    tree: PreOrderOutboard<File>,
+    data: DiskFile,
+    tree: PreOrderOutboard<DiskFile>,
     map: Vec<bool>,
     dirty: bool,
     _flight: Flight,
@@ -213,16 +214,9 @@ impl Half {
             inner.check_room(size)?;
             discard(&inner, &digest)?;
         }
-        let open = |path| {
-            fs_err::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-        };
-        let data = open(inner.paths.partial_data(&digest))?.into_parts().0;
-        let tree = open(inner.paths.partial_tree(&digest))?.into_parts().0;
+        let open = |path: &Path| inner.disk.open(path, Opening::Kept);
+        let data = open(&inner.paths.partial_data(&digest))?;
+        let tree = open(&inner.paths.partial_tree(&digest))?;
         let shape = outboard::shape(size);
         data.set_len(size)?;
         tree.set_len(shape.outboard_size())?;
@@ -261,22 +255,23 @@ impl Half {
         if !self.dirty {
             return Ok(());
         }
-        self.data.sync_data()?;
-        self.tree.data.sync_data()?;
+        self.data.sync()?;
+        self.tree.data.sync()?;
+        let disk = &self.inner.disk;
         let path = self.inner.paths.partial_map(&self.digest);
         let new = path.with_extension("map-new");
-        let file = fs_err::File::create(&new)?;
-        io::Write::write_all(&mut &file, &map_bytes(self.size, &self.map))?;
-        file.sync_data()?;
-        fs_err::rename(&new, &path)?;
+        let file = disk.open(&new, Opening::Empty)?;
+        file.write_all_at(0, &map_bytes(self.size, &self.map))?;
+        file.sync()?;
+        disk.rename(&new, &path)?;
         self.dirty = false;
         Ok(())
     }
 
     /// Reads the whole file: checksums, and the last word on BLAKE3.
     fn verify(&mut self, hashes: Hashes) -> Result<BlobInfo, Error> {
-        self.data.sync_all()?;
-        self.tree.data.sync_all()?;
+        self.data.sync()?;
+        self.tree.data.sync()?;
         let mut hasher = Hasher::new(hashes);
         let mut file = fs_err::File::open(self.inner.paths.partial_data(&self.digest))?;
         let mut buffer = vec![0; 1 << 18];
@@ -303,7 +298,7 @@ fn settle(inner: &Inner, info: &BlobInfo) {
     let digest = &info.digest;
     clear_intent(inner, digest);
     if info.size > outboard::TREE_KEPT_ABOVE_BYTES {
-        let _ = fs_err::rename(inner.paths.partial_tree(digest), inner.paths.tree(digest));
+        let _ = inner.disk.rename(&inner.paths.partial_tree(digest), &inner.paths.tree(digest));
     }
     if let Err(why) = discard(inner, digest) {
         tracing::warn!(%digest, %why, "the rest of a download was not removed");
@@ -312,9 +307,9 @@ fn settle(inner: &Inner, info: &BlobInfo) {
 
 /// Removes all files of a half download.
 fn discard(inner: &Inner, digest: &Digest) -> io::Result<()> {
-    remove_file(&inner.paths.partial_map(digest))?;
-    remove_file(&inner.paths.partial_tree(digest))?;
-    remove_file(&inner.paths.partial_data(digest))
+    inner.disk.remove(&inner.paths.partial_map(digest))?;
+    inner.disk.remove(&inner.paths.partial_tree(digest))?;
+    inner.disk.remove(&inner.paths.partial_data(digest))
 }
 
 /// Whether the sparse file of a download of this size is there.

@@ -4,11 +4,12 @@
 //! that renaming from `tmp/` and `partial/` into `blobs/` never crosses a device. Folders are
 //! made with mode 0700. Does not decide when a file comes or goes: see `blob` and `partial`.
 
-use std::fs::DirBuilder;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crdt::Digest;
+
+use super::disk::Disk;
 
 /// The ending of the marks that a rename into `blobs/` is under way.
 const INTENT: &str = ".intent";
@@ -26,9 +27,9 @@ impl Paths {
     }
 
     /// Makes the folders that lack.
-    pub(super) fn create(&self) -> io::Result<()> {
+    pub(super) fn create(&self, disk: &Disk) -> io::Result<()> {
         for folder in [self.home.clone(), self.blobs(), self.tmp(), self.partials(), self.trees()] {
-            create_private(&folder)?;
+            disk.create_folder(&folder)?;
         }
         Ok(())
     }
@@ -107,32 +108,4 @@ impl Paths {
     pub(super) fn intent_digest(name: &str) -> Option<Digest> {
         name.strip_suffix(INTENT)?.parse().ok()
     }
-}
-
-/// Makes a folder that only its owner may read.
-pub(super) fn create_private(folder: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(folder)
-        .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", folder.display())))
-}
-
-/// Opens a file, made for its owner alone if it is new: it may hold secrets, and the folder around
-/// it may be older than we are.
-pub(super) fn private_file(path: &Path) -> io::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", path.display())))
-}
-
-/// Makes the names in a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    fs_err::File::open(folder)?.sync_all()
 }

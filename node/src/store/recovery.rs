@@ -8,7 +8,7 @@
 //! is emptied. A record whose file is missing (a meddling hand, a lying disk) is noticed when it is
 //! opened: see `blob`.
 
-use super::blob::{record, remove_file};
+use super::blob::record;
 use super::paths::Paths;
 use super::{Error, Inner};
 
@@ -24,7 +24,7 @@ pub(super) fn clear_leftovers(inner: &Inner) -> Result<(), Error> {
         }
     }
     for file in files {
-        remove_file(&file.path())?;
+        inner.disk.remove(&file.path())?;
     }
     Ok(())
 }
@@ -39,10 +39,10 @@ fn take_back(inner: &Inner, digest: &crdt::Digest) -> Result<(), Error> {
         return Ok(());
     }
     if inner.paths.partial_map(digest).exists() && !inner.paths.partial_data(digest).exists() {
-        fs_err::rename(&blob, inner.paths.partial_data(digest))?;
+        inner.disk.rename(&blob, &inner.paths.partial_data(digest))?;
     } else {
-        remove_file(&blob)?;
+        inner.disk.remove(&blob)?;
     }
     tracing::info!(%digest, "an unfinished change of a blob was taken back");
-    Ok(remove_file(&inner.paths.tree(digest))?)
+    Ok(inner.disk.remove(&inner.paths.tree(digest))?)
 }

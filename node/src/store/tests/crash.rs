@@ -1,11 +1,14 @@
 //! What a kill leaves: the home as it is on disk at that moment, opened by the next process.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crdt::session::Index;
 use tempfile::{TempDir, tempdir};
 
 use super::super::admission::Batch;
+use super::super::disk::Disk;
+use super::super::disk::journal::{Journal, Op};
 use super::super::{Error, Hashes, Slot, Store};
 use super::world::{Realm, package};
 use super::{content, files, noise, staged, stored};
@@ -108,6 +111,25 @@ async fn equal_uploads_at_once_make_one_blob() {
     assert_eq!(store.counts().unwrap().blob_bytes, 400_000);
     assert_eq!(files(home.path(), "blobs").len(), 1);
     assert!(files(home.path(), "tmp").is_empty());
+}
+
+#[tokio::test]
+async fn a_blob_is_durable_before_its_name_and_its_name_before_its_record() {
+    let (home, journal) = (tempdir().unwrap(), Arc::new(Journal::default()));
+    let disk = Disk::observed(Arc::clone(&journal));
+    let store = Store::open_on(disk, home.path(), |_, _| String::new()).unwrap();
+    let before = journal.ops().len();
+    let info = stored(&store, &noise(1000)).await;
+    let ops = journal.ops().split_off(before);
+    let at = |what: &str, found: &dyn Fn(&Op) -> bool| {
+        ops.iter().position(found).unwrap_or_else(|| panic!("{what}: {ops:?}"))
+    };
+    let shard = home.path().join("blobs").join(&info.digest.to_hex()[..2]);
+    let synced = at("the bytes", &|op| matches!(op, Op::Sync { .. }));
+    let named = at("the name", &|op| matches!(op, Op::Rename { .. }));
+    let folder = at("the folder", &|op| *op == Op::SyncFolder { path: shard.clone() });
+    let recorded = ops.iter().rposition(|op| matches!(op, Op::Sync { .. })).unwrap();
+    assert!(synced < named && named < folder && folder < recorded, "{ops:?}");
 }
 
 #[tokio::test]

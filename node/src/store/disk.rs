@@ -1,0 +1,182 @@
+//! Every change that the store makes to the file system goes through here, and nowhere else.
+//!
+//! Two reasons. A change can be observed: the crash tests record all of them and try what a power
+//! cut would leave after each. And a change can be refused: the same tests fill the disk up. Both
+//! exist in test builds alone; else a call here is the system's call and nothing more.
+//!
+//! Reading needs no permission and goes to the system directly. Names are in `paths`; what must be
+//! durable before what is decided by the callers.
+
+use std::io;
+use std::path::Path;
+#[cfg(test)]
+use std::sync::Arc;
+
+use bao_tree::io::sync::{ReadAt, WriteAt};
+
+#[cfg(test)]
+pub(super) mod journal;
+
+#[cfg(test)]
+use journal::{Journal, Op};
+
+/// The file system as the store may change it. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Disk {
+    #[cfg(test)]
+    journal: Option<Arc<Journal>>,
+}
+
+/// A file that can be written.
+#[derive(Debug)]
+pub(super) struct DiskFile {
+    file: std::fs::File,
+    #[cfg(test)]
+    observed: Option<(Arc<Journal>, journal::FileId)>,
+}
+
+/// How a file is opened for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// It must not be there yet.
+    New,
+    /// Emptied if it is there.
+    Empty,
+    /// As it is; made if it is not there.
+    Kept,
+}
+
+impl Disk {
+    /// One that records all that passes.
+    #[cfg(test)]
+    pub(super) fn observed(journal: Arc<Journal>) -> Self {
+        Self { journal: Some(journal) }
+    }
+
+    /// Opens a file for reading and writing, for its owner alone.
+    pub(super) fn open(&self, path: &Path, opening: Opening) -> io::Result<DiskFile> {
+        #[cfg(test)]
+        self.before(|| Op::Open { path: path.to_owned(), opening })?;
+        let mut options = fs_err::OpenOptions::new();
+        options.read(true).write(true);
+        match opening {
+            Opening::New => options.create_new(true),
+            Opening::Empty => options.create(true).truncate(true),
+            Opening::Kept => options.create(true).truncate(false),
+        };
+        #[cfg(unix)]
+        fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path)?.into_parts().0;
+        Ok(DiskFile {
+            file,
+            #[cfg(test)]
+            observed: self.journal.clone().map(|journal| {
+                let id = journal.file(path);
+                (journal, id)
+            }),
+        })
+    }
+
+    /// Gives a file another name; what was there is gone.
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.before(|| Op::Rename { from: from.to_owned(), to: to.to_owned() })?;
+        fs_err::rename(from, to)
+    }
+
+    /// Removes a file; one that is not there is removed already.
+    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.before(|| Op::Remove { path: path.to_owned() })?;
+        match fs_err::remove_file(path) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a folder that only its owner may read, and those above it that lack.
+    pub(super) fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.before(|| Op::CreateFolder { path: folder.to_owned() })?;
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+            .create(folder)
+            .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", folder.display())))
+    }
+
+    /// Makes the names in a folder durable.
+    pub(super) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.before(|| Op::SyncFolder { path: folder.to_owned() })?;
+        fs_err::File::open(folder)?.sync_all()
+    }
+
+    /// Free bytes on the device of a folder.
+    pub(super) fn free_space(&self, folder: &Path) -> io::Result<u64> {
+        let device = rustix::fs::statvfs(folder)?;
+        Ok(device.f_bavail.saturating_mul(device.f_frsize))
+    }
+
+    #[cfg(test)]
+    fn before(&self, op: impl FnOnce() -> Op) -> io::Result<()> {
+        self.journal.as_ref().map_or(Ok(()), |journal| journal.note(op()))
+    }
+}
+
+impl DiskFile {
+    /// Writes at an offset, without moving anything.
+    pub(super) fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        self.before(|file| Op::Write { file, offset, bytes: bytes.to_vec() })?;
+        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
+    }
+
+    /// Cuts the file, or lengthens it with zeros.
+    pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
+        #[cfg(test)]
+        self.before(|file| Op::SetLen { file, len })?;
+        self.file.set_len(len)
+    }
+
+    /// Makes bytes and length durable; the name needs its folder synced.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        self.before(|file| Op::Sync { file })?;
+        self.file.sync_data()
+    }
+
+    /// For reading.
+    pub(super) fn file(&self) -> &std::fs::File {
+        &self.file
+    }
+
+    /// Its length.
+    pub(super) fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    #[cfg(test)]
+    fn before(&self, op: impl FnOnce(journal::FileId) -> Op) -> io::Result<()> {
+        self.observed.as_ref().map_or(Ok(()), |(journal, file)| journal.note(op(*file)))
+    }
+}
+
+impl WriteAt for DiskFile {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        // Not the trait's own, which would come back here.
+        Self::write_all_at(self, offset, bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ReadAt for DiskFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.file, buffer, offset)
+    }
+}
