@@ -16,8 +16,9 @@
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many share in `batch`, what came from
-//! upstreams in `cached`, what belongs to this node alone in `local`.
+//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many
+//! share in `batch`, what came from upstreams in `cached`, what belongs to this node alone in
+//! `local`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
