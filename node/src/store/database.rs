@@ -91,7 +91,7 @@ fn create(
     cache_bytes: usize,
     prepare: impl Fn(&Database) -> Result<u64, Error>,
 ) -> Result<(), Error> {
-    let new: PathBuf = path.with_extension("redb-new");
+    let new: PathBuf = path.with_file_name("store-new.redb");
     let file = Arc::new(disk.open(&new, Opening::Empty)?);
     take_lock(&file)?;
     let opened = Opened::attached(&file, cache_bytes)?;
@@ -129,16 +129,20 @@ impl Base {
 
     /// A transaction for writing; one at a time is the caller's duty.
     pub(super) fn begin_write(&self) -> Result<WriteTransaction, Error> {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        if !current.link.is_sound() {
-            // Its memory of the file is older than the device, if a sync was what failed.
-            self.file.forget_memory();
-            if let Err(why) = self.replace(&mut current, Opened::attached) {
-                self.replace(&mut current, Opened::detached)?;
-                return Err(why);
+        {
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            if current.link.is_sound() {
+                return Ok(current.database.begin_write()?);
             }
-            tracing::info!("the database is open for writing again");
         }
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Its memory of the file is other than the device, if a sync was what failed.
+        self.file.forget_memory();
+        if let Err(why) = self.replace(&mut current, Opened::attached) {
+            self.replace(&mut current, Opened::detached)?;
+            return Err(why);
+        }
+        tracing::info!("the database is open for writing again");
         Ok(current.database.begin_write()?)
     }
 

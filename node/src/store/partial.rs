@@ -89,7 +89,11 @@ impl Store {
     pub async fn partial(&self, digest: &Digest, size: u64) -> Result<Partial, Error> {
         let flight = Flight::take(&self.inner, *digest)?;
         let inner = Arc::clone(&self.inner);
-        let half = blocking(move || Half::open(inner, flight, size)).await?;
+        let half = blocking(move || {
+            let opened = Half::open(Arc::clone(&inner), flight, size);
+            opened.map_err(|why| inner.explain(why, size))
+        })
+        .await?;
         let half = Arc::new(Mutex::new(half));
         Ok(Partial { digest: *digest, size, store: self.clone(), half })
     }
@@ -184,7 +188,9 @@ impl Partial {
             return Err(invalid("the download is not complete"));
         }
         let half = Arc::clone(&self.half);
-        let info = blocking(move || lock(&half).verify(hashes)).await?;
+        let inner = Arc::clone(&self.store.inner);
+        let verify = move || lock(&half).verify(hashes).map_err(|why| inner.explain(why, 0));
+        let info = blocking(verify).await?;
         let placed = move |inner: &Inner, txn: &redb::WriteTransaction| {
             let from = inner.paths.partial_data(&info.digest);
             place(inner, txn, &from, info).map(|(info, _)| info)

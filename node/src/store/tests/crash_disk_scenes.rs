@@ -4,7 +4,7 @@
 //! each cut against what had been promised before it. A scene can be played again on what a crash
 //! left of it. To add one, write a function and add its line to [`SCENES`].
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crdt::routes::Source;
@@ -58,7 +58,6 @@ pub(super) enum Fact {
 /// Where a scene is played.
 pub(super) struct Stage {
     pub(super) store: Store,
-    pub(super) home: PathBuf,
     pub(super) journal: Arc<Journal>,
     facts: Mutex<Vec<(usize, Fact)>>,
 }
@@ -69,7 +68,7 @@ impl Stage {
         let journal = Arc::new(Journal::default());
         let disk = Disk::observed(Arc::clone(&journal));
         let store = Store::open_on(disk, home, describe)?;
-        Ok(Self { store, home: home.to_owned(), journal, facts: Mutex::default() })
+        Ok(Self { store, journal, facts: Mutex::default() })
     }
 
     /// From now on.
