@@ -34,10 +34,10 @@ pub(super) mod folder;
 pub(super) mod manifest;
 mod records;
 
-pub use check::{Checked, check};
 pub(super) use check::open as opened;
-pub(super) use records::blobs as records_blobs;
+pub use check::{Checked, check};
 pub use manifest::Manifest;
+pub(super) use records::blobs as records_blobs;
 
 use folder::Folder;
 use manifest::Blobs;
@@ -207,7 +207,8 @@ impl Store {
         blocking(move || {
             let course = Course::new(tell);
             let folder = Folder::open(&order.folder, store.inner.paths.home())?;
-            let work = Work { store: &store, order: &order, folder, course, report: order.report() };
+            let work =
+                Work { store: &store, order: &order, folder, course, report: order.report() };
             work.run().map_err(full)
         })
         .await

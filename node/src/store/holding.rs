@@ -59,7 +59,9 @@ impl Drop for Holding {
                 Ok(None) => blob::erase(&self.inner, &digest),
                 Ok(Some(_)) => blob::clear_intent(&self.inner, &digest),
                 // The intent stays: the next start looks again.
-                Err(error) => tracing::warn!(%digest, "a removal waits for the next start: {error}"),
+                Err(error) => {
+                    tracing::warn!(%digest, "a removal waits for the next start: {error}")
+                }
             }
         }
     }

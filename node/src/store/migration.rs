@@ -148,7 +148,8 @@ fn complete(database: &Database) -> Result<(), Error> {
         return Ok(txn.abort()?);
     }
     tables::create(&txn)?;
-    let index = [redb::TableHandle::name(&tables::SHA256), redb::TableHandle::name(&tables::SHA512)];
+    let index =
+        [redb::TableHandle::name(&tables::SHA256), redb::TableHandle::name(&tables::SHA512)];
     if lacking.iter().any(|name| index.contains(&name.as_str())) {
         index_blobs(&txn)?;
     }
@@ -223,7 +224,10 @@ fn drop_old_copies(disk: &Disk, paths: &Paths) -> Result<(), Error> {
         let age = SystemTime::now().duration_since(written).unwrap_or_default();
         if age >= Duration::from_secs(KEPT_DAYS * 24 * 60 * 60) {
             disk.remove(&entry.path())?;
-            tracing::info!("the copy from before an upgrade was removed: {}", entry.path().display());
+            tracing::info!(
+                "the copy from before an upgrade was removed: {}",
+                entry.path().display()
+            );
         }
     }
     Ok(())

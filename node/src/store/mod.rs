@@ -182,6 +182,12 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// The folder that it lies in.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.inner.paths.home()
+    }
+
     /// Free bytes on the blobs' device.
     ///
     /// # Errors

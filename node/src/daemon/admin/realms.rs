@@ -111,7 +111,8 @@ fn refuse_after_restore(admin: &Admin, verified: &Verified) -> Result<(), Failur
     if !is_root || !admin.store.restored()? {
         return Ok(());
     }
-    let why = "this node was restored from a backup: the realm may have newer root epochs elsewhere";
+    let why =
+        "this node was restored from a backup: the realm may have newer root epochs elsewhere";
     Err(Failure::new(Outcome::Conflict, why).hint(
         "let it meet a node that has the realm (griot peer list), then: griot restore --up-to-date",
     ))

@@ -214,7 +214,8 @@ impl Folder {
         for entry in fs_err::read_dir(&folder)? {
             let entry = entry?;
             let name = format!("keys/{}", entry.file_name().to_string_lossy());
-            if entry.file_type()?.is_file() && !manifest.files.iter().any(|file| file.name == name) {
+            if entry.file_type()?.is_file() && !manifest.files.iter().any(|file| file.name == name)
+            {
                 remove(&entry.path())?;
             }
         }
@@ -293,9 +294,7 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let named = |why: io::Error| {
-        io::Error::new(why.kind(), format!("{}: {why}", folder.display()))
-    };
+    let named = |why: io::Error| io::Error::new(why.kind(), format!("{}: {why}", folder.display()));
     builder.create(folder).map_err(named)
 }
 

@@ -173,7 +173,8 @@ pub(in crate::store) fn read(folder: &Path) -> Result<Manifest, Error> {
     if let Ok(Outline { backup }) = serde_json::from_slice(&bytes)
         && backup.version > VERSION
     {
-        let program = if backup.program.is_empty() { "a later griot".into() } else { backup.program };
+        let program =
+            if backup.program.is_empty() { "a later griot".into() } else { backup.program };
         return Err(Refusal::Later { folder: folder.to_owned(), program }.into());
     }
     let read: Sealed = serde_json::from_slice(&bytes)

@@ -79,7 +79,10 @@ fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
 }
 
 /// Passes the rows of other layers by their owner.
-fn sift(txn: &WriteTransaction, keep: fn(&str, &str, &[u8]) -> Option<Vec<u8>>) -> Result<(), Error> {
+fn sift(
+    txn: &WriteTransaction,
+    keep: fn(&str, &str, &[u8]) -> Option<Vec<u8>>,
+) -> Result<(), Error> {
     let mut changed = Vec::new();
     for row in txn.table(tables::ROW)?.iter()? {
         let row = row?;

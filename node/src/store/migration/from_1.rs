@@ -107,10 +107,7 @@ fn take_receipts_out(txn: &WriteTransaction) -> Result<u64, Error> {
 }
 
 /// The receipts among the next rows of the log, and the last row that was looked at.
-fn receipts_after(
-    txn: &WriteTransaction,
-    last: u64,
-) -> Result<(Vec<Entry>, Option<u64>), Error> {
+fn receipts_after(txn: &WriteTransaction, last: u64) -> Result<(Vec<Entry>, Option<u64>), Error> {
     let (log, statements) = (txn.table(tables::LOG)?, txn.table(tables::STMT)?);
     let (mut found, mut next) = (Vec::new(), None);
     for row in log.range(last + 1..)?.take(ROWS) {

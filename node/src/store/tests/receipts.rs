@@ -358,21 +358,6 @@ async fn receipts_are_not_shown_in_the_lobby_nor_filed_under_a_package() {
     assert!(!store.is_referenced(&Digest::of(&1_u64.to_le_bytes())).unwrap());
 }
 
-#[tokio::test]
-async fn a_home_of_an_earlier_layout_is_refused_untouched() {
-    let home = tempdir().unwrap();
-    let store = Store::open(home.path()).unwrap();
-    let change =
-        |_: &_, txn: &redb::WriteTransaction| tables::set_meta(txn, tables::META_SCHEMA, 1);
-    store.write(change, |_, ()| {}).await.unwrap();
-    drop(store);
-    let known = tables::SCHEMA_VERSION;
-    for _ in 0..2 {
-        let refused = Store::open(home.path()).unwrap_err();
-        assert!(matches!(refused, Error::Older { found: 1, known: it } if it == known));
-    }
-}
-
 #[test]
 fn belief_is_what_was_accepted_and_is_granted_still() {
     let realm = Realm::with_mirrors(1);
