@@ -50,6 +50,12 @@ pub async fn receive(
         ));
     }
     let mut chunks = Chunks::new(headers, body)?;
+    if let Some(size) = chunks.announced()
+        && let Err(error) = writer.expect(size).await
+    {
+        chunks.refuse(headers).await;
+        return Err(stored(error));
+    }
     while let Some(bytes) = chunks.next().await? {
         if let Err(error) = write(&mut writer, bytes).await {
             chunks.drain().await;
@@ -77,7 +83,8 @@ pub async fn finish(writer: BlobWriter) -> Result<Staged, Error> {
     writer.finish().await.map_err(stored)
 }
 
-fn stored(error: crate::store::Error) -> Error {
+/// What the store's refusal of bytes is to a client.
+pub(super) fn stored(error: crate::store::Error) -> Error {
     match error {
         crate::store::Error::TooLarge { limit } => Error::too_large(limit),
         other => registry::Error::from(other).into(),
@@ -140,6 +147,19 @@ impl Chunks {
             Some(Err(_)) => Err(broken()),
             None if self.announced.is_some_and(|announced| announced != self.read) => Err(broken()),
             None => Ok(None),
+        }
+    }
+
+    /// How long the body is, where the client said so.
+    #[must_use]
+    pub fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    /// Throws all away that comes, unless the client waits to be told whether to send it.
+    pub async fn refuse(&mut self, headers: &HeaderMap) {
+        if !headers.contains_key(header::EXPECT) {
+            self.drain().await;
         }
     }
 

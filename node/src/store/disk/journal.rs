@@ -14,14 +14,40 @@ pub(crate) type FileId = usize;
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Op {
-    Open { path: PathBuf, opening: Opening },
-    Write { file: FileId, offset: u64, bytes: Vec<u8> },
-    SetLen { file: FileId, len: u64 },
-    Sync { file: FileId },
-    Rename { from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf },
-    CreateFolder { path: PathBuf },
-    SyncFolder { path: PathBuf },
+    Open {
+        path: PathBuf,
+        opening: Opening,
+    },
+    Write {
+        file: FileId,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    SetLen {
+        file: FileId,
+        len: u64,
+    },
+    /// Room past the end; what the file holds and its length stay.
+    Allocate {
+        file: FileId,
+        len: u64,
+    },
+    Sync {
+        file: FileId,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    CreateFolder {
+        path: PathBuf,
+    },
+    SyncFolder {
+        path: PathBuf,
+    },
 }
 
 /// All changes since it was made.
