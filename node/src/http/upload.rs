@@ -51,10 +51,10 @@ pub async fn receive(
     }
     let mut chunks = Chunks::new(headers, body)?;
     if let Some(size) = chunks.announced()
-        && let Err(error) = writer.expect(size).await
+        && let Err(error) = expect(&mut writer, size).await
     {
         chunks.refuse(headers).await;
-        return Err(stored(error));
+        return Err(error);
     }
     while let Some(bytes) = chunks.next().await? {
         if let Err(error) = write(&mut writer, bytes).await {
@@ -65,6 +65,14 @@ pub async fn receive(
     let staged = finish(writer).await?;
     verify(headers, &staged.info().checksums)?;
     Ok(staged)
+}
+
+/// Takes room for as many bytes as will come.
+///
+/// # Errors
+/// 413 past the writer's limit, 507 when the disk has no such room.
+pub async fn expect(writer: &mut BlobWriter, size: u64) -> Result<(), Error> {
+    writer.expect(size).await.map_err(stored)
 }
 
 /// Hands bytes to a writer.
@@ -197,6 +205,12 @@ impl Inflate {
     pub fn new(headers: &HeaderMap, limit_bytes: u64) -> Result<Self, Error> {
         let decoder = encoding(headers)?.map(|()| flate2::write::GzDecoder::new(Vec::new()));
         Ok(Self { decoder, left_bytes: limit_bytes, limit_bytes })
+    }
+
+    /// Whether bytes come out as they go in.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.decoder.is_none()
     }
 
     /// Cuts a chunk so small that no piece unpacks to more than a few MiB.

@@ -56,7 +56,9 @@ impl Registry {
     ) -> Result<SessionWriter, Error> {
         who.require(Scope::Publish)?;
         let owner = Owner { name: &who.name, purpose: format };
-        Ok(self.inner.store.open_session(id, owner, at).await?)
+        let writer = self.inner.store.open_session(id, owner, at).await?;
+        tracing::debug!(at = writer.written(), "an upload goes on");
+        Ok(writer)
     }
 
     /// Ends an upload without its bytes.

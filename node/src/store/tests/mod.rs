@@ -7,6 +7,7 @@ mod crash;
 mod local;
 mod partials;
 mod receipts;
+mod sessions;
 mod views;
 mod world;
 
