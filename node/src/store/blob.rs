@@ -26,7 +26,7 @@ use super::batch::{Change, Kept};
 use super::disk::{Disk, DiskFile, Opening};
 use super::hashing::{self, Hasher};
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows};
+use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows, usage};
 
 /// Bytes that are gathered before a batch is hashed and written.
 const BATCH_BYTES: usize = 256 << 10;
@@ -260,6 +260,7 @@ impl Store {
     /// # Errors
     /// [`Error::Full`] if the disk's reserve is already touched.
     pub async fn writer(&self, hashes: Hashes, limit: u64) -> Result<BlobWriter, Error> {
+        self.await_room(0).await?;
         let inner = Arc::clone(&self.inner);
         let sink = blocking(move || {
             inner.check_room(0)?;
@@ -317,6 +318,7 @@ impl Store {
         digest: &Digest,
     ) -> Result<Option<(BlobInfo, tokio::fs::File)>, Error> {
         let Some(info) = record(&self.read()?, digest)? else { return Ok(None) };
+        self.inner.uses.touch(digest);
         let path = self.inner.paths.blob(digest);
         let opened = blocking(move || match fs_err::File::open(path) {
             Ok(file) => Ok(Some((file.metadata()?.len(), file.into_parts().0))),
@@ -393,6 +395,8 @@ pub(super) fn move_if_new(
     from: &Path,
     info: &BlobInfo,
 ) -> Result<bool, Error> {
+    // Before the record: whoever clears up behind this commit sees it.
+    inner.uses.arrive(&info.digest);
     if record(txn, &info.digest)?.is_some_and(|old| is_whole(inner, &old)) {
         return Ok(false);
     }
@@ -446,7 +450,7 @@ pub(super) fn record(txn: &impl Tables, digest: &Digest) -> Result<Option<BlobIn
 }
 
 /// Whether the file is there with its whole length.
-fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
+pub(super) fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
     fs_err::metadata(inner.paths.blob(&info.digest)).is_ok_and(|file| file.len() == info.size)
 }
 
@@ -461,8 +465,9 @@ fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result<(), Error>
 }
 
 /// Removes a blob's row, and the ways to find it.
-fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
+pub(super) fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
     let Some(old) = record(txn, digest)? else { return Ok(()) };
+    usage::forget(txn, digest)?;
     txn.open_table(tables::BLOB)?.remove(digest.as_bytes())?;
     txn.open_table(tables::SHA256)?.remove(&old.checksums.sha256)?;
     if let Some(sha512) = &old.checksums.sha512 {
@@ -487,7 +492,7 @@ pub(super) fn erase(inner: &Inner, digest: &Digest) {
 }
 
 /// Marks that a digest's name in `blobs/` is about to change.
-fn leave_intent(inner: &Inner, digest: &Digest) -> Result<(), Error> {
+pub(super) fn leave_intent(inner: &Inner, digest: &Digest) -> Result<(), Error> {
     let made = inner.disk.open(&inner.paths.intent(digest), Opening::Empty);
     made.map(|_| ()).map_err(|why| inner.explain(why.into(), 0))
 }

@@ -58,13 +58,13 @@ struct Half {
 
 /// The right to download a digest.
 #[derive(Debug)]
-struct Flight {
+pub(super) struct Flight {
     inner: Arc<Inner>,
     digest: Digest,
 }
 
 impl Flight {
-    fn take(inner: &Arc<Inner>, digest: Digest) -> Result<Self, Error> {
+    pub(super) fn take(inner: &Arc<Inner>, digest: Digest) -> Result<Self, Error> {
         if lock(&inner.flights).insert(digest) {
             Ok(Self { inner: Arc::clone(inner), digest })
         } else {
@@ -86,6 +86,9 @@ impl Store {
     /// [`Error::Busy`] while another [`Partial`] of the digest lives, [`Error::Full`] if `size`
     /// would not fit.
     pub async fn partial(&self, digest: &Digest, size: u64) -> Result<Partial, Error> {
+        if !is_resumable(&self.inner, digest, size) {
+            self.await_room(size).await?;
+        }
         let flight = Flight::take(&self.inner, *digest)?;
         let inner = Arc::clone(&self.inner);
         let half = blocking(move || Half::open(inner, flight, size)).await?;
@@ -306,7 +309,7 @@ fn settle(inner: &Inner, info: &BlobInfo) {
 }
 
 /// Removes all files of a half download.
-fn discard(inner: &Inner, digest: &Digest) -> io::Result<()> {
+pub(super) fn discard(inner: &Inner, digest: &Digest) -> io::Result<()> {
     inner.disk.remove(&inner.paths.partial_map(digest))?;
     inner.disk.remove(&inner.paths.partial_tree(digest))?;
     inner.disk.remove(&inner.paths.partial_data(digest))
