@@ -8,13 +8,13 @@
 
 use std::collections::BTreeSet;
 
-use crdt::Digest;
+use crdt::{Digest, PackageId};
 use redb::{ReadableTable as _, WriteTransaction};
 
-use super::Error;
 use super::cached::{CachedDocument, CachedFile};
 use super::cached_rows::{self, document_key, exchange, row_id};
 use super::tables::{self, Tables};
+use super::{Error, Store, blocking};
 
 /// Rows that name one of some digests.
 #[derive(Debug, Default)]
@@ -91,4 +91,74 @@ fn forget_body(
 
 fn bodies(row: &CachedDocument) -> BTreeSet<Digest> {
     row.body.iter().chain(&row.earlier).copied().collect()
+}
+
+impl Store {
+    /// The cached rows that name a blob, earlier bodies of documents too. Reads all rows.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn cached_naming(
+        &self,
+        digest: Digest,
+    ) -> Result<(Vec<CachedDocument>, Vec<CachedFile>), Error> {
+        let inner = std::sync::Arc::clone(&self.inner);
+        let named = BTreeSet::from([digest]);
+        let rows = blocking(move || naming(&inner.read()?, &named)).await?;
+        Ok((rows.documents, rows.files))
+    }
+
+    /// What is cached of a package of any upstream: its documents, and its files.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn cached_of(
+        &self,
+        package: &PackageId,
+    ) -> Result<(Vec<CachedDocument>, Vec<CachedFile>), Error> {
+        let (txn, mut found) = (self.read()?, Rows::default());
+        let (format, name) = (package.format.as_str(), package.name.as_str());
+        for origin in origins(&txn)? {
+            for row in txn.table(tables::CACHED_DOCUMENT)?.range((&origin, format, name, "")..)? {
+                let (key, row) = row?;
+                if (key.value().0, key.value().1, key.value().2) != (&origin, format, name) {
+                    break;
+                }
+                found.documents.push(tables::decode("cached document", row.value())?);
+            }
+            found.files.extend(self.cached_files(&Digest::from_bytes(origin), format, name)?);
+        }
+        Ok((found.documents, found.files))
+    }
+}
+
+/// Every upstream of which something is cached: one look-up for each.
+fn origins(txn: &impl Tables) -> Result<BTreeSet<[u8; 32]>, Error> {
+    let mut found = BTreeSet::new();
+    macro_rules! look {
+        ($table:expr) => {
+            let (table, mut from) = (txn.table($table)?, [0; 32]);
+            while let Some(row) = table.range((&from, "", "", "")..)?.next() {
+                let origin = *row?.0.value().0;
+                found.insert(origin);
+                let Some(next) = successor(origin) else { break };
+                from = next;
+            }
+        };
+    }
+    look!(tables::CACHED_DOCUMENT);
+    look!(tables::CACHED_FILE);
+    Ok(found)
+}
+
+/// The next key of 32 bytes.
+fn successor(mut key: [u8; 32]) -> Option<[u8; 32]> {
+    for byte in key.iter_mut().rev() {
+        let (next, over) = byte.overflowing_add(1);
+        *byte = next;
+        if !over {
+            return Some(key);
+        }
+    }
+    None
 }

@@ -69,6 +69,8 @@ pub struct Kinds {
     pub cached: Amount,
     /// Named by nothing: `griot gc` removes it.
     pub unnamed: Amount,
+    /// Packages of upstreams of which a file is recorded.
+    pub cached_packages: u64,
 }
 
 impl Kinds {
@@ -167,6 +169,16 @@ impl Store {
         *lock(&self.inner.kinds.own) = Some(keys.into_iter().collect());
     }
 
+    /// All bytes that a release names: its files, large metas, extras.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn release_digests(&self, release: &StatementId) -> Result<Vec<Digest>, Error> {
+        let statement = statements::load_statement(&self.read()?, release)?;
+        let named = |statement| statements::named(statement).map(|it| it.digest).collect();
+        Ok(statement.as_ref().map(named).unwrap_or_default())
+    }
+
     /// How much there is of each kind, as of a moment ago.
     ///
     /// # Errors
@@ -207,5 +219,12 @@ fn count(
         let info: BlobInfo = tables::decode("blob record", row?.1.value())?;
         kinds.of(judge.kind(&info.digest)?).add(info.size);
     }
+    let mut packages = BTreeSet::new();
+    for row in txn.table(tables::CACHED_FILE)?.iter()? {
+        let key = row?.0;
+        let (_, format, name, _) = key.value();
+        packages.insert(Digest::of(format!("{format}/{name}").as_bytes()));
+    }
+    kinds.cached_packages = packages.len() as u64;
     Ok(kinds)
 }

@@ -100,6 +100,15 @@ impl Room {
         quota.min(self.free.saturating_sub(self.reserve))
     }
 
+    /// Bytes that may be fetched ahead of any request: up to the low-water mark.
+    #[must_use]
+    pub fn spare(&self) -> u64 {
+        let low = |quota: u64| quota / 100 * 85 + quota % 100 * 85 / 100;
+        let quota = self.quota.map_or(u64::MAX, |quota| low(quota).saturating_sub(self.held));
+        let kept = self.reserve.saturating_add(self.reserve / 2);
+        quota.min(self.free.saturating_sub(kept))
+    }
+
     /// Bytes that should go: none below the high-water mark, else all above the low one.
     #[must_use]
     pub fn excess(&self) -> u64 {
