@@ -4,6 +4,7 @@ mod admission;
 mod blobs;
 mod cached;
 mod crash;
+mod life;
 mod local;
 mod partials;
 mod receipts;
