@@ -33,6 +33,8 @@ mod invites;
 #[cfg(test)]
 mod lan;
 #[cfg(test)]
+mod life;
+#[cfg(test)]
 mod link;
 #[cfg(test)]
 mod live;

@@ -92,12 +92,12 @@ impl Registry {
                 note("garbage", self.collect(false, None).await.map(|_| ()));
                 garbage_due = Instant::now() + GARBAGE_EVERY;
             }
+            let over = store.excess().is_ok_and(|bytes| bytes > 0);
             let freed = self.sweep().await;
-            let in_vain = !freed.as_ref().is_ok_and(|freed| freed.bytes > 0);
-            store.swept(!in_vain);
+            let in_vain = over && !freed.as_ref().is_ok_and(|freed| freed.bytes > 0);
+            store.swept(in_vain);
             note("room", freed.map(|_| ()));
-            let over = store.room().is_ok_and(|room| room.excess() > 0);
-            let pause = if in_vain && over { VAIN_PAUSE } else { PAUSE };
+            let pause = if in_vain { VAIN_PAUSE } else { PAUSE };
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
@@ -113,7 +113,7 @@ impl Registry {
     /// When the store fails, or a pin cannot be read.
     pub async fn sweep(&self) -> Result<Amount, Error> {
         let store = &self.inner.store;
-        let mut excess = store.room()?.excess();
+        let mut excess = store.excess()?;
         let mut gone = Amount::default();
         if excess == 0 {
             return Ok(gone);

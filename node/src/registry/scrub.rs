@@ -268,6 +268,7 @@ impl Run<'_> {
             let position = Position { after: digest, blobs: course.blobs, bytes: course.bytes };
             let value = serde_json::to_vec(&position).map_err(|e| Error::invalid(e.to_string()))?;
             self.registry.inner.store.put_row(VERIFY, POSITION, value).await?;
+            tracing::debug!(blobs = position.blobs, "remembered the verify position");
         }
         self.progress().await
     }

@@ -40,6 +40,8 @@ pub(super) struct Limits {
     /// `u64::MAX`: none.
     quota_bytes: AtomicU64,
     wanted: Notify,
+    /// The most that somebody asked for since the last sweep.
+    asked: AtomicU64,
     /// Sweeps that are done.
     sweeps: watch::Sender<u64>,
     vain: Mutex<Option<Instant>>,
@@ -52,6 +54,7 @@ impl Default for Limits {
             reserve_bytes: AtomicU64::new(RESERVE_BYTES),
             quota_bytes: AtomicU64::new(u64::MAX),
             wanted: Notify::new(),
+            asked: AtomicU64::new(0),
             sweeps: watch::channel(0).0,
             vain: Mutex::default(),
             evicted: Default::default(),
@@ -98,6 +101,12 @@ impl Room {
     pub fn left(&self) -> u64 {
         let quota = self.quota.map_or(u64::MAX, |quota| quota.saturating_sub(self.held));
         quota.min(self.free.saturating_sub(self.reserve))
+    }
+
+    /// As it would be with so many bytes more.
+    const fn with(self, bytes: u64) -> Self {
+        let (free, held) = (self.free.saturating_sub(bytes), self.held.saturating_add(bytes));
+        Self { free, held, ..self }
     }
 
     /// Bytes that may be fetched ahead of any request: up to the low-water mark.
@@ -167,10 +176,22 @@ impl Store {
         self.inner.limits.sweeps.subscribe()
     }
 
-    /// A sweep is done; `freed` is false if nothing could go.
-    pub fn swept(&self, freed: bool) {
+    /// Bytes that should go now, for the sake of those, too, who asked for room since the last
+    /// sweep. One who asks for more than half of what is held would not be helped.
+    ///
+    /// # Errors
+    /// When the device does not say, or the database cannot be read.
+    pub fn excess(&self) -> Result<u64, Error> {
+        let (room, asked) = (self.room()?, self.inner.limits.asked.load(Ordering::Relaxed));
+        let possible = asked <= room.left().saturating_add(room.held / 2);
+        Ok(room.with(if possible { asked } else { 0 }).excess())
+    }
+
+    /// A sweep is done; `in_vain` if something should have gone, and nothing could.
+    pub fn swept(&self, in_vain: bool) {
         let limits = &self.inner.limits;
-        *lock(&limits.vain) = (!freed).then(Instant::now);
+        limits.asked.store(0, Ordering::Relaxed);
+        *lock(&limits.vain) = in_vain.then(Instant::now);
         limits.sweeps.send_modify(|number| *number += 1);
     }
 
@@ -287,14 +308,10 @@ impl Inner {
 
     /// Refuses `needed` bytes that would break a limit; wakes who sweeps before it comes to that.
     pub(super) fn check_room(&self, needed: u64) -> Result<(), Error> {
-        let Room { free, reserve, quota, held } = self.room()?;
-        let after = Room {
-            free: free.saturating_sub(needed),
-            held: held.saturating_add(needed),
-            reserve,
-            quota,
-        };
-        if after.excess() > 0 {
+        let room = self.room()?;
+        let Room { free, reserve, quota, held } = room;
+        if room.with(needed).excess() > 0 {
+            self.limits.asked.fetch_max(needed, Ordering::Relaxed);
             self.limits.wanted.notify_one();
         }
         let asked = needed.saturating_add(reserve);

@@ -1,7 +1,5 @@
 //! Absent or complete; nothing left behind.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use crdt::Digest;
 use sha2::Digest as _;
