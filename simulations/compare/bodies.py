@@ -10,7 +10,7 @@ import tarfile
 
 MB = 1_000_000
 # So long that npm's document of the small package is about 700 bytes.
-DESCRIPTION = "A package with one small file in it, for measuring how fast its document is told. " * 2
+DESCRIPTION = "A package with one small file in it."
 
 
 class Bodies:
@@ -46,7 +46,7 @@ class Bodies:
 
     def small(self):
         """The publish of a package whose document is small."""
-        manifest = {"name": "small", "version": "1.0.0", "description": DESCRIPTION.strip()}
+        manifest = {"name": "small", "version": "1.0.0", "description": DESCRIPTION}
         return publish("small", tarball(manifest, b"x" * 1000), manifest)
 
     def document(self, registry):
@@ -56,7 +56,7 @@ class Bodies:
             version = f"{number // 100}.{number % 100}.0"
             digest = hashlib.sha512(version.encode()).digest()
             versions[version] = {
-                "name": "big", "version": version, "description": DESCRIPTION,
+                "name": "big", "version": version, "description": DESCRIPTION * 5,
                 "license": "MIT", "main": "index.js", "_id": f"big@{version}",
                 "dependencies": {f"dependency-{n}": f"^{n}.{number % 10}.0" for n in range(25)},
                 "scripts": {"test": "jest --coverage", "build": "tsc --project tsconfig.json"},

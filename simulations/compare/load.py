@@ -82,7 +82,7 @@ class Upload:
         mime = "application/json" if kind == "npm" else "application/octet-stream"
         flags = ["-H", "Expect:", *(word for key, value in dict(headers, **{"Content-Type": mime}).items()
                                     for word in ("-H", f"{key}: {value}"))]
-        self.command = ["curl", "-s", "-S", "-o", os.devnull, "-T", self.path, "-w",
+        self.command = ["curl", "-s", "-S", "--max-time", "120", "-o", os.devnull, "-T", self.path, "-w",
                         "%{http_code} %{time_total}", *flags, url]
         self.status, self.seconds = 0, 0.0
 
@@ -174,7 +174,8 @@ def time_of_files(url, headers, least_count, while_running=None, most_seconds=60
                "-w", "%{http_code} %{time_total}", *flags, url]
     taken, began = [], time.monotonic()
     while len(taken) < least_count or (while_running and while_running.poll() is None):
-        status, seconds = subprocess.run(command, capture_output=True, text=True).stdout.split()
+        done = subprocess.run(command, capture_output=True, text=True)
+        status, seconds = (done.stdout.split() + ["0", "0"])[:2]
         taken.append((int(status), float(seconds) * 1000))
         if time.monotonic() - began > most_seconds:
             break

@@ -230,8 +230,8 @@ class Verdaccio(Peer):
 
     def __init__(self, home, bodies):
         super().__init__(home, bodies)
-        self.script = tools.verdaccio()
-        with open(os.path.join(self.script, "..", "..", "package.json")) as file:
+        self.folder = tools.verdaccio()
+        with open(os.path.join(self.folder, "package.json")) as file:
             self.version = json.load(file)["version"]
 
     def command(self):
@@ -246,7 +246,8 @@ packages: {{'**': {{access: $all, publish: $all}}}}
 log: {{type: stdout, format: json, level: error}}
 listen: 127.0.0.1:{self.port}
 """)
-        return [shutil.which("node"), self.script, "--config", path], {}
+        start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "verdaccio.mjs")
+        return [shutil.which("node"), start, self.folder, path, str(self.port)], {}
 
     def fill(self, files):
         self.ask("PUT", "/small", self.bodies.small(), {"Content-Type": "application/json"})

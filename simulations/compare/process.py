@@ -33,7 +33,8 @@ class Process:
         while not answers(ready):
             if self.child.poll() is not None or time.monotonic() - began > patience:
                 self.stop()
-                raise RuntimeError(f"{command[0]} does not start, see {log}")
+                with open(log, errors="replace") as said:
+                    raise RuntimeError(f"{command[0]} does not start: {said.read()[-2000:]}")
             time.sleep(0.005)
         self.start_ms = (time.monotonic() - began) * 1000
 

@@ -70,11 +70,11 @@ def docker_registry():
 
 
 def verdaccio():
-    """The script that node runs."""
+    """The folder of its package."""
     folder = os.path.join(TOOLS, "verdaccio")
-    script = os.path.join(folder, "node_modules", "verdaccio", "bin", "verdaccio")
-    if os.path.exists(script):
-        return script
+    installed = os.path.join(folder, "node_modules", "verdaccio")
+    if os.path.exists(installed):
+        return installed
     if not shutil.which("npm"):
         raise Missing("verdaccio is not there, and there is no npm to fetch it with")
     os.makedirs(folder, exist_ok=True)
@@ -85,9 +85,9 @@ def verdaccio():
         ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error",
          "--cache", cache], cwd=folder, capture_output=True, text=True, timeout=600)
     shutil.rmtree(cache, ignore_errors=True)
-    if done.returncode or not os.path.exists(script):
+    if done.returncode or not os.path.exists(installed):
         raise Missing(f"npm cannot install verdaccio: {done.stderr.strip()[-500:]}")
-    return script
+    return installed
 
 
 def built(path, *words):
