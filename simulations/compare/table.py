@@ -1,5 +1,6 @@
 """The one table, and what it says about the promises. Only figures of one round are divided."""
 
+import math
 import os
 import statistics
 
@@ -21,6 +22,8 @@ def groups(rows):
 def number(value):
     if value is None:
         return "–"
+    if math.isinf(value):
+        return "none whole"
     digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 4
     return f"{value:,.{digits}f}"
 
