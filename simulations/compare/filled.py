@@ -44,8 +44,7 @@ def measure(series, folder):
         try:
             taken = peer.start()
             command = " ".join(peer.process.command)
-            held = peer.verb("status")
-            expect_count(held, sparse + count)
+            expect_blobs(peer.verb("status"), sparse + count, (sparse << 30) + 100 * count)
             idle, after = rest(peer)
         finally:
             peer.stop()
@@ -57,20 +56,8 @@ def measure(series, folder):
         series.row(name, peer, "", found)
 
 
-def expect_count(status, wanted):
-    """The fault of an empty store must not look like a good figure."""
-    held = find(status, "blobs")
-    if held != wanted:
-        raise RuntimeError(f"the node counts {held} blobs, not {wanted}")
-
-
-def find(value, name):
-    """The first number of that name in what `griot status --json` says."""
-    if isinstance(value, dict):
-        if isinstance(value.get(name), int):
-            return value[name]
-        for inner in value.values():
-            found = find(inner, name)
-            if found is not None:
-                return found
-    return None
+def expect_blobs(status, count, size):
+    """A store that was not filled must not look like a good figure."""
+    wanted = {"count": count, "bytes": size}
+    if status["blobs"] != wanted:
+        raise RuntimeError(f"the node counts {status['blobs']}, not {wanted}")
