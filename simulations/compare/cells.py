@@ -65,7 +65,7 @@ def begin(series):
 
 
 def expect_equal(series):
-    """The comparison is of the same bytes, or it is none. Documents Verdaccio lays out its own way."""
+    """The same bytes, or no comparison. Verdaccio lays documents out its own way."""
     for what in {name for _, name in series.sizes}:
         sizes = {peer: size for (peer, name), size in series.sizes.items() if name == what}
         exact = [size for peer, size in sizes.items()
@@ -167,7 +167,7 @@ def beside_readers(series):
                  "p50": statistics.median(busy), "p95": busy[int(len(busy) * .95)], "p99": busy[-1]}
         found["times"] = found["p50"] / statistics.median(quiet)
         if wrong or also_wrong or not read["valid"]:
-            why = read.get("why") if not read["valid"] else f"files were answered {wrong + also_wrong}"
+            why = f"files were answered {wrong + also_wrong}" if read["valid"] else read["why"]
             found.update(valid=False, why=f"the readers: {why}")
         series.row("1 MB beside 64 readers", peer, 1, found)
 

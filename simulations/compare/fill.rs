@@ -6,12 +6,12 @@
 //! for each file: this is not how a store is filled, only how it then looks.
 //! Source: docs/reference/disk.md.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use crdt::{Checksums, Digest};
+use fs_err as fs;
 use redb::{Database, ReadableTable, TableDefinition};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -90,7 +90,7 @@ fn place(home: &Path, digest: &Digest) -> anyhow::Result<fs::File> {
     let folder = home.join("blobs").join(&name[..2]);
     fs::create_dir_all(&folder)?;
     let path = folder.join(&name);
-    fs::File::create_new(&path).with_context(|| format!("make {}", path.display()))
+    Ok(fs::File::create_new(path)?)
 }
 
 fn info(digest: Digest, size: u64, sha256: [u8; 32]) -> BlobInfo {

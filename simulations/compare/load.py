@@ -85,10 +85,11 @@ class Upload:
         address, headers = peer.place(kind, name, digest)
         url = address if address.startswith("http") else peer.url + address
         mime = "application/json" if kind == "npm" else "application/octet-stream"
-        flags = ["-H", "Expect:", *(word for key, value in dict(headers, **{"Content-Type": mime}).items()
-                                    for word in ("-H", f"{key}: {value}"))]
-        self.command = ["curl", "-s", "-S", "--max-time", "120", "-o", os.devnull, "-T", self.path, "-w",
-                        "%{http_code} %{time_total}", *flags, url]
+        flags = ["-H", "Expect:", "-H", f"Content-Type: {mime}"]
+        for key, value in headers.items():
+            flags += ["-H", f"{key}: {value}"]
+        self.command = ["curl", "-s", "-S", "--max-time", "120", "-o", os.devnull,
+                        "-T", self.path, "-w", "%{http_code} %{time_total}", *flags, url]
         self.status, self.seconds = 0, 0.0
 
     def send(self):

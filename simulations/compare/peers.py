@@ -1,6 +1,6 @@
 """The servers: each a child process on a free loopback port, with a home of its own.
 
-A peer says where the same things lie in it (`targets`: what → path and headers), and how one uploads
+A peer says where the same things lie in it (`targets`: what → path and headers) and how one uploads
 (`place`: a fresh address for each upload). What it has no form for is not among its targets.
 """
 
@@ -46,7 +46,8 @@ class Peer:
     def ask(self, method, path, body=None, headers=None):
         """(headers, body); raises above 399."""
         url = path if path.startswith("http") else self.url + path
-        request = urllib.request.Request(url, body, dict(self.login(), **(headers or {})), method=method)
+        headers = dict(self.login(), **(headers or {}))
+        request = urllib.request.Request(url, body, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.headers, answer.read()
