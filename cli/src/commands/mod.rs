@@ -9,6 +9,7 @@ use crate::output::{Code, Failure, Output};
 
 mod accept;
 mod add;
+mod backup;
 mod check;
 mod export;
 mod follow;
@@ -24,6 +25,7 @@ mod peer;
 mod prefetch;
 mod publish;
 mod realm;
+mod restore;
 mod route;
 mod run;
 mod search;
@@ -90,6 +92,8 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure>
         Verb::Unkeep(unkeep) => keep::unkeep(&context, unkeep).await,
         Verb::Gc(gc) => gc::run(&context, gc).await,
         Verb::Verify(verify) => verify::run(&context, verify).await,
+        Verb::Backup(backup) => backup::run(&context, backup).await,
+        Verb::Restore(restore) => restore::run(&context, restore).await,
         Verb::Run(run) => return run::run(&context, run).await,
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -2,8 +2,9 @@
 //!
 //! A blob is either absent, or complete and verified; there is no third state. Bytes are written
 //! to a temporary file and hashed in the same pass, off the async threads, in batches: memory is
-//! flat, and an idle upload holds no thread. Then, in this order: sync the file, leave an
-//! intent (see `recovery`), rename, sync the folder, record in redb (synced), remove the intent.
+//! flat, and an idle upload holds no thread. Then, in this order: sync the file, leave an intent
+//! (see `recovery`) and sync its folder, rename, sync the folder, record in redb (synced), remove
+//! the intent. A removal: intent, synced; record gone, synced; file gone, synced; intent gone.
 //! A crash before the record leaves an intent without a record, and the next start takes the
 //! rename back; a crash after it leaves a complete blob.
 //!
@@ -26,7 +27,7 @@ use super::batch::{Change, Kept};
 use super::disk::{Disk, DiskFile, Opening};
 use super::hashing::{self, Hasher};
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows, usage};
+use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows, holding, usage};
 
 /// Bytes that are gathered before a batch is hashed and written.
 const BATCH_BYTES: usize = 256 << 10;
@@ -381,40 +382,39 @@ pub(super) fn place(
     from: &Path,
     info: BlobInfo,
 ) -> Result<(BlobInfo, bool), Error> {
-    let moved = move_if_new(inner, txn, from, &info)?;
+    let moved = is_new(inner, txn, &info)?;
     if moved {
-        sync_shards(inner, &BTreeSet::from([info.digest]))?;
+        move_in(inner, &[(from, info.digest)])?;
     }
     Ok((list(txn, info)?, moved))
 }
 
-/// The first third: the file gets its name, unless the blob is there already. Not durable yet.
-pub(super) fn move_if_new(
-    inner: &Inner,
-    txn: &impl Tables,
-    from: &Path,
-    info: &BlobInfo,
-) -> Result<bool, Error> {
+/// Whether the blob is not there yet, whole. Either way it is about to be named.
+pub(super) fn is_new(inner: &Inner, txn: &impl Tables, info: &BlobInfo) -> Result<bool, Error> {
     // Before the record: whoever clears up behind this commit sees it.
     inner.uses.arrive(&info.digest);
-    if record(txn, &info.digest)?.is_some_and(|old| is_whole(inner, &old)) {
-        return Ok(false);
-    }
-    leave_intent(inner, &info.digest)?;
-    move_in(inner, from, &info.digest).map_err(|why| inner.explain(why.into(), info.size))?;
-    Ok(true)
+    Ok(!record(txn, &info.digest)?.is_some_and(|old| is_whole(inner, &old)))
 }
 
-fn move_in(inner: &Inner, from: &Path, digest: &Digest) -> std::io::Result<()> {
-    let shard = inner.paths.shard(digest);
-    if !shard.is_dir() {
-        inner.disk.create_folder(&shard)?;
+/// The first half: synced files get the names of their digests, durably.
+pub(super) fn move_in(inner: &Inner, files: &[(&Path, Digest)]) -> Result<(), Error> {
+    announce(inner, files.iter().map(|(_, digest)| digest))?;
+    let mut made = false;
+    for (from, digest) in files {
+        let shard = inner.paths.shard(digest);
+        if !shard.is_dir() {
+            inner.disk.create_folder(&shard)?;
+            made = true;
+        }
+        inner.disk.rename(from, &inner.paths.blob(digest))?;
+    }
+    if made {
         inner.disk.sync_folder(&inner.paths.blobs())?;
     }
-    inner.disk.rename(from, &inner.paths.blob(digest))
+    sync_shards(inner, &files.iter().map(|(_, digest)| *digest).collect())
 }
 
-/// The second third: the names are durable.
+/// Names of these blobs that came or went are durable.
 pub(super) fn sync_shards(inner: &Inner, digests: &BTreeSet<Digest>) -> Result<(), Error> {
     let shards: BTreeSet<_> = digests.iter().map(|digest| inner.paths.shard(digest)).collect();
     for shard in shards {
@@ -423,7 +423,7 @@ pub(super) fn sync_shards(inner: &Inner, digests: &BTreeSet<Digest>) -> Result<(
     Ok(())
 }
 
-/// The last third: the record, with the checksums that are known already.
+/// The second half: the record, with the checksums that are known already.
 pub(super) fn list(txn: &WriteTransaction, mut info: BlobInfo) -> Result<BlobInfo, Error> {
     let old = record(txn, &info.digest)?;
     if let Some(old) = &old {
@@ -455,7 +455,7 @@ pub(super) fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
 }
 
 /// A blob can be found by its strong checksums. Weak ones are no names.
-fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result<(), Error> {
+pub(super) fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result<(), Error> {
     let (digest, checksums) = (info.digest.as_bytes(), &info.checksums);
     txn.open_table(tables::SHA256)?.insert(&checksums.sha256, digest)?;
     if let Some(sha512) = &checksums.sha512 {
@@ -479,22 +479,49 @@ pub(super) fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Erro
 
 /// The first half of a removal: the record goes, the file is still there.
 pub(super) fn unlist(inner: &Inner, txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
-    leave_intent(inner, digest)?;
+    announce(inner, [digest])?;
     forget(txn, digest)
 }
 
-/// The second half, once the first is durable.
+/// The second half, once the first is durable; later, if a backup reads: see `holding`.
 pub(super) fn erase(inner: &Inner, digest: &Digest) {
-    if inner.disk.remove(&inner.paths.blob(digest)).is_ok() {
+    if holding::postpones(inner, digest) {
+        return;
+    }
+    let removed = inner.disk.remove(&inner.paths.blob(digest));
+    let _ = inner.disk.remove(&inner.paths.tree(digest));
+    let shard = inner.paths.shard(digest);
+    // The intent goes once the file cannot come back.
+    if removed.is_ok() && (!shard.is_dir() || inner.disk.sync_folder(&shard).is_ok()) {
         clear_intent(inner, digest);
     }
-    let _ = inner.disk.remove(&inner.paths.tree(digest));
 }
 
-/// Marks that a digest's name in `blobs/` is about to change.
-pub(super) fn leave_intent(inner: &Inner, digest: &Digest) -> Result<(), Error> {
-    let made = inner.disk.open(&inner.paths.intent(digest), Opening::Empty);
-    made.map(|_| ()).map_err(|why| inner.explain(why.into(), 0))
+/// The same for many: each folder is synced once.
+pub(super) fn erase_all<'d>(inner: &Inner, digests: impl IntoIterator<Item = &'d Digest>) {
+    let mut removed = BTreeSet::new();
+    for digest in digests.into_iter().filter(|digest| !holding::postpones(inner, digest)) {
+        let _ = inner.disk.remove(&inner.paths.tree(digest));
+        if inner.disk.remove(&inner.paths.blob(digest)).is_ok() {
+            removed.insert(*digest);
+        }
+    }
+    let there = removed.iter().filter(|digest| inner.paths.shard(digest).is_dir());
+    if sync_shards(inner, &there.copied().collect()).is_ok() {
+        removed.iter().for_each(|digest| clear_intent(inner, digest));
+    }
+}
+
+/// Marks that names in `blobs/` are about to change, durably: a name that changed without its mark
+/// would be looked at by no start.
+pub(super) fn announce<'d>(
+    inner: &Inner,
+    digests: impl IntoIterator<Item = &'d Digest>,
+) -> Result<(), Error> {
+    for digest in digests {
+        inner.disk.open(&inner.paths.intent(digest), Opening::Empty)?;
+    }
+    Ok(inner.disk.sync_folder(&inner.paths.tmp())?)
 }
 
 /// The change is recorded. A mark that stays is looked at in vain at the next start.

@@ -16,7 +16,7 @@ use crdt::Digest;
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Inner, Store, blob, blocking, gc};
+use super::{BlobInfo, Error, Inner, Store, blob, blocking, gc, holding};
 
 /// Bytes that are hashed between two looks at the pace.
 pub const PIECE_BYTES: usize = 1 << 20;
@@ -100,7 +100,7 @@ impl Store {
             if blob::record(txn, &digest)?.is_none() || now != seen.inode {
                 return Ok(false);
             }
-            blob::leave_intent(inner, &digest)?;
+            blob::announce(inner, [&digest])?;
             blob::forget(txn, &digest).map(|()| true)
         };
         let after = move |inner: &Inner, done: &bool| {
@@ -151,6 +151,10 @@ impl Check {
 
 /// After the record is gone: the file moves out of `blobs/`, and its tree goes.
 fn put_aside(inner: &Inner, digest: &Digest) -> std::io::Result<()> {
+    if holding::postpones(inner, digest) {
+        // A backup looks for it under its name, and removes it when it ends.
+        return Ok(());
+    }
     let (disk, paths) = (&inner.disk, &inner.paths);
     disk.create_folder(&paths.quarantine())?;
     let from = paths.blob(digest);

@@ -340,7 +340,7 @@ async fn a_kill_between_the_record_and_the_move_leaves_no_rotten_blob() {
     fs_err::write(store.inner.paths.blob(&info.digest), b"sound ONCE").unwrap();
     let digest = info.digest;
     let first_half = move |inner: &_, txn: &redb::WriteTransaction| {
-        blob::leave_intent(inner, &digest)?;
+        blob::announce(inner, [&digest])?;
         blob::forget(txn, &digest)
     };
     store.write(first_half, |_, ()| {}).await.unwrap();
