@@ -25,7 +25,7 @@ pub const PIECE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Check {
     file: std::fs::File,
-    hasher: blake3::Hasher,
+    hasher: Box<blake3::Hasher>,
     info: BlobInfo,
     read: u64,
 }
@@ -80,7 +80,7 @@ impl Store {
         blocking(move || match fs_err::File::open(path) {
             Ok(file) => {
                 let file = file.into_parts().0;
-                Ok(Some(Check { file, hasher: blake3::Hasher::new(), info, read: 0 }))
+                Ok(Some(Check { file, hasher: Box::default(), info, read: 0 }))
             }
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(why) => Err(why.into()),
