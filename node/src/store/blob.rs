@@ -141,7 +141,7 @@ pub(super) fn place(
     Ok((list(txn, info)?, moved))
 }
 
-/// Whether the blob is not there yet, whole.
+/// Whether the blob is not there yet, whole. Either way it is about to be named.
 pub(super) fn is_new(inner: &Inner, txn: &impl Tables, info: &BlobInfo) -> Result<bool, Error> {
     // Before the record: whoever clears up behind this commit sees it.
     inner.uses.arrive(&info.digest);
@@ -246,6 +246,21 @@ pub(super) fn erase(inner: &Inner, digest: &Digest) {
     // The intent goes once the file cannot come back.
     if removed.is_ok() && (!shard.is_dir() || inner.disk.sync_folder(&shard).is_ok()) {
         clear_intent(inner, digest);
+    }
+}
+
+/// The same for many: each folder is synced once.
+pub(super) fn erase_all<'d>(inner: &Inner, digests: impl IntoIterator<Item = &'d Digest>) {
+    let mut removed = BTreeSet::new();
+    for digest in digests.into_iter().filter(|digest| !holding::postpones(inner, digest)) {
+        let _ = inner.disk.remove(&inner.paths.tree(digest));
+        if inner.disk.remove(&inner.paths.blob(digest)).is_ok() {
+            removed.insert(*digest);
+        }
+    }
+    let there = removed.iter().filter(|digest| inner.paths.shard(digest).is_dir());
+    if sync_shards(inner, &there.copied().collect()).is_ok() {
+        removed.iter().for_each(|digest| clear_intent(inner, digest));
     }
 }
 

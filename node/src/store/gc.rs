@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::kinds::{Amount, Judge, Kind};
 use super::partial::{self, Flight};
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Inner, Store, blob, blocking, lock};
+use super::{BlobInfo, Error, Inner, Store, blob, blocking, holding, lock};
 
 /// Blobs that are looked at in one step, and removed in one commit.
 const STEP: usize = 1024;
@@ -104,14 +104,17 @@ impl Store {
             let mut gone = Vec::new();
             for info in unnamed {
                 if is_garbage(inner, &judge, &info.digest)? {
-                    blob::unlist(inner, txn, &info.digest)?;
                     gone.push(info);
                 }
+            }
+            blob::announce(inner, gone.iter().map(|info| &info.digest))?;
+            for info in &gone {
+                blob::forget(txn, &info.digest)?;
             }
             Ok(gone)
         };
         let after = |inner: &Inner, gone: &Vec<BlobInfo>| {
-            gone.iter().for_each(|info| blob::erase(inner, &info.digest));
+            blob::erase_all(inner, gone.iter().map(|info| &info.digest));
         };
         self.write_if(|gone| !gone.is_empty(), change, after).await
     }
@@ -252,7 +255,8 @@ fn of_no_blob(inner: &Inner, folder: &Path, trial: bool) -> Result<Amount, Error
         for (digest, file) in some {
             if blob::record(&txn, digest)?.is_none() && file.exists() {
                 gone.add(taken(file));
-                if !trial {
+                // A backup may be reading it: then it goes when that ends.
+                if !trial && !holding::postpones(inner, digest) {
                     inner.disk.remove(file)?;
                 }
             }

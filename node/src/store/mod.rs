@@ -81,6 +81,7 @@ mod writing;
 pub use error::Error;
 pub use holding::Holding;
 pub use pins::Slot;
+use quota::RESERVE_BYTES;
 pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,

@@ -273,15 +273,18 @@ impl Store {
                 if let Some(info) = blob::record(txn, &digest)?.filter(|_| !is_named)
                     && judged(&digest)?
                 {
-                    blob::unlist(inner, txn, &digest)?;
                     gone.push(info);
                 }
+            }
+            blob::announce(inner, gone.iter().map(|info| &info.digest))?;
+            for info in &gone {
+                blob::forget(txn, &info.digest)?;
             }
             Ok(gone)
         };
         let after = |inner: &Inner, gone: &Vec<BlobInfo>| {
+            blob::erase_all(inner, gone.iter().map(|info| &info.digest));
             for info in gone {
-                blob::erase(inner, &info.digest);
                 inner.limits.evicted[0].fetch_add(1, Ordering::Relaxed);
                 inner.limits.evicted[1].fetch_add(info.size, Ordering::Relaxed);
             }
