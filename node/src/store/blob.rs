@@ -396,16 +396,19 @@ pub(super) fn is_new(inner: &Inner, txn: &impl Tables, info: &BlobInfo) -> Resul
 pub(super) fn move_in(inner: &Inner, files: &[(&Path, Digest)]) -> Result<(), Error> {
     announce(inner, files.iter().map(|(_, digest)| digest))?;
     let mut made = false;
-    for (from, digest) in files {
+    for (_, digest) in files {
         let shard = inner.paths.shard(digest);
         if !shard.is_dir() {
             inner.disk.create_folder(&shard)?;
             made = true;
         }
-        inner.disk.rename(from, &inner.paths.blob(digest))?;
     }
     if made {
+        // First: a file that moves into a folder that vanishes is lost under both names.
         inner.disk.sync_folder(&inner.paths.blobs())?;
+    }
+    for (from, digest) in files {
+        inner.disk.rename(from, &inner.paths.blob(digest))?;
     }
     sync_shards(inner, &files.iter().map(|(_, digest)| *digest).collect())
 }

@@ -15,9 +15,10 @@
 //! marks in `tmp/`, without looking at anything else. Does not decide what to keep, whom to
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
-//! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many share in `batch`, what came from
-//! upstreams in `cached`, what belongs to this node alone in `local`.
+//! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`, blobs
+//! in `blob`, `partial` and `outboard`, what changes the disk in `disk`, the one redb file in
+//! `database`, commits that many share in `batch`, what came from upstreams in `cached`, what
+//! belongs to this node alone in `local`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
@@ -28,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
-use redb::{Database, ReadTransaction, WriteTransaction};
+use redb::{ReadTransaction, WriteTransaction};
 use tokio::sync::{broadcast, watch};
 
 use disk::Disk;
@@ -146,7 +147,12 @@ impl Store {
         let paths = Paths::new(home);
         paths.create(&disk)?;
         let lock = take_lock(&paths)?;
-        let (database, epoch) = database::open(&disk, &paths.database(), CACHE_BYTES, prepare)?;
+        let path = paths.database();
+        if !path.exists() {
+            database::create(&disk, &path, CACHE_BYTES, |new| prepare(new).map(|_| ()))?;
+        }
+        let database = database::open(&disk, &path, CACHE_BYTES)?;
+        let epoch = prepare(&database)?;
         let inner = Inner {
             paths,
             disk,
@@ -328,7 +334,7 @@ fn take_lock(paths: &Paths) -> Result<File, Error> {
 }
 
 /// Makes the tables in a new file, refuses one of another layout; gives the store's epoch.
-fn prepare(database: &Database) -> Result<u64, Error> {
+fn prepare(database: &database::Base) -> Result<u64, Error> {
     let txn = database.begin_write()?;
     let schema = txn.meta(tables::META_SCHEMA)?;
     if schema > tables::SCHEMA_VERSION {
