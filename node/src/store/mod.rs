@@ -25,7 +25,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
@@ -108,6 +108,9 @@ struct Inner {
     authorities: Mutex<authority::Cache>,
     document_applies: AtomicU64,
     temporaries: AtomicU64,
+    /// Whether the names of the folders in `blobs/` were synced by this process: one that was killed
+    /// may have made some.
+    shards_are_durable: AtomicBool,
     reserve_bytes: AtomicU64,
     /// Changes that wait for the commit that they share.
     waiting: Mutex<batch::Waiting>,
@@ -168,6 +171,7 @@ impl Store {
             authorities: Mutex::default(),
             document_applies: AtomicU64::new(0),
             temporaries: AtomicU64::new(0),
+            shards_are_durable: AtomicBool::new(false),
             reserve_bytes: AtomicU64::new(RESERVE_BYTES),
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),

@@ -199,8 +199,12 @@ fn short(op: Option<&Op>) -> String {
     }
 }
 
-/// `forgets`: syncs that the disk does not do.
-async fn try_scene(scene: &Scene, seeds: u64, forgets: fn(&Op) -> bool) -> Tally {
+/// With so many states a moment, until so many failures; `forgets`: syncs that the disk does not do.
+async fn try_scene(
+    scene: &Scene,
+    (seeds, failures): (u64, usize),
+    forgets: fn(&Op) -> bool,
+) -> Tally {
     let home = tempdir().unwrap();
     let mut disk = Replay::of(home.path()).unwrap();
     let stage = Stage::open(home.path()).unwrap();
@@ -237,7 +241,7 @@ async fn try_scene(scene: &Scene, seeds: u64, forgets: fn(&Op) -> bool) -> Tally
                 cut.tries(&disk, &killed, false, &mut tally).await;
             }
         }
-        if tally.failures.len() >= SHOWN_MAX {
+        if tally.failures.len() >= failures {
             break;
         }
         ops.get(at).filter(|op| !forgets(op)).into_iter().for_each(|op| disk.play(op));
@@ -264,7 +268,7 @@ async fn a_cut_at_any_moment_loses_nothing_that_was_promised() {
     let mut all = Tally::default();
     for scene in SCENES {
         let begun = std::time::Instant::now();
-        let tally = try_scene(scene, seeds().unwrap_or(2), |_| false).await;
+        let tally = try_scene(scene, (seeds().unwrap_or(2), SHOWN_MAX), |_| false).await;
         println!(
             "{}: {} states, {} with faults, {} played again, {} starts cut, {:?}",
             scene.name,
@@ -307,7 +311,7 @@ async fn no_sync_is_for_nothing() {
     for (what, scenes, forgets) in forgotten {
         for name in scenes {
             let scene = SCENES.iter().find(|scene| scene.name == *name).unwrap();
-            let tally = try_scene(scene, 4, forgets).await;
+            let tally = try_scene(scene, (4, 1), forgets).await;
             println!("without the sync of {what}, {name}: {:?}", tally.failures.first());
             assert!(!tally.failures.is_empty(), "{name} does not miss the sync of {what}");
         }
