@@ -27,7 +27,7 @@ use super::batch::{Change, Kept};
 use super::disk::{Disk, DiskFile, Opening};
 use super::hashing::{self, Hasher};
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows};
+use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows, holding};
 
 /// Bytes that are gathered before a batch is hashed and written.
 const BATCH_BYTES: usize = 256 << 10;
@@ -454,7 +454,7 @@ fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
 }
 
 /// A blob can be found by its strong checksums. Weak ones are no names.
-fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result<(), Error> {
+pub(super) fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result<(), Error> {
     let (digest, checksums) = (info.digest.as_bytes(), &info.checksums);
     txn.open_table(tables::SHA256)?.insert(&checksums.sha256, digest)?;
     if let Some(sha512) = &checksums.sha512 {
@@ -464,7 +464,7 @@ fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result<(), Error>
 }
 
 /// Removes a blob's row, and the ways to find it.
-fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
+pub(super) fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
     let Some(old) = record(txn, digest)? else { return Ok(()) };
     txn.open_table(tables::BLOB)?.remove(digest.as_bytes())?;
     txn.open_table(tables::SHA256)?.remove(&old.checksums.sha256)?;
@@ -481,8 +481,11 @@ pub(super) fn unlist(inner: &Inner, txn: &WriteTransaction, digest: &Digest) -> 
     forget(txn, digest)
 }
 
-/// The second half, once the first is durable.
+/// The second half, once the first is durable; later, if a backup reads: see `holding`.
 pub(super) fn erase(inner: &Inner, digest: &Digest) {
+    if holding::postpones(inner, digest) {
+        return;
+    }
     let removed = inner.disk.remove(&inner.paths.blob(digest));
     let _ = inner.disk.remove(&inner.paths.tree(digest));
     let shard = inner.paths.shard(digest);

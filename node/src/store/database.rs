@@ -18,7 +18,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -66,31 +66,48 @@ struct Memory {
 #[derive(Debug)]
 struct Backend(Arc<Link>);
 
-/// Opens it. `cache_bytes` is the memory that redb may use for pages.
-pub(super) fn open(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Base, Error> {
-    let file = Arc::new(disk.open(path, Opening::Kept)?);
-    take_lock(&file)?;
-    let opened = Opened::attached(&file, cache_bytes)?;
-    Ok(Base { file, cache_bytes, current: RwLock::new(opened) })
-}
-
-/// Makes it with what `fill` puts in: it is whole before it has its name.
-pub(super) fn create(
+/// Opens or creates it. `cache_bytes` is the memory that redb may use for pages; `prepare` makes
+/// what a new one needs.
+pub(super) fn open(
     disk: &Disk,
     path: &Path,
     cache_bytes: usize,
-    fill: impl FnOnce(&Base) -> Result<(), Error>,
+    prepare: impl Fn(&Database) -> Result<u64, Error>,
+) -> Result<(Base, u64), Error> {
+    if !path.exists() {
+        create(disk, path, cache_bytes, &prepare)?;
+    }
+    let file = Arc::new(disk.open(path, Opening::Kept)?);
+    take_lock(&file)?;
+    let opened = Opened::attached(&file, cache_bytes)?;
+    let made = prepare(&opened.database)?;
+    Ok((Base { file, cache_bytes, current: RwLock::new(opened) }, made))
+}
+
+/// Opens or creates one that lives shortly, and is not opened again when the disk refuses.
+pub(super) fn plain(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Database, Error> {
+    let file = Arc::new(disk.open(path, Opening::Kept)?);
+    take_lock(&file)?;
+    Ok(Opened::attached(&file, cache_bytes)?.database)
+}
+
+/// Makes a new file, whole before it has its name.
+fn create(
+    disk: &Disk,
+    path: &Path,
+    cache_bytes: usize,
+    prepare: impl Fn(&Database) -> Result<u64, Error>,
 ) -> Result<(), Error> {
-    let new = path.with_file_name("store-new.redb");
-    disk.remove(&new)?;
-    let base = open(disk, &new, cache_bytes)?;
-    fill(&base)?;
-    let file = Arc::clone(&base.file);
-    drop(base);
-    // With what redb writes when it is closed.
+    let new: PathBuf = path.with_file_name("store-new.redb");
+    let file = Arc::new(disk.open(&new, Opening::Empty)?);
+    take_lock(&file)?;
+    let opened = Opened::attached(&file, cache_bytes)?;
+    prepare(&opened.database)?;
+    drop(opened);
     file.sync()?;
     disk.rename(&new, path)?;
-    Ok(disk.sync_folder(path.parent().unwrap_or(path))?)
+    let folder = path.parent().unwrap_or(path);
+    Ok(disk.sync_folder(folder)?)
 }
 
 fn take_lock(file: &DiskFile) -> Result<(), Error> {

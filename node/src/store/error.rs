@@ -47,12 +47,9 @@ pub enum Error {
         /// The blob that is being downloaded.
         digest: Digest,
     },
-    /// The home was written by an earlier program, whose layout is not read any more; nothing was
+    /// The home was written by an earlier program, from whose layout no step leads here; nothing was
     /// touched.
-    #[error(
-        "this home has schema {found}, this griot knows {known}: begin with a new home (--home), \
-         the bytes under blobs/ can be published again from there"
-    )]
+    #[error("this home has schema {found}, which this griot (schema {known}) cannot bring further")]
     Older {
         /// The schema version of the files.
         found: u64,
@@ -60,13 +57,30 @@ pub enum Error {
         known: u64,
     },
     /// The home was written by a later program; nothing was touched.
-    #[error("this home has schema {found}, this griot knows {known}: use a newer griot")]
+    #[error(
+        "this home has schema {found}, this griot knows {known}: use {program} or a newer one, or go \
+         back by the copy store.redb.before-{known} if the home still has it"
+    )]
     Newer {
         /// The schema version of the files.
         found: u64,
         /// The newest schema version of this program.
         known: u64,
+        /// The program that wrote it.
+        program: String,
     },
+    /// A restore into this home was cut, or is under way.
+    #[error(
+        "a backup is being restored into this home, and that is not finished: \
+         griot restore {folder} goes on with it"
+    )]
+    Restoring {
+        /// The folder of the backup.
+        folder: String,
+    },
+    /// A backup cannot be made, read or restored.
+    #[error("{0}")]
+    Backup(#[from] super::backup::Refusal),
 }
 
 impl From<redb::Error> for Error {

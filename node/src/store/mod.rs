@@ -15,10 +15,11 @@
 //! marks in `tmp/`, without looking at anything else. Does not decide what to keep, whom to
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
-//! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`, blobs
-//! in `blob`, `partial` and `outboard`, what changes the disk in `disk`, the one redb file in
+//! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
+//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, the one redb file in
 //! `database`, commits that many share in `batch`, what came from upstreams in `cached`, what
-//! belongs to this node alone in `local`.
+//! belongs to this node alone in `local`; layouts of earlier programs in `migration`, copies of the
+//! whole in `backup` and `restore`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
@@ -34,10 +35,10 @@ use tokio::sync::{broadcast, watch};
 
 use disk::Disk;
 use paths::Paths;
-use tables::Tables;
 
 mod admission;
 mod authority;
+pub mod backup;
 mod batch;
 pub mod blob;
 pub mod cached;
@@ -49,8 +50,10 @@ mod disk;
 mod documents;
 mod error;
 mod hashing;
+mod holding;
 mod index;
 mod local;
+mod migration;
 mod outboard;
 pub mod partial;
 mod paths;
@@ -58,6 +61,7 @@ mod pins;
 pub mod receipts;
 mod records;
 mod recovery;
+pub mod restore;
 mod search;
 mod statements;
 mod tables;
@@ -66,6 +70,7 @@ mod tests;
 mod views;
 
 pub use error::Error;
+pub use holding::Holding;
 pub use pins::Slot;
 pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
@@ -117,6 +122,8 @@ struct Inner {
     batch_commits: AtomicU64,
     /// Receipts that are kept of a realm.
     receipts_max: AtomicU64,
+    /// Files whose removal waits for a backup.
+    held: Mutex<holding::Held>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -134,13 +141,14 @@ impl Store {
         Self::open_with(home, |_, _| String::new())
     }
 
-    /// Opens or creates the store under `home`; takes the lock; clears what a crash left.
+    /// Opens or creates the store under `home`; takes the lock; brings the records of an earlier
+    /// program to this one's layout; clears what a crash left.
     ///
     /// Rebuilds the views if they were derived by other rules, otherwise reads nothing whole.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] or [`Error::Older`] if
-    /// another version of the program wrote it.
+    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program wrote
+    /// it, [`Error::Restoring`] while a restore is not finished.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
         Self::open_on(Disk::default(), home, describe)
     }
@@ -150,12 +158,8 @@ impl Store {
         let paths = Paths::new(home);
         paths.create(&disk)?;
         let lock = take_lock(&paths)?;
-        let path = paths.database();
-        if !path.exists() {
-            database::create(&disk, &path, CACHE_BYTES, |new| prepare(new).map(|_| ()))?;
-        }
-        let database = database::open(&disk, &path, CACHE_BYTES)?;
-        let epoch = prepare(&database)?;
+        restore::refuse_unfinished(&paths)?;
+        let (database, epoch) = migration::open(&disk, &paths, CACHE_BYTES)?;
         let inner = Inner {
             paths,
             disk,
@@ -176,10 +180,17 @@ impl Store {
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
+            held: Mutex::default(),
         };
         recovery::clear_leftovers(&inner)?;
         views::rebuild_if_outdated(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The folder that it lies in.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.inner.paths.home()
     }
 
     /// Free bytes on the blobs' device.
@@ -335,28 +346,4 @@ fn take_lock(paths: &Paths) -> Result<File, Error> {
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked),
         Err(std::fs::TryLockError::Error(why)) => Err(why.into()),
     }
-}
-
-/// Makes the tables in a new file, refuses one of another layout; gives the store's epoch.
-fn prepare(database: &database::Base) -> Result<u64, Error> {
-    let txn = database.begin_write()?;
-    let schema = txn.meta(tables::META_SCHEMA)?;
-    if schema > tables::SCHEMA_VERSION {
-        return Err(Error::Newer { found: schema, known: tables::SCHEMA_VERSION });
-    }
-    if schema > 0 && schema < tables::SCHEMA_VERSION {
-        return Err(Error::Older { found: schema, known: tables::SCHEMA_VERSION });
-    }
-    if schema == tables::SCHEMA_VERSION {
-        return txn.meta(tables::META_EPOCH);
-    }
-    tables::create(&txn)?;
-    let mut epoch = [0; 8];
-    getrandom::fill(&mut epoch).map_err(std::io::Error::from)?;
-    // 53 bits: peers may be written in languages whose integers end there.
-    let epoch = u64::from_le_bytes(epoch) >> 11;
-    tables::set_meta(&txn, tables::META_EPOCH, epoch)?;
-    tables::set_meta(&txn, tables::META_SCHEMA, tables::SCHEMA_VERSION)?;
-    txn.commit()?;
-    Ok(epoch)
 }

@@ -13,6 +13,8 @@ use super::disk::Disk;
 
 /// The ending of the marks that a rename into `blobs/` is under way.
 const INTENT: &str = ".intent";
+/// What the copies of earlier databases begin with; their schema follows.
+const BEFORE: &str = "store.redb.before-";
 
 /// Where everything lies.
 #[derive(Debug, Clone)]
@@ -54,6 +56,26 @@ impl Paths {
     /// The one redb file.
     pub(super) fn database(&self) -> PathBuf {
         self.home.join("store.redb")
+    }
+
+    /// The database as it was before it was brought to another layout.
+    pub(super) fn database_before(&self, schema: u64) -> PathBuf {
+        self.home.join(format!("{BEFORE}{schema}"))
+    }
+
+    /// Whether a file of the home is such a copy.
+    pub(super) fn is_database_before(name: &str) -> bool {
+        name.strip_prefix(BEFORE).is_some_and(|schema| schema.parse::<u64>().is_ok())
+    }
+
+    /// The folder itself.
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// There while a backup is being restored into this home.
+    pub(super) fn restoring(&self) -> PathBuf {
+        self.home.join("restoring.json")
     }
 
     /// Complete and verified bytes.
