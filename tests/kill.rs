@@ -2,8 +2,8 @@
 //! partial is served; what was cut can be done again.
 //!
 //! Moments are drawn from a seed: so many answers and milliseconds after the work began, or the
-//! moment in which a file appears where half-done work lies. An ordinary run has some rounds of each kind. A
-//! long one, which prints its rounds:
+//! moment in which a file appears where half-done work lies. An ordinary run has some rounds of
+//! each kind. A long one, which prints its rounds:
 //!
 //! ```text
 //! GRIOT_KILL_ROUNDS=200 cargo test -p griot --test e2e kill:: -- --nocapture
@@ -41,7 +41,7 @@ fn number(variable: &str) -> Option<u64> {
 /// The same for the same seed and place.
 fn draw(round: u64, place: u64) -> u64 {
     let seed = number("GRIOT_KILL_SEED").unwrap_or(1);
-    let bytes = noise(seed ^ round << 16 ^ place << 48, 8);
+    let bytes = noise(seed ^ (round << 16) ^ (place << 48), 8);
     u64::from_le_bytes(bytes.try_into().expect("eight bytes were asked for"))
 }
 
@@ -58,7 +58,7 @@ impl Upload {
         // Most are small, some fill several batches.
         let size = 1000 + draw(round, place) % if number % 3 == 2 { 3_000_000 } else { 50_000 };
         let path = format!("/generic/kill{uploader}/{round}.{number}.0/file.bin");
-        let body = noise(place ^ round << 32, usize::try_from(size).expect("it is small"));
+        let body = noise(place ^ (round << 32), usize::try_from(size).expect("it is small"));
         Self { path, body, acknowledged: false }
     }
 

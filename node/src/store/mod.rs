@@ -113,8 +113,8 @@ struct Inner {
     authorities: Mutex<authority::Cache>,
     document_applies: AtomicU64,
     temporaries: AtomicU64,
-    /// Whether the names of the folders in `blobs/` were synced by this process: one that was killed
-    /// may have made some.
+    /// Whether the names of the folders in `blobs/` were synced by this process: one that was
+    /// killed may have made some.
     shards_are_durable: AtomicBool,
     reserve_bytes: AtomicU64,
     /// Changes that wait for the commit that they share.
@@ -147,8 +147,8 @@ impl Store {
     /// Rebuilds the views if they were derived by other rules, otherwise reads nothing whole.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program wrote
-    /// it, [`Error::Restoring`] while a restore is not finished.
+    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program
+    /// wrote it, [`Error::Restoring`] while a restore is not finished.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
         Self::open_on(Disk::default(), home, describe)
     }

@@ -2,9 +2,9 @@
 //!
 //! Each scene of `crash_disk_scenes` is played on a disk that is watched. Then, for every change
 //! that makes something durable or moves a name, right before it and right after it, the states
-//! that a disk could show (`disk::replay`) are laid out and opened as a start does it. It must
-//! open; all that a call had promised before the cut is there; what is there is whole; nothing is left
-//! over; the scene can be played again to its end. Starts are cut as well.
+//! that a disk could show (`disk::replay`) are laid out and opened as a start does it. It has to
+//! open; all that a call had promised before the cut is there; what is there is whole; nothing is
+//! left over; the scene can be played again to its end. Starts are cut as well.
 //!
 //! An ordinary run tries two states a moment, a long one `GRIOT_CRASH_SEEDS` of them (8 or more
 //! have each extreme) and cuts each start that has work to do:
@@ -165,7 +165,7 @@ impl Cut<'_> {
         let home = tempdir().unwrap();
         disk.lay_out(state, home.path()).unwrap();
         let mut before = Replay::of(home.path()).unwrap();
-        let again = deep || tally.states % 5 == 0;
+        let again = deep || tally.states.is_multiple_of(5);
         tally.states += 1;
         tally.played_again += usize::from(again);
         let ops = match self.opens(home.path(), again).await {
@@ -199,7 +199,7 @@ fn short(op: Option<&Op>) -> String {
     }
 }
 
-/// With so many states a moment, until so many failures; `forgets`: syncs that the disk does not do.
+/// With so many states a moment, until so many failures; `forgets`: syncs that the disk skips.
 async fn try_scene(
     scene: &Scene,
     (seeds, failures): (u64, usize),
