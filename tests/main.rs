@@ -61,6 +61,8 @@ mod thin;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod uploads;
+#[cfg(test)]
 mod upstream_verbs;
 #[cfg(test)]
 mod upstreams;

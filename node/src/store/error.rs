@@ -47,6 +47,24 @@ pub enum Error {
         /// The blob that is being downloaded.
         digest: Digest,
     },
+    /// No session of this name, or another's.
+    #[error("there is no such upload: it was finished, cancelled, or not used for a week")]
+    NoSession,
+    /// Bytes must go on where the session ends.
+    #[error("the upload goes on at byte {at}")]
+    Offset {
+        /// Bytes that it has.
+        at: u64,
+    },
+    /// Somebody writes to the session and does not let go.
+    #[error("another request is writing to this upload")]
+    SessionBusy,
+    /// Too many sessions are under way.
+    #[error("{limit} uploads are under way already")]
+    TooManySessions {
+        /// The most at a time.
+        limit: usize,
+    },
     /// The home was written by an earlier program, from whose layout no step leads here; nothing was
     /// touched.
     #[error("this home has schema {found}, which this griot (schema {known}) cannot bring further")]

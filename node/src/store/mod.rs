@@ -6,6 +6,7 @@
 //!        blobs/ab/<digest>  complete and verified, or absent
 //!        tmp/               files being written; emptied at every start
 //!        partial/           half downloads: data, hash tree, map of verified groups
+//!        uploads/           upload sessions: data, and the mark how far they are durable
 //!        outboard/<digest>  hash trees of blobs above 1 MiB, for sending; can be deleted
 //! ```
 //!
@@ -26,7 +27,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
@@ -63,11 +64,13 @@ mod records;
 mod recovery;
 pub mod restore;
 mod search;
+pub mod sessions;
 mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod views;
+mod writing;
 
 pub use error::Error;
 pub use holding::Holding;
@@ -116,6 +119,11 @@ struct Inner {
     /// Whether the names of the folders in `blobs/` were synced by this process: one that was
     /// killed may have made some.
     shards_are_durable: AtomicBool,
+    /// Writers that are open: they share what is gathered before it is hashed.
+    writers: Arc<AtomicUsize>,
+    sessions: Mutex<sessions::Sessions>,
+    /// Says that an upload session was let go of.
+    parked: tokio::sync::Notify,
     reserve_bytes: AtomicU64,
     /// Changes that wait for the commit that they share.
     waiting: Mutex<batch::Waiting>,
@@ -176,6 +184,9 @@ impl Store {
             document_applies: AtomicU64::new(0),
             temporaries: AtomicU64::new(0),
             shards_are_durable: AtomicBool::new(false),
+            writers: Arc::default(),
+            sessions: Mutex::default(),
+            parked: tokio::sync::Notify::new(),
             reserve_bytes: AtomicU64::new(RESERVE_BYTES),
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
@@ -183,6 +194,7 @@ impl Store {
             held: Mutex::default(),
         };
         recovery::clear_leftovers(&inner)?;
+        sessions::recover(&inner)?;
         views::rebuild_if_outdated(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
     }

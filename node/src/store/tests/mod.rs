@@ -10,6 +10,7 @@ mod crash_disk_scenes;
 mod local;
 mod partials;
 mod receipts;
+mod sessions;
 mod views;
 mod world;
 
