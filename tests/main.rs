@@ -35,6 +35,8 @@ mod kill;
 #[cfg(test)]
 mod lan;
 #[cfg(test)]
+mod life;
+#[cfg(test)]
 mod link;
 #[cfg(test)]
 mod live;

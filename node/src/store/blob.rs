@@ -23,7 +23,7 @@ use super::batch::{Change, Kept};
 use super::disk::Opening;
 use super::hashing;
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Inner, Store, blocking, cached_rows, holding};
+use super::{BlobInfo, Error, Inner, Store, blocking, cached_rows, holding, usage};
 
 pub(super) use super::writing::Temporary;
 pub use super::writing::{BlobWriter, Staged};
@@ -71,6 +71,7 @@ impl Store {
         digest: &Digest,
     ) -> Result<Option<(BlobInfo, tokio::fs::File)>, Error> {
         let Some(info) = record(&self.read()?, digest)? else { return Ok(None) };
+        self.inner.uses.touch(digest);
         let path = self.inner.paths.blob(digest);
         let opened = blocking(move || match fs_err::File::open(path) {
             Ok(file) => Ok(Some((file.metadata()?.len(), file.into_parts().0))),
@@ -142,6 +143,8 @@ pub(super) fn place(
 
 /// Whether the blob is not there yet, whole.
 pub(super) fn is_new(inner: &Inner, txn: &impl Tables, info: &BlobInfo) -> Result<bool, Error> {
+    // Before the record: whoever clears up behind this commit sees it.
+    inner.uses.arrive(&info.digest);
     Ok(!record(txn, &info.digest)?.is_some_and(|old| is_whole(inner, &old)))
 }
 
@@ -202,7 +205,7 @@ pub(super) fn record(txn: &impl Tables, digest: &Digest) -> Result<Option<BlobIn
 }
 
 /// Whether the file is there with its whole length.
-fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
+pub(super) fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
     fs_err::metadata(inner.paths.blob(&info.digest)).is_ok_and(|file| file.len() == info.size)
 }
 
@@ -219,6 +222,7 @@ pub(super) fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result
 /// Removes a blob's row, and the ways to find it.
 pub(super) fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
     let Some(old) = record(txn, digest)? else { return Ok(()) };
+    usage::forget(txn, digest)?;
     txn.open_table(tables::BLOB)?.remove(digest.as_bytes())?;
     txn.open_table(tables::SHA256)?.remove(&old.checksums.sha256)?;
     if let Some(sha512) = &old.checksums.sha512 {
@@ -250,7 +254,10 @@ pub(super) fn erase(inner: &Inner, digest: &Digest) {
 
 /// Marks that names in `blobs/` are about to change, durably: a name that changed without its mark
 /// would be looked at by no start.
-fn announce<'d>(inner: &Inner, digests: impl IntoIterator<Item = &'d Digest>) -> Result<(), Error> {
+pub(super) fn announce<'d>(
+    inner: &Inner,
+    digests: impl IntoIterator<Item = &'d Digest>,
+) -> Result<(), Error> {
     for digest in digests {
         inner.disk.open(&inner.paths.intent(digest), Opening::Empty)?;
     }

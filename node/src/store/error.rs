@@ -23,6 +23,16 @@ pub enum Error {
         /// Bytes that were to be written, with the reserve that the store keeps.
         needed: u64,
     },
+    /// The quota for blobs is used up; nothing was left behind.
+    #[error("the quota of {quota} bytes is used up: {held} bytes are held, {needed} more needed")]
+    OverQuota {
+        /// What blobs may take.
+        quota: u64,
+        /// What they take.
+        held: u64,
+        /// Bytes that were to come.
+        needed: u64,
+    },
     /// The database refused. If the disk did, the next call opens it again: see `database`.
     #[error("database: {0}")]
     Database(String),

@@ -27,7 +27,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
@@ -50,15 +50,19 @@ mod database;
 mod disk;
 mod documents;
 mod error;
+mod evict_rows;
+pub mod gc;
 mod hashing;
 mod holding;
 mod index;
+pub mod kinds;
 mod local;
 mod migration;
 mod outboard;
 pub mod partial;
 mod paths;
 mod pins;
+pub mod quota;
 pub mod receipts;
 mod records;
 mod recovery;
@@ -69,6 +73,8 @@ mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod usage;
+pub mod verify;
 mod views;
 mod writing;
 
@@ -85,9 +91,6 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// Admissions that a slow subscriber may lag behind before it must look for itself.
 const SUBSCRIBER_LAG_MAX: usize = 1024;
-
-/// Room that is never filled with blobs, so that the database can still commit.
-const RESERVE_BYTES: u64 = 64 << 20;
 
 /// Makes one line for search out of a release's inline meta: (format, meta) → text.
 pub type Describe = fn(format: &str, meta: &[u8]) -> String;
@@ -124,7 +127,10 @@ struct Inner {
     sessions: Mutex<sessions::Sessions>,
     /// Says that an upload session was let go of.
     parked: tokio::sync::Notify,
-    reserve_bytes: AtomicU64,
+    /// Bytes that are kept free, and what blobs may take.
+    limits: quota::Limits,
+    uses: usage::Uses,
+    kinds: kinds::Memo,
     /// Changes that wait for the commit that they share.
     waiting: Mutex<batch::Waiting>,
     batch_commits: AtomicU64,
@@ -187,7 +193,9 @@ impl Store {
             writers: Arc::default(),
             sessions: Mutex::default(),
             parked: tokio::sync::Notify::new(),
-            reserve_bytes: AtomicU64::new(RESERVE_BYTES),
+            limits: quota::Limits::default(),
+            uses: usage::Uses::default(),
+            kinds: kinds::Memo::default(),
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
@@ -216,8 +224,7 @@ impl Store {
     /// As if the device were full, or had room without end.
     #[cfg(test)]
     pub(crate) fn reserve_all(&self, all: bool) {
-        let bytes = if all { u64::MAX } else { 0 };
-        self.inner.reserve_bytes.store(bytes, Ordering::Relaxed);
+        self.inner.limits.set_reserve(if all { u64::MAX } else { 0 });
     }
 
     /// One write transaction, committed and synced before this returns. Runs to its end even if
@@ -305,13 +312,6 @@ impl Inner {
 
     fn free_space(&self) -> Result<u64, Error> {
         Ok(self.disk.free_space(&self.paths.tmp())?)
-    }
-
-    /// Refuses `needed` bytes that would eat into the reserve.
-    fn check_room(&self, needed: u64) -> Result<(), Error> {
-        let needed = needed.saturating_add(self.reserve_bytes.load(Ordering::Relaxed));
-        let free = self.free_space()?;
-        if free < needed { Err(Error::Full { free, needed }) } else { Ok(()) }
     }
 
     /// Says "full" where the system said so.

@@ -89,6 +89,11 @@ impl Paths {
         self.home.join("tmp")
     }
 
+    /// Blobs that rotted; made when the first one does.
+    pub(super) fn quarantine(&self) -> PathBuf {
+        self.home.join("quarantine")
+    }
+
     /// Half downloads.
     pub(super) fn partials(&self) -> PathBuf {
         self.home.join("partial")

@@ -418,6 +418,7 @@ impl Store {
     /// # Errors
     /// [`Error::Full`] if the disk's reserve is already touched.
     pub async fn writer(&self, hashes: Hashes, limit: u64) -> Result<BlobWriter, Error> {
+        self.await_room(0).await?;
         let inner = Arc::clone(&self.inner);
         let sink = blocking(move || {
             inner.check_room(0)?;

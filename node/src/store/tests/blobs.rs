@@ -1,7 +1,5 @@
 //! Absent or complete; nothing left behind.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use crdt::Digest;
 use sha2::Digest as _;
@@ -133,7 +131,7 @@ async fn a_full_disk_is_said_and_leaves_nothing() {
     let home = tempdir().unwrap();
     let store = Store::open(home.path()).unwrap();
     let mut writer = store.writer(Hashes::default(), u64::MAX).await.unwrap();
-    store.inner.reserve_bytes.store(u64::MAX, Ordering::Relaxed);
+    store.inner.limits.set_reserve(u64::MAX);
     writer.write(Bytes::from(noise(17 << 20))).await.unwrap();
     let full = writer.finish().await;
     assert!(matches!(full, Err(Error::Full { .. })), "{full:?}");

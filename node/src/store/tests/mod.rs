@@ -7,6 +7,7 @@ mod crash;
 mod crash_disk;
 mod crash_disk_full;
 mod crash_disk_scenes;
+mod life;
 mod local;
 mod partials;
 mod receipts;
