@@ -14,6 +14,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use crdt::Digest;
@@ -151,17 +152,20 @@ pub(super) fn is_new(inner: &Inner, txn: &impl Tables, info: &BlobInfo) -> Resul
 /// The first half: synced files get the names of their digests, durably.
 pub(super) fn move_in(inner: &Inner, files: &[(&Path, Digest)]) -> Result<(), Error> {
     announce(inner, files.iter().map(|(_, digest)| digest))?;
-    let mut made = false;
-    for (from, digest) in files {
+    for (_, digest) in files {
         let shard = inner.paths.shard(digest);
         if !shard.is_dir() {
+            inner.shards_are_durable.store(false, Ordering::Relaxed);
             inner.disk.create_folder(&shard)?;
-            made = true;
         }
-        inner.disk.rename(from, &inner.paths.blob(digest))?;
     }
-    if made {
+    if !inner.shards_are_durable.load(Ordering::Relaxed) {
+        // First: a file that moves into a folder that vanishes is lost under both names.
         inner.disk.sync_folder(&inner.paths.blobs())?;
+        inner.shards_are_durable.store(true, Ordering::Relaxed);
+    }
+    for (from, digest) in files {
+        inner.disk.rename(from, &inner.paths.blob(digest))?;
     }
     sync_shards(inner, &files.iter().map(|(_, digest)| *digest).collect())
 }

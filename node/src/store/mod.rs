@@ -17,17 +17,17 @@
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many
-//! share in `batch`, what came from upstreams in `cached`, what belongs to this node alone in
-//! `local`; layouts of earlier programs in `migration`, copies of the whole in `backup` and
-//! `restore`.
+//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, the one redb file in
+//! `database`, commits that many share in `batch`, what came from upstreams in `cached`, what
+//! belongs to this node alone in `local`; layouts of earlier programs in `migration`, copies of the
+//! whole in `backup` and `restore`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
@@ -120,6 +120,9 @@ struct Inner {
     authorities: Mutex<authority::Cache>,
     document_applies: AtomicU64,
     temporaries: AtomicU64,
+    /// Whether the names of the folders in `blobs/` were synced by this process: one that was
+    /// killed may have made some.
+    shards_are_durable: AtomicBool,
     /// Writers that are open: they share what is gathered before it is hashed.
     writers: Arc<AtomicUsize>,
     sessions: Mutex<sessions::Sessions>,
@@ -159,8 +162,8 @@ impl Store {
     /// Rebuilds the views if they were derived by other rules, otherwise reads nothing whole.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program wrote
-    /// it, [`Error::Restoring`] while a restore is not finished.
+    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program
+    /// wrote it, [`Error::Restoring`] while a restore is not finished.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
         Self::open_on(Disk::default(), home, describe)
     }
@@ -187,6 +190,7 @@ impl Store {
             authorities: Mutex::default(),
             document_applies: AtomicU64::new(0),
             temporaries: AtomicU64::new(0),
+            shards_are_durable: AtomicBool::new(false),
             writers: Arc::default(),
             sessions: Mutex::default(),
             parked: tokio::sync::Notify::new(),

@@ -3,7 +3,8 @@
 //! A download is a sparse file of the blob's size, the hash tree as far as it is known, and a map
 //! of the 16 KiB groups that were verified against the root before they were written. A checkpoint
 //! syncs the data and the tree, then replaces the map, then syncs the names; so a group in the map
-//! is on the disk, and a restart trusts the map. After a kill, what came since the last checkpoint is fetched again.
+//! is on the disk, and a restart trusts the map. After a kill, what came since the last checkpoint
+//! is fetched again.
 //! [`Partial::finish`] reads everything once for the checksums, and hashes it with BLAKE3 again
 //! then: a disk that lied about a sync is found before the blob exists.
 //!

@@ -185,7 +185,7 @@ async fn install(stage: &Stage) -> Result<(), Error> {
         let bytes = format!("bytes of {}", number - usize::from(number % 3 == 2)).into_bytes();
         let digest = Digest::of(&bytes);
         let new = staged(&stage.store, &bytes).await?;
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let row = file(&name, "p.tgz", new.info());
             stage.store.commit_file(new, row.clone()).await?;
             stage.is_true(format!("file {name}"), move |store| {
