@@ -66,3 +66,11 @@ impl Drop for Holding {
         }
     }
 }
+
+#[cfg(test)]
+impl Held {
+    /// As after a crash.
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+}

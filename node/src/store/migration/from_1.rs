@@ -59,7 +59,7 @@ struct Entry {
 
 /// The whole step.
 pub(super) fn run(txn: &WriteTransaction) -> Result<(), Error> {
-    tables::create(txn)?;
+    txn.open_table(tables::LATEST)?;
     list_mirrors(txn)?;
     if take_receipts_out(txn)? > 0 {
         txn.open_table(tables::PEER_SEEN)?.retain(|_, _| false)?;

@@ -1,10 +1,12 @@
 //! Facts about the store, each in its own home.
 
 mod admission;
+mod backup;
 mod blobs;
 mod cached;
 mod crash;
 mod local;
+mod migration;
 mod partials;
 mod receipts;
 mod views;

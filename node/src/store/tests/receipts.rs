@@ -12,7 +12,7 @@ use tempfile::tempdir;
 use super::super::admission::STRANGER_ITEMS_MAX;
 use super::super::receipts::RECEIPTS_MAX;
 use super::super::tables;
-use super::super::{AcceptedMirror, Error, FollowKind, Followed, Store, believed_mirrors};
+use super::super::{AcceptedMirror, FollowKind, Followed, Store, believed_mirrors};
 use super::world::{Realm, key, package};
 
 fn subject(document: &str) -> Subject {
