@@ -23,7 +23,7 @@ pub enum Error {
         /// Bytes that were to be written, with the reserve that the store keeps.
         needed: u64,
     },
-    /// The database refused; after a failed write it stays unusable until the store is reopened.
+    /// The database refused. If the disk did, the next call opens it again: see `database`.
     #[error("database: {0}")]
     Database(String),
     /// The bytes are not the ones that the digest names.
@@ -118,7 +118,11 @@ impl Error {
 
     /// Whether a write failed for want of room.
     pub(super) fn is_no_space(&self) -> bool {
-        let Self::Io(error) = self else { return false };
-        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        matches!(self, Self::Io(error) if is_no_space(error.kind()))
     }
+}
+
+/// What a system says when there is no room.
+pub(super) fn is_no_space(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

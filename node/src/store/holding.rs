@@ -45,6 +45,11 @@ pub(super) fn postpones(inner: &Inner, digest: &Digest) -> bool {
     held.holders > 0
 }
 
+/// Whether its removal waits already.
+pub(super) fn waits(inner: &Inner, digest: &Digest) -> bool {
+    lock(&inner.held).waiting.contains(digest)
+}
+
 impl Drop for Holding {
     fn drop(&mut self) {
         let waiting = {

@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use redb::{Database, ReadableTable as _, WriteTransaction};
 
+use super::database::Base;
 use super::disk::{Disk, Opening};
 use super::paths::Paths;
 use super::tables::{self, Tables};
@@ -46,28 +47,23 @@ const STEPS: &[Step] = &[Step { from: 1, run: from_1::run }];
 /// # Errors
 /// [`Error::Newer`] if a later program wrote it, [`Error::Full`] if there is no room for the copy;
 /// the file is then as it was.
-pub(super) fn open(disk: &Disk, paths: &Paths, cache: usize) -> Result<(Database, u64), Error> {
+pub(super) fn open(disk: &Disk, paths: &Paths, cache: usize) -> Result<(Base, u64), Error> {
     let path = paths.database();
     peek(&path)?;
-    let mut database = database::open(disk, &path, cache)?;
-    let schema = schema_of(&database)?;
-    if schema == 0 {
-        let epoch = create(&database)?;
-        return Ok((database, epoch));
-    }
+    let (mut base, schema) = database::open(disk, &path, cache, schema_of)?;
     let older = schema < tables::SCHEMA_VERSION;
     if older {
-        drop(database);
+        drop(base);
         keep_copy(disk, paths, schema, cache)?;
-        database = database::open(disk, &path, cache)?;
-        bring_on(&database, schema)?;
+        (base, _) = database::open(disk, &path, cache, schema_of)?;
+        bring_on(&base, schema)?;
     }
-    complete(&database)?;
+    complete(&base)?;
     if !older {
         drop_old_copies(disk, paths)?;
     }
-    let epoch = redb::ReadableDatabase::begin_read(&database)?.meta(tables::META_EPOCH)?;
-    Ok((database, epoch))
+    let epoch = base.begin_read()?.meta(tables::META_EPOCH)?;
+    Ok((base, epoch))
 }
 
 /// Refuses a later layout without writing to the file. One that was not closed cleanly is told
@@ -94,25 +90,21 @@ fn refuse_newer(txn: &impl Tables) -> Result<(), Error> {
     Err(Error::Newer { found, known: tables::SCHEMA_VERSION, program })
 }
 
-/// The layout; 0 of a new file.
+/// The layout; a new file gets this program's.
 fn schema_of(database: &Database) -> Result<u64, Error> {
     let txn = database.begin_write()?;
     refuse_newer(&txn)?;
     let schema = txn.meta(tables::META_SCHEMA)?;
-    txn.abort()?;
-    Ok(schema)
-}
-
-/// Makes the tables of a new file.
-fn create(database: &Database) -> Result<u64, Error> {
-    let txn = database.begin_write()?;
+    if schema > 0 {
+        txn.abort()?;
+        return Ok(schema);
+    }
     tables::create(&txn)?;
-    let epoch = draw_epoch()?;
-    tables::set_meta(&txn, tables::META_EPOCH, epoch)?;
+    tables::set_meta(&txn, tables::META_EPOCH, draw_epoch()?)?;
     set_program(&txn)?;
     tables::set_meta(&txn, tables::META_SCHEMA, tables::SCHEMA_VERSION)?;
     txn.commit()?;
-    Ok(epoch)
+    Ok(tables::SCHEMA_VERSION)
 }
 
 /// A random number of 53 bits: peers may be written in languages whose integers end there.
@@ -123,13 +115,13 @@ pub(super) fn draw_epoch() -> Result<u64, Error> {
 }
 
 /// Runs the steps from a layout on.
-fn bring_on(database: &Database, schema: u64) -> Result<(), Error> {
+fn bring_on(base: &Base, schema: u64) -> Result<(), Error> {
     for from in schema..tables::SCHEMA_VERSION {
         let step = STEPS.iter().find(|step| step.from == from);
         let step = step.ok_or(Error::Older { found: from, known: tables::SCHEMA_VERSION })?;
         let to = from + 1;
         tracing::info!("upgrading the records of this home from layout {from} to {to}");
-        let mut txn = database.begin_write()?;
+        let mut txn = base.begin_write()?;
         txn.set_quick_repair(true);
         (step.run)(&txn)?;
         tables::set_meta(&txn, tables::META_SCHEMA, to)?;
@@ -140,8 +132,8 @@ fn bring_on(database: &Database, schema: u64) -> Result<(), Error> {
 }
 
 /// Adds what came without a change of the layout: tables, and the ways to find a blob.
-fn complete(database: &Database) -> Result<(), Error> {
-    let txn = database.begin_write()?;
+fn complete(base: &Base) -> Result<(), Error> {
+    let txn = base.begin_write()?;
     let lacking = tables::lacking(&txn)?;
     let known = is_program(&txn)?;
     if lacking.is_empty() && known {
@@ -201,16 +193,17 @@ fn keep_copy(disk: &Disk, paths: &Paths, schema: u64, cache: usize) -> Result<()
     }
     to.sync()?;
     drop(to);
-    renew_epoch(&database::open(disk, &temporary, cache)?)?;
+    database::open(disk, &temporary, cache, renew_epoch)?;
     disk.rename(&temporary, &paths.database_before(schema))?;
     Ok(disk.sync_folder(paths.home())?)
 }
 
 /// Another epoch: what this store says from here on is another log.
-pub(super) fn renew_epoch(database: &Database) -> Result<(), Error> {
-    let txn = database.begin_write()?;
-    tables::set_meta(&txn, tables::META_EPOCH, draw_epoch()?)?;
-    Ok(txn.commit()?)
+fn renew_epoch(database: &Database) -> Result<u64, Error> {
+    let (txn, epoch) = (database.begin_write()?, draw_epoch()?);
+    tables::set_meta(&txn, tables::META_EPOCH, epoch)?;
+    txn.commit()?;
+    Ok(epoch)
 }
 
 /// Removes copies that nobody went back to.

@@ -16,9 +16,10 @@
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many share in `batch`, what came from
-//! upstreams in `cached`, what belongs to this node alone in `local`; layouts of earlier programs in
-//! `migration`, copies of the whole in `backup` and `restore`.
+//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many
+//! share in `batch`, what came from upstreams in `cached`, what belongs to this node alone in
+//! `local`; layouts of earlier programs in `migration`, copies of the whole in `backup` and
+//! `restore`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
@@ -29,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
-use redb::{Database, ReadTransaction, WriteTransaction};
+use redb::{ReadTransaction, WriteTransaction};
 use tokio::sync::{broadcast, watch};
 
 use disk::Disk;
@@ -98,7 +99,7 @@ pub struct Store {
 struct Inner {
     paths: Paths,
     disk: Disk,
-    database: Database,
+    database: database::Base,
     _lock: File,
     writer: Mutex<()>,
     epoch: u64,
@@ -231,13 +232,10 @@ impl Store {
             // Waited for on a thread, never in an async queue: there the turn could be given to a
             // future that its owner does not poll while it waits for a turn itself.
             let _turn = lock(&inner.writer);
-            let txn = inner.begin_write()?;
-            let value = change(&inner, &txn).map_err(|why| inner.explain(why, 0))?;
-            if is_change(&value) {
-                txn.commit().map_err(|why| inner.explain(why.into(), 0))?;
+            let (value, changed) =
+                inner.commit(is_change, change).map_err(|why| inner.give_up(why))?;
+            if changed {
                 after(&inner, &value);
-            } else {
-                txn.abort()?;
             }
             Ok(value)
         })
@@ -252,7 +250,34 @@ impl Store {
 
 impl Inner {
     fn read(&self) -> Result<ReadTransaction, Error> {
-        Ok(redb::ReadableDatabase::begin_read(&self.database)?)
+        self.database.begin_read()
+    }
+
+    /// One transaction, for who has the turn; says whether it changed anything.
+    fn commit<T>(
+        &self,
+        is_change: fn(&T) -> bool,
+        change: impl FnOnce(&Self, &WriteTransaction) -> Result<T, Error>,
+    ) -> Result<(T, bool), Error> {
+        let txn = self.begin_write()?;
+        let value = change(self, &txn)?;
+        let changed = is_change(&value);
+        if changed {
+            txn.commit()?;
+        } else {
+            txn.abort()?;
+        }
+        Ok((value, changed))
+    }
+
+    /// After a write that failed, for who still has the turn: what it left half done is taken back
+    /// as a start would do it. What cannot be taken back now is then.
+    fn give_up(&self, error: Error) -> Error {
+        let error = self.explain(error, 0);
+        if let Err(why) = recovery::take_back_all(self) {
+            tracing::warn!(%why, "a change that failed is taken back at the next start");
+        }
+        error
     }
 
     fn begin_write(&self) -> Result<WriteTransaction, Error> {
@@ -275,7 +300,9 @@ impl Inner {
 
     /// Says "full" where the system said so.
     fn explain(&self, error: Error, needed: u64) -> Error {
-        if error.is_no_space() {
+        let at_database = matches!(error, Error::Database(_))
+            && self.database.failure().is_some_and(error::is_no_space);
+        if at_database || error.is_no_space() {
             Error::Full { free: self.free_space().unwrap_or(0), needed }
         } else {
             error

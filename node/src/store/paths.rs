@@ -28,10 +28,22 @@ impl Paths {
         Self { home: home.to_owned() }
     }
 
-    /// Makes the folders that lack.
+    /// Makes the folders that lack, durably: what is synced within one is worth nothing if its own
+    /// name is lost.
     pub(super) fn create(&self, disk: &Disk) -> io::Result<()> {
-        for folder in [self.home.clone(), self.blobs(), self.tmp(), self.partials(), self.trees()] {
+        let folders = [self.blobs(), self.tmp(), self.partials(), self.trees()];
+        if self.home.is_dir() && folders.iter().all(|folder| folder.is_dir()) {
+            // They may be there since a start that was cut before its sync.
+            return disk.sync_folder(&self.home);
+        }
+        disk.create_folder(&self.home)?;
+        for folder in folders {
             disk.create_folder(&folder)?;
+        }
+        disk.sync_folder(&self.home)?;
+        if let Some(above) = self.home.parent().filter(|above| above.is_dir()) {
+            // Not every folder above a home may be opened by who owns the home.
+            let _ = disk.sync_folder(above);
         }
         Ok(())
     }

@@ -18,12 +18,12 @@ use std::path::Path;
 
 use crdt::Digest;
 use crdt::statement::MAX_COUNTER;
-use redb::Database;
 use serde::{Deserialize, Serialize};
 
 use super::backup::folder::hash;
 use super::backup::manifest::{self, Manifest, damaged};
 use super::backup::{Course, Phase, Refusal, Tell, blob_path, full, opened, records_blobs};
+use super::database::Base;
 use super::disk::{Disk, Opening};
 use super::paths::Paths;
 use super::tables::{self, Tables as _};
@@ -149,14 +149,14 @@ impl Work<'_> {
     }
 
     /// Brings the records, verified, under a passing name.
-    fn records(&self, manifest: &Manifest) -> Result<Database, Error> {
+    fn records(&self, manifest: &Manifest) -> Result<Base, Error> {
         let from = self.folder.join(&manifest.records.name);
         let part = self.records_part();
         let expected = (manifest.records.size, manifest.records.blake3);
         bring(self.disk, (&from, &part), expected, |_| Ok(()))?;
-        let records = database::open(self.disk, &part, CACHE_BYTES)
+        let (records, _) = database::open(self.disk, &part, CACHE_BYTES, |_| Ok(0))
             .map_err(|why| damaged(&from, format!("cannot be opened: {why}")))?;
-        let txn = redb::ReadableDatabase::begin_read(&records)?;
+        let txn = records.begin_read()?;
         let (mut sum, mut needed) = (manifest::Sum::default(), RESERVE_BYTES);
         for info in records_blobs(&txn)? {
             let info = info?;
@@ -181,9 +181,9 @@ impl Work<'_> {
         there.is_ok_and(|there| there.len() == info.size)
     }
 
-    fn blobs(&mut self, records: &Database, manifest: &Manifest) -> Result<(), Error> {
+    fn blobs(&mut self, records: &Base, manifest: &Manifest) -> Result<(), Error> {
         self.course.begin(Phase::Blobs, manifest.blobs.bytes)?;
-        let txn = redb::ReadableDatabase::begin_read(records)?;
+        let txn = records.begin_read()?;
         let part = self.paths.tmp().join("restored.blob");
         let mut shards = BTreeSet::new();
         for info in records_blobs(&txn)? {
@@ -249,7 +249,7 @@ fn bring(
 }
 
 /// What a store must know that went back in time.
-fn settle(records: &Database, manifest: &Manifest) -> Result<(), Error> {
+fn settle(records: &Base, manifest: &Manifest) -> Result<(), Error> {
     let txn = records.begin_write()?;
     tables::set_meta(&txn, tables::META_EPOCH, migration::draw_epoch()?)?;
     let before = txn.meta(tables::META_COUNTERS)?;
