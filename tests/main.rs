@@ -37,6 +37,8 @@ mod kill;
 #[cfg(test)]
 mod lan;
 #[cfg(test)]
+mod life;
+#[cfg(test)]
 mod link;
 #[cfg(test)]
 mod live;
@@ -62,6 +64,8 @@ mod stub;
 mod thin;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod uploads;
 #[cfg(test)]
 mod upstream_verbs;
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod origin;
 pub mod path;
 pub mod range;
 pub mod server;
+pub mod sessions;
 pub mod token;
 pub mod upload;
 

@@ -238,6 +238,9 @@ fn tell(done: Vec<oneshot::Sender<Result<Kept, Error>>>, result: Result<Vec<Kept
 fn again(error: &Error) -> Error {
     match error {
         Error::Full { free, needed } => Error::Full { free: *free, needed: *needed },
+        Error::OverQuota { quota, held, needed } => {
+            Error::OverQuota { quota: *quota, held: *held, needed: *needed }
+        }
         Error::Io(why) => std::io::Error::new(why.kind(), why.to_string()).into(),
         other => Error::Database(other.to_string()),
     }

@@ -84,6 +84,13 @@ pub(super) fn open(
     Ok((Base { file, cache_bytes, current: RwLock::new(opened) }, made))
 }
 
+/// Opens or creates one that lives shortly, and is not opened again when the disk refuses.
+pub(super) fn plain(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Database, Error> {
+    let file = Arc::new(disk.open(path, Opening::Kept)?);
+    take_lock(&file)?;
+    Ok(Opened::attached(&file, cache_bytes)?.database)
+}
+
 /// Makes a new file, whole before it has its name.
 fn create(
     disk: &Disk,

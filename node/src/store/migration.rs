@@ -21,8 +21,9 @@ use redb::{Database, ReadableTable as _, WriteTransaction};
 use super::database::Base;
 use super::disk::{Disk, Opening};
 use super::paths::Paths;
+use super::quota::RESERVE_BYTES;
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, RESERVE_BYTES, blob, database};
+use super::{BlobInfo, Error, blob, database};
 
 mod from_1;
 
@@ -50,16 +51,23 @@ const STEPS: &[Step] = &[Step { from: 1, run: from_1::run }];
 pub(super) fn open(disk: &Disk, paths: &Paths, cache: usize) -> Result<(Base, u64), Error> {
     let path = paths.database();
     peek(&path)?;
-    let (mut base, schema) = database::open(disk, &path, cache, schema_of)?;
-    let older = schema < tables::SCHEMA_VERSION;
-    if older {
+    let (mut base, schema) = database::open(disk, &path, cache, |found| {
+        match schema_of(found)? {
+            0 => create(found)?,
+            tables::SCHEMA_VERSION => complete(found)?,
+            older => return Ok(older),
+        }
+        Ok(tables::SCHEMA_VERSION)
+    })?;
+    if schema < tables::SCHEMA_VERSION {
         drop(base);
         keep_copy(disk, paths, schema, cache)?;
-        (base, _) = database::open(disk, &path, cache, schema_of)?;
-        bring_on(&base, schema)?;
-    }
-    complete(&base)?;
-    if !older {
+        (base, _) = database::open(disk, &path, cache, |found| {
+            bring_on(found, schema)?;
+            complete(found)?;
+            Ok(tables::SCHEMA_VERSION)
+        })?;
+    } else {
         drop_old_copies(disk, paths)?;
     }
     let epoch = base.begin_read()?.meta(tables::META_EPOCH)?;
@@ -90,21 +98,23 @@ fn refuse_newer(txn: &impl Tables) -> Result<(), Error> {
     Err(Error::Newer { found, known: tables::SCHEMA_VERSION, program })
 }
 
-/// The layout; a new file gets this program's.
+/// The layout; 0 of a new file.
 fn schema_of(database: &Database) -> Result<u64, Error> {
     let txn = database.begin_write()?;
     refuse_newer(&txn)?;
     let schema = txn.meta(tables::META_SCHEMA)?;
-    if schema > 0 {
-        txn.abort()?;
-        return Ok(schema);
-    }
+    txn.abort()?;
+    Ok(schema)
+}
+
+/// Makes the tables of a new file.
+fn create(database: &Database) -> Result<(), Error> {
+    let txn = database.begin_write()?;
     tables::create(&txn)?;
     tables::set_meta(&txn, tables::META_EPOCH, draw_epoch()?)?;
     set_program(&txn)?;
     tables::set_meta(&txn, tables::META_SCHEMA, tables::SCHEMA_VERSION)?;
-    txn.commit()?;
-    Ok(tables::SCHEMA_VERSION)
+    Ok(txn.commit()?)
 }
 
 /// A random number of 53 bits: peers may be written in languages whose integers end there.
@@ -115,13 +125,13 @@ pub(super) fn draw_epoch() -> Result<u64, Error> {
 }
 
 /// Runs the steps from a layout on.
-fn bring_on(base: &Base, schema: u64) -> Result<(), Error> {
+fn bring_on(database: &Database, schema: u64) -> Result<(), Error> {
     for from in schema..tables::SCHEMA_VERSION {
         let step = STEPS.iter().find(|step| step.from == from);
         let step = step.ok_or(Error::Older { found: from, known: tables::SCHEMA_VERSION })?;
         let to = from + 1;
         tracing::info!("upgrading the records of this home from layout {from} to {to}");
-        let mut txn = base.begin_write()?;
+        let mut txn = database.begin_write()?;
         txn.set_quick_repair(true);
         (step.run)(&txn)?;
         tables::set_meta(&txn, tables::META_SCHEMA, to)?;
@@ -132,8 +142,8 @@ fn bring_on(base: &Base, schema: u64) -> Result<(), Error> {
 }
 
 /// Adds what came without a change of the layout: tables, and the ways to find a blob.
-fn complete(base: &Base) -> Result<(), Error> {
-    let txn = base.begin_write()?;
+fn complete(database: &Database) -> Result<(), Error> {
+    let txn = database.begin_write()?;
     let lacking = tables::lacking(&txn)?;
     let known = is_program(&txn)?;
     if lacking.is_empty() && known {
@@ -193,17 +203,16 @@ fn keep_copy(disk: &Disk, paths: &Paths, schema: u64, cache: usize) -> Result<()
     }
     to.sync()?;
     drop(to);
-    database::open(disk, &temporary, cache, renew_epoch)?;
+    renew_epoch(&database::plain(disk, &temporary, cache)?)?;
     disk.rename(&temporary, &paths.database_before(schema))?;
     Ok(disk.sync_folder(paths.home())?)
 }
 
 /// Another epoch: what this store says from here on is another log.
-fn renew_epoch(database: &Database) -> Result<u64, Error> {
-    let (txn, epoch) = (database.begin_write()?, draw_epoch()?);
-    tables::set_meta(&txn, tables::META_EPOCH, epoch)?;
-    txn.commit()?;
-    Ok(epoch)
+pub(super) fn renew_epoch(database: &Database) -> Result<(), Error> {
+    let txn = database.begin_write()?;
+    tables::set_meta(&txn, tables::META_EPOCH, draw_epoch()?)?;
+    Ok(txn.commit()?)
 }
 
 /// Removes copies that nobody went back to.

@@ -6,6 +6,7 @@
 //!        blobs/ab/<digest>  complete and verified, or absent
 //!        tmp/               files being written; emptied at every start
 //!        partial/           half downloads: data, hash tree, map of verified groups
+//!        uploads/           upload sessions: data, and the mark how far they are durable
 //!        outboard/<digest>  hash trees of blobs above 1 MiB, for sending; can be deleted
 //! ```
 //!
@@ -26,7 +27,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
@@ -49,25 +50,33 @@ mod database;
 mod disk;
 mod documents;
 mod error;
+mod evict_rows;
+pub mod gc;
 mod hashing;
 mod holding;
 mod index;
+pub mod kinds;
 mod local;
 mod migration;
 mod outboard;
 pub mod partial;
 mod paths;
 mod pins;
+pub mod quota;
 pub mod receipts;
 mod records;
 mod recovery;
 pub mod restore;
 mod search;
+pub mod sessions;
 mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod usage;
+pub mod verify;
 mod views;
+mod writing;
 
 pub use error::Error;
 pub use holding::Holding;
@@ -82,9 +91,6 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// Admissions that a slow subscriber may lag behind before it must look for itself.
 const SUBSCRIBER_LAG_MAX: usize = 1024;
-
-/// Room that is never filled with blobs, so that the database can still commit.
-const RESERVE_BYTES: u64 = 64 << 20;
 
 /// Makes one line for search out of a release's inline meta: (format, meta) → text.
 pub type Describe = fn(format: &str, meta: &[u8]) -> String;
@@ -113,7 +119,15 @@ struct Inner {
     authorities: Mutex<authority::Cache>,
     document_applies: AtomicU64,
     temporaries: AtomicU64,
-    reserve_bytes: AtomicU64,
+    /// Writers that are open: they share what is gathered before it is hashed.
+    writers: Arc<AtomicUsize>,
+    sessions: Mutex<sessions::Sessions>,
+    /// Says that an upload session was let go of.
+    parked: tokio::sync::Notify,
+    /// Bytes that are kept free, and what blobs may take.
+    limits: quota::Limits,
+    uses: usage::Uses,
+    kinds: kinds::Memo,
     /// Changes that wait for the commit that they share.
     waiting: Mutex<batch::Waiting>,
     batch_commits: AtomicU64,
@@ -172,13 +186,19 @@ impl Store {
             authorities: Mutex::default(),
             document_applies: AtomicU64::new(0),
             temporaries: AtomicU64::new(0),
-            reserve_bytes: AtomicU64::new(RESERVE_BYTES),
+            writers: Arc::default(),
+            sessions: Mutex::default(),
+            parked: tokio::sync::Notify::new(),
+            limits: quota::Limits::default(),
+            uses: usage::Uses::default(),
+            kinds: kinds::Memo::default(),
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
             held: Mutex::default(),
         };
         recovery::clear_leftovers(&inner)?;
+        sessions::recover(&inner)?;
         views::rebuild_if_outdated(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -200,8 +220,7 @@ impl Store {
     /// As if the device were full, or had room without end.
     #[cfg(test)]
     pub(crate) fn reserve_all(&self, all: bool) {
-        let bytes = if all { u64::MAX } else { 0 };
-        self.inner.reserve_bytes.store(bytes, Ordering::Relaxed);
+        self.inner.limits.set_reserve(if all { u64::MAX } else { 0 });
     }
 
     /// One write transaction, committed and synced before this returns. Runs to its end even if
@@ -289,13 +308,6 @@ impl Inner {
 
     fn free_space(&self) -> Result<u64, Error> {
         Ok(self.disk.free_space(&self.paths.tmp())?)
-    }
-
-    /// Refuses `needed` bytes that would eat into the reserve.
-    fn check_room(&self, needed: u64) -> Result<(), Error> {
-        let needed = needed.saturating_add(self.reserve_bytes.load(Ordering::Relaxed));
-        let free = self.free_space()?;
-        if free < needed { Err(Error::Full { free, needed }) } else { Ok(()) }
     }
 
     /// Says "full" where the system said so.

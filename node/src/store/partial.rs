@@ -59,13 +59,13 @@ struct Half {
 
 /// The right to download a digest.
 #[derive(Debug)]
-struct Flight {
+pub(super) struct Flight {
     inner: Arc<Inner>,
     digest: Digest,
 }
 
 impl Flight {
-    fn take(inner: &Arc<Inner>, digest: Digest) -> Result<Self, Error> {
+    pub(super) fn take(inner: &Arc<Inner>, digest: Digest) -> Result<Self, Error> {
         if lock(&inner.flights).insert(digest) {
             Ok(Self { inner: Arc::clone(inner), digest })
         } else {
@@ -87,6 +87,9 @@ impl Store {
     /// [`Error::Busy`] while another [`Partial`] of the digest lives, [`Error::Full`] if `size`
     /// would not fit.
     pub async fn partial(&self, digest: &Digest, size: u64) -> Result<Partial, Error> {
+        if !is_resumable(&self.inner, digest, size) {
+            self.await_room(size).await?;
+        }
         let flight = Flight::take(&self.inner, *digest)?;
         let inner = Arc::clone(&self.inner);
         let half = blocking(move || {

@@ -18,16 +18,16 @@ use std::path::Path;
 
 use crdt::Digest;
 use crdt::statement::MAX_COUNTER;
+use redb::Database;
 use serde::{Deserialize, Serialize};
 
 use super::backup::folder::hash;
 use super::backup::manifest::{self, Manifest, damaged};
 use super::backup::{Course, Phase, Refusal, Tell, blob_path, full, opened, records_blobs};
-use super::database::Base;
 use super::disk::{Disk, Opening};
 use super::paths::Paths;
 use super::tables::{self, Tables as _};
-use super::{BlobInfo, CACHE_BYTES, Error, RESERVE_BYTES, Store, blob, database, migration};
+use super::{BlobInfo, CACHE_BYTES, Error, Store, blob, database, migration, quota::RESERVE_BYTES};
 
 /// Kind and key of the row that says that the store went back in time.
 const RESTORED: (&str, &str) = ("store", "restored");
@@ -149,14 +149,14 @@ impl Work<'_> {
     }
 
     /// Brings the records, verified, under a passing name.
-    fn records(&self, manifest: &Manifest) -> Result<Base, Error> {
+    fn records(&self, manifest: &Manifest) -> Result<Database, Error> {
         let from = self.folder.join(&manifest.records.name);
         let part = self.records_part();
         let expected = (manifest.records.size, manifest.records.blake3);
         bring(self.disk, (&from, &part), expected, |_| Ok(()))?;
-        let (records, _) = database::open(self.disk, &part, CACHE_BYTES, |_| Ok(0))
+        let records = database::plain(self.disk, &part, CACHE_BYTES)
             .map_err(|why| damaged(&from, format!("cannot be opened: {why}")))?;
-        let txn = records.begin_read()?;
+        let txn = redb::ReadableDatabase::begin_read(&records)?;
         let (mut sum, mut needed) = (manifest::Sum::default(), RESERVE_BYTES);
         for info in records_blobs(&txn)? {
             let info = info?;
@@ -181,9 +181,9 @@ impl Work<'_> {
         there.is_ok_and(|there| there.len() == info.size)
     }
 
-    fn blobs(&mut self, records: &Base, manifest: &Manifest) -> Result<(), Error> {
+    fn blobs(&mut self, records: &Database, manifest: &Manifest) -> Result<(), Error> {
         self.course.begin(Phase::Blobs, manifest.blobs.bytes)?;
-        let txn = records.begin_read()?;
+        let txn = redb::ReadableDatabase::begin_read(records)?;
         let part = self.paths.tmp().join("restored.blob");
         let mut shards = BTreeSet::new();
         for info in records_blobs(&txn)? {
@@ -249,7 +249,7 @@ fn bring(
 }
 
 /// What a store must know that went back in time.
-fn settle(records: &Base, manifest: &Manifest) -> Result<(), Error> {
+fn settle(records: &Database, manifest: &Manifest) -> Result<(), Error> {
     let txn = records.begin_write()?;
     tables::set_meta(&txn, tables::META_EPOCH, migration::draw_epoch()?)?;
     let before = txn.meta(tables::META_COUNTERS)?;

@@ -235,6 +235,8 @@ impl Replay {
                 let len = usize::try_from(*len).expect("files of tests fit");
                 self.change(*file, Change::SetLen(len));
             }
+            // Neither bytes nor length: nothing that a cut could show.
+            Op::Allocate { .. } => {}
             Op::Sync { file } => self.nodes[self.files[file]].settle(),
             Op::Rename { from, to } => {
                 if let Some(entry) = self.live(from) {

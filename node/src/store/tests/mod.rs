@@ -8,10 +8,12 @@ mod crash;
 mod crash_disk;
 mod crash_disk_full;
 mod crash_disk_scenes;
+mod life;
 mod local;
 mod migration;
 mod partials;
 mod receipts;
+mod sessions;
 mod views;
 mod world;
 
