@@ -13,6 +13,8 @@
 //! A test whose tool is missing skips loudly; `tests/skips.txt` lists the skips that may happen.
 
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;

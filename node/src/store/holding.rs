@@ -45,6 +45,11 @@ pub(super) fn postpones(inner: &Inner, digest: &Digest) -> bool {
     held.holders > 0
 }
 
+/// Whether its removal waits already.
+pub(super) fn waits(inner: &Inner, digest: &Digest) -> bool {
+    lock(&inner.held).waiting.contains(digest)
+}
+
 impl Drop for Holding {
     fn drop(&mut self) {
         let waiting = {
@@ -64,5 +69,13 @@ impl Drop for Holding {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Held {
+    /// As after a crash.
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
     }
 }

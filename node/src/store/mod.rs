@@ -81,7 +81,6 @@ mod writing;
 pub use error::Error;
 pub use holding::Holding;
 pub use pins::Slot;
-use quota::RESERVE_BYTES;
 pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,

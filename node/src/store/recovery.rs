@@ -37,8 +37,9 @@ pub(super) fn take_back_all(inner: &Inner) -> Result<(), Error> {
     let announced: Vec<Digest> = files(&inner.paths.tmp())?.iter().filter_map(names).collect();
     let (mut undone, mut touched) = (Vec::new(), BTreeSet::new());
     for digest in announced {
-        // What a backup still reads waits for its end.
-        if record(&inner.read()?, &digest)?.is_none() && !holding::postpones(inner, &digest) {
+        // What a backup still reads goes when it has ended.
+        let is_held = holding::waits(inner, &digest);
+        if !is_held && record(&inner.read()?, &digest)?.is_none() {
             take_back(inner, &digest, &mut touched)?;
             undone.push(digest);
         }

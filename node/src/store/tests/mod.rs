@@ -1,6 +1,7 @@
 //! Facts about the store, each in its own home.
 
 mod admission;
+mod backup;
 mod blobs;
 mod cached;
 mod crash;
@@ -9,6 +10,7 @@ mod crash_disk_full;
 mod crash_disk_scenes;
 mod life;
 mod local;
+mod migration;
 mod partials;
 mod receipts;
 mod sessions;
