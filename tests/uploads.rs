@@ -15,7 +15,8 @@ const TWICE_MAX: u64 = 8 << 20;
 /// Bytes of the one upload that is under way, as the node has written them.
 fn arrived(node: &Node) -> u64 {
     let Ok(entries) = std::fs::read_dir(node.home().join("uploads")) else { return 0 };
-    let data = entries.flatten().filter(|entry| entry.path().extension().is_some_and(|e| e == "data"));
+    let data =
+        entries.flatten().filter(|entry| entry.path().extension().is_some_and(|e| e == "data"));
     data.filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).max().unwrap_or(0)
 }
 
@@ -128,9 +129,19 @@ fn sent(curl: &Curl, file: &Path, url: &str, token: &str) -> (u16, u64) {
     let header = format!("Authorization: Bearer {token}");
     let file = file.to_str().expect("paths of tests are UTF-8");
     let output = curl.run(&[
-        "--output", "/dev/null", "--write-out", "%{http_code} %{size_upload}", "--header",
-        "Expect: 100-continue", "--expect100-timeout", "60", "--upload-file", file, "--header",
-        &header, url,
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{http_code} %{size_upload}",
+        "--header",
+        "Expect: 100-continue",
+        "--expect100-timeout",
+        "60",
+        "--upload-file",
+        file,
+        "--header",
+        &header,
+        url,
     ]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (status, sent) = text.trim().split_once(' ').unwrap_or_else(|| panic!("curl: {text}"));
