@@ -177,8 +177,21 @@ enum Begun {
     Elsewhere(Response<Body>),
 }
 
-/// Writes a body into an upload; what came before an error stays.
+/// Writes a body into an upload; what came before an error stays, durably.
 async fn take(headers: &HeaderMap, body: Body, writer: &mut SessionWriter) -> Result<(), Error> {
+    let taken = write_all(headers, body, writer).await;
+    if taken.is_err() {
+        // A writer that failed itself has nothing more to keep.
+        let _ = writer.checkpoint().await;
+    }
+    taken
+}
+
+async fn write_all(
+    headers: &HeaderMap,
+    body: Body,
+    writer: &mut SessionWriter,
+) -> Result<(), Error> {
     let mut chunks = Chunks::new(headers, body)?;
     let taken_over = writer.taken_over();
     while let Some(bytes) = next(&mut chunks, writer, &taken_over).await? {

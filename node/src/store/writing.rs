@@ -273,9 +273,9 @@ impl<S: Sink> Batches<S> {
         self.sink().await
     }
 
-    /// The sink, unless it is at work: it ends by itself then.
-    pub(super) fn abandon(self) -> Option<Box<S>> {
-        if let State::Idle(sink) = self.state { Some(sink) } else { None }
+    /// The sink and what was gathered for it, unless it is at work: it ends by itself then.
+    pub(super) fn abandon(self) -> Option<(Box<S>, Vec<Bytes>)> {
+        if let State::Idle(sink) = self.state { Some((sink, self.batch)) } else { None }
     }
 
     /// Waits for the batch under way. Cancelled, it can be asked again.

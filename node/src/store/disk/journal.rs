@@ -56,7 +56,10 @@ pub(crate) enum Op {
 impl Op {
     /// Whether a cut right before or after it is worth trying: names and durability change there.
     pub(crate) fn is_turning_point(&self) -> bool {
-        !matches!(self, Self::Open { .. } | Self::Write { .. } | Self::SetLen { .. })
+        !matches!(
+            self,
+            Self::Open { .. } | Self::Write { .. } | Self::SetLen { .. } | Self::Allocate { .. }
+        )
     }
 
     /// Whether a full disk could refuse it, at its worst. Removing always helps.

@@ -230,10 +230,15 @@ fn gone() -> Error {
 
 impl Drop for SessionWriter {
     fn drop(&mut self) {
-        let Some(live) = self.batches.take().and_then(Batches::abandon) else { return };
+        let abandoned = self.batches.take().and_then(Batches::abandon);
+        let Some((mut live, gathered)) = abandoned else { return };
         // Its last checkpoint syncs, which an async thread must not wait for.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn_blocking(move || drop(live)));
+            drop(runtime.spawn_blocking(move || {
+                if let Err(why) = live.take(&gathered) {
+                    tracing::debug!(%why, "the last bytes of a cut upload were not kept");
+                }
+            }));
         }
     }
 }
