@@ -31,6 +31,8 @@ mod hostile;
 #[cfg(test)]
 mod invites;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod lan;
 #[cfg(test)]
 mod link;
@@ -58,6 +60,8 @@ mod stub;
 mod thin;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod uploads;
 #[cfg(test)]
 mod upstream_verbs;
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod link;
 mod names;
 mod output;
 mod proxy;
+mod resumable;
 mod sign;
 
 /// How long threads at work may hold up the end; the store survives it at any point.

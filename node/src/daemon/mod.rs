@@ -32,6 +32,7 @@ use crate::store::{self, Store};
 use crate::upstream::Upstream;
 
 pub mod admin;
+pub mod backup;
 mod genesis;
 pub mod invite;
 mod joining;
@@ -178,6 +179,7 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     serve(&config, &parts, listener, &mut tasks)?;
     tasks.start("artifacts", parts.registry.clone().keep_new_artifacts());
     tasks.start("background", parts.registry.clone().run_background());
+    tasks.start("uploads", parts.registry.clone().sweep_uploads());
     let joining = Arc::clone(&parts.joining);
     tasks.start("joining", async move { joining.run().await });
     tasks.start("token clock", tick(parts.tokens.clone()));

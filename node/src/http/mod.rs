@@ -19,6 +19,7 @@ pub mod path;
 mod pieces;
 pub mod range;
 pub mod server;
+pub mod sessions;
 pub mod token;
 pub mod upload;
 

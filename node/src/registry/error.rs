@@ -85,6 +85,10 @@ impl From<store::Error> for Error {
             store::Error::Full { .. } => Self::new(Outcome::Unavailable, message)
                 .with_hint("free some space on the disk of the node's home, then try again"),
             store::Error::TooLarge { .. } => Self::new(Outcome::Invalid, message),
+            store::Error::NoSession => Self::not_found(message),
+            store::Error::Offset { .. } | store::Error::SessionBusy => Self::conflict(message),
+            store::Error::TooManySessions { .. } => Self::conflict(message)
+                .with_hint("finish or cancel some, or wait until they expire"),
             store::Error::WrongDigest { .. } => Self::new(Outcome::Corrupt, message),
             _ => {
                 tracing::error!(%error, "the store failed");

@@ -61,6 +61,7 @@ mod sources;
 mod target;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod upstream_info;
 mod upstreams;
 mod wants;

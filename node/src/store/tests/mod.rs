@@ -4,9 +4,13 @@ mod admission;
 mod blobs;
 mod cached;
 mod crash;
+mod crash_disk;
+mod crash_disk_full;
+mod crash_disk_scenes;
 mod local;
 mod partials;
 mod receipts;
+mod sessions;
 mod views;
 mod world;
 
