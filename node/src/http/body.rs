@@ -178,7 +178,7 @@ async fn fill(
         let last = info.size - 1;
         sections = vec![
             Section::File(0..last),
-            Section::Complete(completion),
+            Section::Complete(Box::new(completion)),
             Section::File(last..info.size),
         ];
     }

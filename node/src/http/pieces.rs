@@ -42,7 +42,7 @@ pub(super) enum Section {
     /// These bytes of the file.
     File(Range<u64>),
     /// What has to be done before more is sent.
-    Complete(Completion),
+    Complete(Box<Completion>),
 }
 
 /// What is left to be sent.

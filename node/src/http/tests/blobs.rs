@@ -128,7 +128,7 @@ async fn serving(bytes: Vec<u8>, tasks: &mut JoinSet<()>) -> std::net::SocketAdd
     let address = listener.local_addr().unwrap();
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("f");
-    std::fs::write(&path, &bytes).unwrap();
+    fs_err::write(&path, &bytes).unwrap();
     let answer = move |request: Request<Body>| {
         let artifact = artifact(&path, &bytes);
         async move {
