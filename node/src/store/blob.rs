@@ -74,12 +74,10 @@ impl Store {
         let Some(info) = record(&self.read()?, digest)? else { return Ok(None) };
         self.inner.uses.touch(digest);
         let path = self.inner.paths.blob(digest);
-        let opened = blocking(move || match fs_err::File::open(path) {
-            Ok(file) => Ok(Some((file.metadata()?.len(), file.into_parts().0))),
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(why) => Err(why.into()),
-        })
-        .await?;
+        let opened = match open_at_once(&path) {
+            Some(file) => Some((file.metadata()?.len(), file)),
+            None => blocking(move || open(&path)).await?,
+        };
         match opened {
             Some((size, file)) if size == info.size => {
                 Ok(Some((info, tokio::fs::File::from_std(file))))
@@ -203,6 +201,28 @@ pub(super) fn record(txn: &impl Tables, digest: &Digest) -> Result<Option<BlobIn
     let table = txn.table(tables::BLOB)?;
     let row = table.get(digest.as_bytes())?;
     row.map(|row| tables::decode("blob record", row.value())).transpose()
+}
+
+/// Opens a file whose name is in the system's memory: that needs no disk, and so no thread.
+#[cfg(target_os = "linux")]
+fn open_at_once(path: &Path) -> Option<std::fs::File> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok().map(Into::into)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_at_once(_: &Path) -> Option<std::fs::File> {
+    None
+}
+
+/// A file and its length, if it is there.
+fn open(path: &Path) -> Result<Option<(u64, std::fs::File)>, Error> {
+    match fs_err::File::open(path) {
+        Ok(file) => Ok(Some((file.metadata()?.len(), file.into_parts().0))),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(why.into()),
+    }
 }
 
 /// Whether the file is there with its whole length.

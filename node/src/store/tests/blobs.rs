@@ -198,6 +198,38 @@ async fn a_record_without_its_file_is_absent_and_dropped() {
 }
 
 #[tokio::test]
+async fn what_is_held_is_read_while_a_change_takes_its_time() {
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let info = stored(&store, &noise(100_000)).await;
+    let (begun, started) = tokio::sync::oneshot::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let change = store.write(
+        move |_, _| {
+            begun.send(()).unwrap();
+            // The writer's turn and its transaction are held until the reads are done.
+            ended.recv().unwrap();
+            Ok(())
+        },
+        |_, ()| {},
+    );
+    let reads = async {
+        started.await.unwrap();
+        let known = store.blob(&info.digest).unwrap();
+        let bytes = content(&store, &info).await;
+        let counts = store.counts().unwrap();
+        end.send(()).unwrap();
+        (known, bytes, counts.blob_bytes)
+    };
+    let both = async { tokio::join!(change, reads) };
+    let bound = std::time::Duration::from_secs(60);
+    let (changed, (known, bytes, sum)) = tokio::time::timeout(bound, both).await.unwrap();
+    changed.unwrap();
+    assert_eq!((known, sum), (Some(info), 100_000));
+    assert!(bytes == noise(100_000));
+}
+
+#[tokio::test]
 async fn a_cut_file_is_not_served() {
     let home = tempdir().unwrap();
     let store = Store::open(home.path()).unwrap();
