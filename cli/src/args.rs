@@ -115,6 +115,9 @@ pub(crate) struct Up {
     /// Ask no upstream; the mesh still works
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Memory for documents that are ready to be sent, such as 64M or 1G; 0 keeps none
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = crate::size::parse)]
+    pub(crate) metadata_memory: usize,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -551,6 +554,7 @@ mod tests {
         let Verb::Up(up) = args.verb else { panic!("not up") };
         assert_eq!(up.listen.to_string(), "127.0.0.1:7878");
         assert!(up.mesh_listen.is_empty() && !up.no_mdns && !up.offline);
+        assert_eq!(up.metadata_memory, node::http::ready::MEMORY_BYTES);
     }
 
     #[test]

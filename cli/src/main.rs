@@ -17,6 +17,7 @@ mod names;
 mod output;
 mod proxy;
 mod sign;
+mod size;
 
 /// How long threads at work may hold up the end; the store survives it at any point.
 const THREADS_MAX: std::time::Duration = std::time::Duration::from_secs(5);

@@ -25,6 +25,7 @@ use tower_service::Service as _;
 
 use crate::formats::{self, Front};
 use crate::http::auth::Tokens;
+use crate::http::ready::Ready;
 use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
 use crate::registry::{self, Registry, Setup};
@@ -74,6 +75,8 @@ pub struct Config {
     pub mdns: bool,
     /// Ask no upstream; the mesh still works.
     pub offline: bool,
+    /// Memory for documents that are ready to be sent, in bytes.
+    pub metadata_memory: usize,
 }
 
 /// Why a node could not start, or stopped.
@@ -323,10 +326,19 @@ fn serve(
 ) -> Result<(), Error> {
     let port = listener.local_addr()?.port();
     let hosts = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}"));
+    let ready = Ready::new(config.metadata_memory);
+    tasks.start("documents", {
+        let (warm, changed) = (ready.clone(), parts.store.watch_packages());
+        async move {
+            warm.keep_warm(changed).await;
+            Ok::<_, std::convert::Infallible>(())
+        }
+    });
     let front = Front {
         registry: parts.registry.clone(),
         tokens: parts.tokens.clone(),
         hosts: Arc::new(hosts.to_vec()),
+        ready,
     };
     let admin = admin::Admin {
         store: parts.store.clone(),
@@ -395,6 +407,7 @@ mod tests {
             peers: Vec::new(),
             mdns: false,
             offline: true,
+            metadata_memory: 0,
         };
         let error = start(config).await.unwrap_err();
         assert!(matches!(error, Error::NotLoopback(_)));

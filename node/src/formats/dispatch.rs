@@ -20,6 +20,7 @@ use super::{ALL, Context, native};
 use crate::http::auth::Tokens;
 use crate::http::error::Error;
 use crate::http::path::PathQuery;
+use crate::http::ready::Ready;
 use crate::http::upload;
 use crate::registry::{Door, Principal, Registry};
 
@@ -32,6 +33,8 @@ pub struct Front {
     pub tokens: Tokens,
     /// The `host:port` names that we answer to, filled once the listener is bound.
     pub hosts: Arc<Vec<String>>,
+    /// Documents ready to be sent.
+    pub ready: Ready,
 }
 
 impl Front {
@@ -87,8 +90,8 @@ pub async fn serve(front: Front, request: Request<Body>) -> Response<Body> {
 }
 
 fn context(front: Front, who: Principal, door: Door, path: PathQuery, base: String) -> Context {
-    let Front { registry, tokens, .. } = front;
-    Context { registry, who, tokens, door, path, base }
+    let Front { registry, tokens, ready, .. } = front;
+    Context { registry, who, tokens, door, path, base, ready }
 }
 
 async fn answer_unread(request: Request<Body>, answer: Response<Body>) -> Response<Body> {

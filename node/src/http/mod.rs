@@ -15,6 +15,7 @@ pub mod idle;
 pub mod origin;
 pub mod path;
 pub mod range;
+pub mod ready;
 pub mod server;
 pub mod token;
 pub mod upload;

@@ -58,6 +58,7 @@ mod signed;
 mod slots;
 mod sought;
 mod sources;
+mod stamp;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,7 @@ pub use rules::{
     UpstreamRules, Variant,
 };
 pub use side::{Side, SideDocument};
+pub use stamp::Stamp;
 pub use upstreams::{Adopted, UpstreamChoice, UpstreamRow, origin_of};
 pub use wants::{Want, WantRow, Wanted};
 

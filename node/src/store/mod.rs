@@ -41,6 +41,7 @@ mod batch;
 pub mod blob;
 pub mod cached;
 mod cached_rows;
+mod changes;
 mod collections;
 mod counts;
 mod database;
@@ -99,6 +100,7 @@ struct Inner {
     epoch: u64,
     describe: Describe,
     admissions: broadcast::Sender<Arc<Admission>>,
+    changes: changes::Changes,
     follows: watch::Sender<u64>,
     /// Digests that a `Partial` is open for.
     flights: Mutex<BTreeSet<Digest>>,
@@ -157,6 +159,7 @@ impl Store {
             epoch,
             describe,
             admissions: broadcast::channel(SUBSCRIBER_LAG_MAX).0,
+            changes: changes::Changes::new(),
             follows: watch::channel(0).0,
             flights: Mutex::default(),
             tree_maker: tokio::sync::Mutex::default(),
@@ -219,6 +222,8 @@ impl Store {
             let txn = inner.begin_write()?;
             let value = change(&inner, &txn).map_err(|why| inner.explain(why, 0))?;
             if is_change(&value) {
+                // Also when the commit fails: nobody knows how far it came.
+                let _counted = inner.changes.at_end();
                 txn.commit().map_err(|why| inner.explain(why.into(), 0))?;
                 after(&inner, &value);
             } else {
