@@ -28,6 +28,7 @@ mod npm_arriving;
 mod npm_audit;
 mod npm_hostile;
 mod npm_offline;
+mod npm_ready;
 mod npm_upstream;
 mod prefetch;
 #[path = "../../../tests/harness/upstream.rs"]
