@@ -21,7 +21,6 @@ use axum::http::Request;
 use crdt::digest::to_hex;
 use crdt::{PublicKey, RealmId, SecretKey};
 use tokio::net::TcpListener;
-use tower_service::Service as _;
 
 use crate::formats::{self, Front};
 use crate::http::auth::Tokens;
@@ -353,11 +352,8 @@ fn serve(
         joining: Arc::clone(&parts.joining),
         epochs: Arc::default(),
     };
-    let router = router::router(front, admin);
-    let answer = move |request: Request<Body>| {
-        let mut router = router.clone();
-        async move { router.call(request).await.unwrap_or_else(|never| match never {}) }
-    };
+    let surface = router::Surface::new(front, admin);
+    let answer = move |request: Request<Body>| surface.clone().answer(request);
     let stop = tasks.stop_token();
     tasks.start_draining("http", server::serve(listener, answer, stop.cancelled_owned()));
     Ok(())

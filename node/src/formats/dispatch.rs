@@ -19,6 +19,7 @@ use axum::http::{Request, Response, header};
 use super::{ALL, Context, native};
 use crate::http::auth::Tokens;
 use crate::http::error::Error;
+use crate::http::origin;
 use crate::http::path::PathQuery;
 use crate::http::ready::Ready;
 use crate::http::upload;
@@ -43,11 +44,8 @@ impl Front {
     pub fn base(&self, request: &Request<Body>) -> String {
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         let host = request.uri().authority().map(axum::http::uri::Authority::as_str).or(host);
-        let ours = |host: &&str| {
-            let host = host.to_ascii_lowercase();
-            self.hosts.iter().any(|known| *known == host || *known == format!("{host}:80"))
-        };
-        let known = host.filter(ours).or_else(|| self.hosts.first().map(String::as_str));
+        let known = host.and_then(|host| origin::known(&self.hosts, host));
+        let known = known.or_else(|| self.hosts.first().map(String::as_str));
         format!("http://{}", known.unwrap_or("localhost"))
     }
 }

@@ -67,7 +67,7 @@ async fn a_route_an_unfollow_and_a_lost_pin_are_in_the_very_next_answer() {
     publish(&node, "other", "1.0.0").await;
     assert_eq!(twice(&node, PATH).await.status, 200);
     let registry = &node.front.registry;
-    registry.route_add("npm", "demo", RouteSource::None).await.unwrap();
+    registry.route_add("npm", "demo", RouteSource::Deny).await.unwrap();
     assert_eq!(twice(&node, PATH).await.status, 403);
     assert!(registry.route_remove("npm", "demo").await.unwrap());
     assert_eq!(twice(&node, PATH).await.status, 200);
