@@ -31,7 +31,11 @@ mod hostile;
 #[cfg(test)]
 mod invites;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod lan;
+#[cfg(test)]
+mod life;
 #[cfg(test)]
 mod link;
 #[cfg(test)]
@@ -58,6 +62,8 @@ mod stub;
 mod thin;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod uploads;
 #[cfg(test)]
 mod upstream_verbs;
 #[cfg(test)]

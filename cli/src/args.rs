@@ -96,6 +96,18 @@ pub(crate) enum Verb {
     Token(Token),
     /// Run a command whose downloads go through this node; nothing is configured
     Run(Run),
+    /// Copy all that the node holds to a folder, also while it runs
+    Backup(Backup),
+    /// Make a node's folder from a backup
+    Restore(Restore),
+    /// Pin a package: nothing of it is ever let go for room
+    Keep(Keep),
+    /// Take a pin back
+    Unkeep(Unkeep),
+    /// Remove what nothing refers to
+    Gc(Gc),
+    /// Read all files again; what rotted on the disk is put aside and fetched anew
+    Verify(Verify),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -118,6 +130,52 @@ pub(crate) struct Up {
     /// Memory for documents that are ready to be sent, such as 64M or 1G; 0 keeps none
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = crate::size::parse)]
     pub(crate) metadata_memory: usize,
+    /// What all files may take, such as 20GB; what can be had again goes first [default: no limit]
+    #[arg(long, env = "GRIOT_QUOTA", hide_env = true, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) quota: Option<u64>,
+    /// What is left free on the disk [default: 67MB]
+    #[arg(long, env = "GRIOT_RESERVE", hide_env = true, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) reserve: Option<u64>,
+    /// Read all files again in the background at this rate, such as 1MB/s, once a week
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) scrub: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Keep {
+    /// NAME for all of its versions, NAME@VERSION or NAME@RANGE; nothing lists what is pinned
+    #[arg(value_name = "NAME[@RANGE]", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) package: Option<String>,
+    /// Format, if the name is there in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Unkeep {
+    /// As it was pinned; NAME alone takes all pins of it back
+    #[arg(value_name = "NAME[@RANGE]", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) package: String,
+    /// Format, if the name is pinned in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Gc {
+    /// Only say what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    /// Bytes a second that are read at most, such as 20MB/s; 0 for no bound
+    #[arg(long, default_value = "20MB/s", value_name = "RATE", value_parser = rate)]
+    pub(crate) rate: u64,
+    /// Begin at the beginning, also if the last run was cut
+    #[arg(long)]
+    pub(crate) restart: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -503,6 +561,41 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 }
 
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The node's secret keys go along, so that the node comes back as itself: whoever has the folder can \
+be the node. Keep it like the node's own folder. With --without-keys the backup can be given away: \
+it has packages and statements, but no keys, tokens, invites or credentials, and a node that is \
+restored from it makes keys of its own and takes this node's realm for its site.
+
+A second backup to the same folder copies only what is new.")]
+pub(crate) struct Backup {
+    /// Where to; made if it is not there, brought up to date if it has this node's backup
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Leave out the keys and all secrets of this node
+    #[arg(long)]
+    pub(crate) without_keys: bool,
+    /// Only verify the backup that is there, byte for byte; needs no node
+    #[arg(long, conflicts_with = "without_keys")]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The new folder is --home (or GRIOT_HOME); it must be empty. Every byte is verified. A restore that \
+was cut is typed again. Until --up-to-date, a restored node signs no change of its realm's roles: \
+another node may have a newer one, and two would split the realm. Never run both the old node and \
+the restored one: they have the same keys.")]
+pub(crate) struct Restore {
+    /// The folder of the backup
+    #[arg(value_name = "DIR", required_unless_present = "up_to_date")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Say that no other node has newer statements of this realm, or that they have come
+    #[arg(long, conflicts_with = "folder")]
+    pub(crate) up_to_date: bool,
+}
+
 /// What the parser says, as a failure: its sentence, and its usage line as the next command.
 pub(crate) fn misuse(text: &str) -> Failure {
     let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
@@ -517,6 +610,31 @@ pub(crate) fn misuse(text: &str) -> Failure {
         None => "--help behind the verb tells more".into(),
     };
     Failure::new(message).hint(hint).code(Code::Usage)
+}
+
+/// A size as people write it: 500MB, 20GB, 64MiB, or plain bytes.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err("write a size such as 500MB, 20GB or 64MiB".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a size such as 500MB or 20GB")?;
+    number.checked_mul(factor).ok_or_else(|| "that is more than any disk has".into())
+}
+
+/// A size a second.
+fn rate(text: &str) -> Result<u64, String> {
+    bytes(text.strip_suffix("/s").unwrap_or(text))
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
@@ -543,6 +661,7 @@ mod tests {
             "up", "status", "publish", "add", "search", "info", "why", "yank", "unyank", "tag",
             "export", "peer", "invite", "join", "follow", "unfollow", "route", "key", "realm",
             "token", "accept", "prefetch", "check", "want", "upstream", "link", "unlink", "run",
+            "backup", "restore", "keep", "unkeep", "gc", "verify",
         ] {
             assert!(verbs.contains(&verb), "{verb}");
         }
@@ -583,6 +702,17 @@ mod tests {
         let failure = misuse(&error.to_string());
         assert!(failure.message.starts_with("invalid value 'x'"), "{failure:?}");
         assert!(!failure.message.contains("For more information"));
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(bytes("20GB"), Ok(20_000_000_000));
+        assert_eq!(bytes("64 MiB"), Ok(64 << 20));
+        assert_eq!(bytes("17"), Ok(17));
+        assert_eq!(rate("1MB/s"), Ok(1_000_000));
+        for wrong in ["", "GB", "1.5GB", "-1", "20 apples", "99999999999TB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod link;
 mod names;
 mod output;
 mod proxy;
+mod resumable;
 mod sign;
 mod size;
 

@@ -33,6 +33,8 @@ pub(crate) struct NodeOptions {
     pub(crate) clock: Option<super::Clock>,
     /// More variables of its environment, such as a proxy.
     pub(crate) environment: Vec<(String, String)>,
+    /// More flags of `griot up`.
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Default for NodeOptions {
@@ -44,6 +46,7 @@ impl Default for NodeOptions {
             host: None,
             clock: None,
             environment: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 }
@@ -86,6 +89,7 @@ impl Node {
         if !self.options.mdns {
             command.arg("--no-mdns");
         }
+        command.args(&self.options.arguments);
         for peer in &self.options.peers {
             command.args(["--peer", peer]);
         }
@@ -120,6 +124,11 @@ impl Node {
         let port = first.split('/').nth(4).expect("a TCP multiaddress has a port");
         let prefix = self.options.mesh_listen.trim_end_matches('0').to_owned();
         self.options.mesh_listen = format!("{prefix}{port}");
+    }
+
+    /// More flags of its next `griot up`, instead of those that it had.
+    pub(crate) fn set_arguments(&mut self, arguments: &[&str]) {
+        self.options.arguments = arguments.iter().map(ToString::to_string).collect();
     }
 
     /// Its wall clock at the next start.

@@ -9,12 +9,15 @@ use crate::output::{Code, Failure, Output};
 
 mod accept;
 mod add;
+mod backup;
 mod check;
 mod export;
 mod follow;
+mod gc;
 mod info;
 mod invite;
 mod join;
+mod keep;
 mod key;
 mod link;
 mod lockfile;
@@ -22,6 +25,7 @@ mod peer;
 mod prefetch;
 mod publish;
 mod realm;
+mod restore;
 mod route;
 mod run;
 mod search;
@@ -30,6 +34,7 @@ mod tag;
 mod token;
 mod up;
 mod upstream;
+mod verify;
 mod want;
 mod why;
 mod yank;
@@ -83,6 +88,12 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure>
         Verb::Key(key) => key::run(&context, key).await,
         Verb::Realm(realm) => realm::run(&context, realm).await,
         Verb::Token(token) => token::run(&context, token).await,
+        Verb::Backup(backup) => backup::run(&context, backup).await,
+        Verb::Restore(restore) => restore::run(&context, restore).await,
+        Verb::Keep(keep) => keep::keep(&context, keep).await,
+        Verb::Unkeep(unkeep) => keep::unkeep(&context, unkeep).await,
+        Verb::Gc(gc) => gc::run(&context, gc).await,
+        Verb::Verify(verify) => verify::run(&context, verify).await,
         Verb::Run(run) => return run::run(&context, run).await,
     };
     done.map(|()| ExitCode::SUCCESS)

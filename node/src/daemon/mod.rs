@@ -28,10 +28,12 @@ use crate::http::ready::Ready;
 use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
 use crate::registry::{self, Registry, Setup};
+use crate::store::gc::Halves;
 use crate::store::{self, Store};
 use crate::upstream::Upstream;
 
 pub mod admin;
+pub mod backup;
 mod genesis;
 pub mod invite;
 mod joining;
@@ -76,6 +78,19 @@ pub struct Config {
     pub offline: bool,
     /// Memory for documents that are ready to be sent, in bytes.
     pub metadata_memory: usize,
+    /// What may be kept, and how it is looked after.
+    pub upkeep: Upkeep,
+}
+
+/// How much room blobs may take, and whether they are read again now and then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Bytes that all blobs may take.
+    pub quota: Option<u64>,
+    /// Bytes of the device that are left to others.
+    pub reserve: Option<u64>,
+    /// Bytes a second at which blobs are verified in the background; not at all if absent.
+    pub scrub: Option<u64>,
 }
 
 /// Why a node could not start, or stopped.
@@ -141,6 +156,7 @@ pub struct Daemon {
     realm: RealmId,
     mesh: Mesh,
     tasks: Tasks,
+    recovered: Halves,
 }
 
 /// The handles that the tasks and the router are made from.
@@ -171,6 +187,8 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     }
     create_home(&config.home)?;
     let store = Store::open_with(&config.home, describe)?;
+    store.set_limits(config.upkeep.quota, config.upkeep.reserve);
+    let recovered = store.halves().await?;
     let listener = bind(config.listen).await?;
     let address = listener.local_addr()?;
     let mut tasks = Tasks::new();
@@ -180,10 +198,16 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     serve(&config, &parts, listener, &mut tasks)?;
     tasks.start("artifacts", parts.registry.clone().keep_new_artifacts());
     tasks.start("background", parts.registry.clone().run_background());
+    tasks.start("uploads", parts.registry.clone().sweep_uploads());
     let joining = Arc::clone(&parts.joining);
     tasks.start("joining", async move { joining.run().await });
     tasks.start("token clock", tick(parts.tokens.clone()));
-    let daemon = Daemon { http, realm: parts.realm, mesh: parts.mesh, tasks, config };
+    let stop = tasks.stop_token();
+    tasks.start_draining("room", parts.registry.clone().mind_room(stop));
+    if let Some(rate) = config.upkeep.scrub {
+        tasks.start("scrub", parts.registry.clone().scrub(rate));
+    }
+    let daemon = Daemon { http, realm: parts.realm, mesh: parts.mesh, tasks, config, recovered };
     daemon.remember_mesh_port(&parts.store).await?;
     let version = env!("CARGO_PKG_VERSION").into();
     let found = NodeJson { pid: std::process::id(), http: daemon.http.clone(), token, version };
@@ -202,6 +226,12 @@ impl Daemon {
     #[must_use]
     pub const fn realm(&self) -> RealmId {
         self.realm
+    }
+
+    /// Half downloads that the last run left.
+    #[must_use]
+    pub const fn recovered(&self) -> Halves {
+        self.recovered
     }
 
     /// This node's id in the mesh.
@@ -404,6 +434,7 @@ mod tests {
             mdns: false,
             offline: true,
             metadata_memory: 0,
+            upkeep: Upkeep::default(),
         };
         let error = start(config).await.unwrap_err();
         assert!(matches!(error, Error::NotLoopback(_)));

@@ -111,10 +111,12 @@ async fn described() -> Response<Body> {
 }
 
 async fn numbers(State(own): State<Own>) -> Response<Body> {
-    match own.store.counts() {
-        Ok(counts) => {
+    let storage = own.front.registry.storage().await;
+    let counts = own.store.counts().map_err(crate::registry::Error::from);
+    match counts.and_then(|counts| Ok((counts, storage?))) {
+        Ok((counts, storage)) => {
             let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-            (kind, own.metrics.render(&counts)).into_response()
+            (kind, own.metrics.render(&counts, &storage)).into_response()
         }
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }

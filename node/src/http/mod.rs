@@ -17,6 +17,7 @@ pub mod path;
 pub mod range;
 pub mod ready;
 pub mod server;
+pub mod sessions;
 pub mod token;
 pub mod upload;
 

@@ -221,7 +221,7 @@ impl Registry {
         Ok(VerifiedBytes { info, file, filename, completion: None })
     }
 
-    async fn fetch_artifact(&self, found: &ArtifactRef) -> Result<(), Error> {
+    pub(super) async fn fetch_artifact(&self, found: &ArtifactRef) -> Result<(), Error> {
         let slot = Slot {
             realm: found.realm,
             package: found.package.clone(),

@@ -101,7 +101,7 @@ impl Writer {
                 let size = waiting.calls.len().min(BATCH_MAX);
                 waiting.calls.drain(..size).collect()
             };
-            let result = self.commit(&mut batch).map_err(|why| self.inner.explain(why, 0));
+            let result = self.commit(&mut batch).map_err(|why| self.inner.give_up(why));
             drop(turn);
             let done: Vec<_> = batch.into_iter().map(|call| call.done).collect();
             let ends = {
@@ -167,18 +167,19 @@ impl Writer {
         txn: &WriteTransaction,
         batch: &[Call],
     ) -> Result<BTreeSet<Digest>, Error> {
-        let mut moved = BTreeSet::new();
+        let (mut files, mut moved) = (Vec::new(), BTreeSet::new());
         for change in batch.iter().flat_map(|call| &call.changes) {
             let Change::Blob(staged) = change else { continue };
             let info = staged.info();
             // The same one twice: the first is as good.
-            if !moved.contains(&info.digest)
-                && blob::move_if_new(&self.inner, txn, staged.path(), info)?
-            {
+            if !moved.contains(&info.digest) && blob::is_new(&self.inner, txn, info)? {
                 moved.insert(info.digest);
+                files.push((staged.path(), info.digest));
             }
         }
-        blob::sync_shards(&self.inner, &moved)?;
+        if !files.is_empty() {
+            blob::move_in(&self.inner, &files)?;
+        }
         Ok(moved)
     }
 
@@ -247,6 +248,9 @@ fn tell(done: Vec<oneshot::Sender<Result<Kept, Error>>>, result: Result<Vec<Kept
 fn again(error: &Error) -> Error {
     match error {
         Error::Full { free, needed } => Error::Full { free: *free, needed: *needed },
+        Error::OverQuota { quota, held, needed } => {
+            Error::OverQuota { quota: *quota, held: *held, needed: *needed }
+        }
         Error::Io(why) => std::io::Error::new(why.kind(), why.to_string()).into(),
         other => Error::Database(other.to_string()),
     }

@@ -29,6 +29,13 @@ pub(super) struct Changes {
 #[derive(Debug)]
 pub(super) struct AtEnd<'c>(&'c Changes);
 
+impl AtEnd<'_> {
+    /// There was no change after all.
+    pub(super) fn unchanged(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for AtEnd<'_> {
     fn drop(&mut self) {
         self.0.count();

@@ -6,6 +6,7 @@
 //!        blobs/ab/<digest>  complete and verified, or absent
 //!        tmp/               files being written; emptied at every start
 //!        partial/           half downloads: data, hash tree, map of verified groups
+//!        uploads/           upload sessions: data, and the mark how far they are durable
 //!        outboard/<digest>  hash trees of blobs above 1 MiB, for sending; can be deleted
 //! ```
 //!
@@ -16,27 +17,29 @@
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many share in `batch`, what came from
-//! upstreams in `cached`, what belongs to this node alone in `local`.
+//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many
+//! share in `batch`, what came from upstreams in `cached`, what belongs to this node alone in
+//! `local`; layouts of earlier programs in `migration`, copies of the whole in `backup` and
+//! `restore`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
-use redb::{Database, ReadTransaction, WriteTransaction};
+use redb::{ReadTransaction, WriteTransaction};
 use tokio::sync::{broadcast, watch};
 
 use disk::Disk;
 use paths::Paths;
-use tables::Tables;
 
 mod admission;
 mod authority;
+pub mod backup;
 mod batch;
 pub mod blob;
 pub mod cached;
@@ -48,24 +51,36 @@ mod database;
 mod disk;
 mod documents;
 mod error;
+mod evict_rows;
+pub mod gc;
 mod hashing;
+mod holding;
 mod index;
+pub mod kinds;
 mod local;
+mod migration;
 mod outboard;
 pub mod partial;
 mod paths;
 mod pins;
+pub mod quota;
 pub mod receipts;
 mod records;
 mod recovery;
+pub mod restore;
 mod search;
+pub mod sessions;
 mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod usage;
+pub mod verify;
 mod views;
+mod writing;
 
 pub use error::Error;
+pub use holding::Holding;
 pub use pins::Slot;
 pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
@@ -77,9 +92,6 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// Admissions that a slow subscriber may lag behind before it must look for itself.
 const SUBSCRIBER_LAG_MAX: usize = 1024;
-
-/// Room that is never filled with blobs, so that the database can still commit.
-const RESERVE_BYTES: u64 = 64 << 20;
 
 /// Makes one line for search out of a release's inline meta: (format, meta) → text.
 pub type Describe = fn(format: &str, meta: &[u8]) -> String;
@@ -94,7 +106,7 @@ pub struct Store {
 struct Inner {
     paths: Paths,
     disk: Disk,
-    database: Database,
+    database: database::Base,
     _lock: File,
     writer: Mutex<()>,
     epoch: u64,
@@ -109,12 +121,22 @@ struct Inner {
     authorities: Mutex<authority::Cache>,
     document_applies: AtomicU64,
     temporaries: AtomicU64,
-    reserve_bytes: AtomicU64,
+    /// Writers that are open: they share what is gathered before it is hashed.
+    writers: Arc<AtomicUsize>,
+    sessions: Mutex<sessions::Sessions>,
+    /// Says that an upload session was let go of.
+    parked: tokio::sync::Notify,
+    /// Bytes that are kept free, and what blobs may take.
+    limits: quota::Limits,
+    uses: usage::Uses,
+    kinds: kinds::Memo,
     /// Changes that wait for the commit that they share.
     waiting: Mutex<batch::Waiting>,
     batch_commits: AtomicU64,
     /// Receipts that are kept of a realm.
     receipts_max: AtomicU64,
+    /// Files whose removal waits for a backup.
+    held: Mutex<holding::Held>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -132,13 +154,14 @@ impl Store {
         Self::open_with(home, |_, _| String::new())
     }
 
-    /// Opens or creates the store under `home`; takes the lock; clears what a crash left.
+    /// Opens or creates the store under `home`; takes the lock; brings the records of an earlier
+    /// program to this one's layout; clears what a crash left.
     ///
     /// Rebuilds the views if they were derived by other rules, otherwise reads nothing whole.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] or [`Error::Older`] if
-    /// another version of the program wrote it.
+    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program wrote
+    /// it, [`Error::Restoring`] while a restore is not finished.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
         Self::open_on(Disk::default(), home, describe)
     }
@@ -148,8 +171,8 @@ impl Store {
         let paths = Paths::new(home);
         paths.create(&disk)?;
         let lock = take_lock(&paths)?;
-        let database = database::open(&disk, &paths.database(), CACHE_BYTES)?;
-        let epoch = prepare(&database)?;
+        restore::refuse_unfinished(&paths)?;
+        let (database, epoch) = migration::open(&disk, &paths, CACHE_BYTES)?;
         let inner = Inner {
             paths,
             disk,
@@ -166,14 +189,27 @@ impl Store {
             authorities: Mutex::default(),
             document_applies: AtomicU64::new(0),
             temporaries: AtomicU64::new(0),
-            reserve_bytes: AtomicU64::new(RESERVE_BYTES),
+            writers: Arc::default(),
+            sessions: Mutex::default(),
+            parked: tokio::sync::Notify::new(),
+            limits: quota::Limits::default(),
+            uses: usage::Uses::default(),
+            kinds: kinds::Memo::default(),
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
+            held: Mutex::default(),
         };
         recovery::clear_leftovers(&inner)?;
+        sessions::recover(&inner)?;
         views::rebuild_if_outdated(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The folder that it lies in.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.inner.paths.home()
     }
 
     /// Free bytes on the blobs' device.
@@ -187,8 +223,7 @@ impl Store {
     /// As if the device were full, or had room without end.
     #[cfg(test)]
     pub(crate) fn reserve_all(&self, all: bool) {
-        let bytes = if all { u64::MAX } else { 0 };
-        self.inner.reserve_bytes.store(bytes, Ordering::Relaxed);
+        self.inner.limits.set_reserve(if all { u64::MAX } else { 0 });
     }
 
     /// One write transaction, committed and synced before this returns. Runs to its end even if
@@ -219,15 +254,14 @@ impl Store {
             // Waited for on a thread, never in an async queue: there the turn could be given to a
             // future that its owner does not poll while it waits for a turn itself.
             let _turn = lock(&inner.writer);
-            let txn = inner.begin_write()?;
-            let value = change(&inner, &txn).map_err(|why| inner.explain(why, 0))?;
-            if is_change(&value) {
-                // Also when the commit fails: nobody knows how far it came.
-                let _counted = inner.changes.at_end();
-                txn.commit().map_err(|why| inner.explain(why.into(), 0))?;
+            // Also when the commit fails: nobody knows how far it came.
+            let counted = inner.changes.at_end();
+            let (value, changed) =
+                inner.commit(is_change, change).map_err(|why| inner.give_up(why))?;
+            if changed {
                 after(&inner, &value);
             } else {
-                txn.abort()?;
+                counted.unchanged();
             }
             Ok(value)
         })
@@ -242,7 +276,34 @@ impl Store {
 
 impl Inner {
     fn read(&self) -> Result<ReadTransaction, Error> {
-        Ok(redb::ReadableDatabase::begin_read(&self.database)?)
+        self.database.begin_read()
+    }
+
+    /// One transaction, for who has the turn; says whether it changed anything.
+    fn commit<T>(
+        &self,
+        is_change: fn(&T) -> bool,
+        change: impl FnOnce(&Self, &WriteTransaction) -> Result<T, Error>,
+    ) -> Result<(T, bool), Error> {
+        let txn = self.begin_write()?;
+        let value = change(self, &txn)?;
+        let changed = is_change(&value);
+        if changed {
+            txn.commit()?;
+        } else {
+            txn.abort()?;
+        }
+        Ok((value, changed))
+    }
+
+    /// After a write that failed, for who still has the turn: what it left half done is taken back
+    /// as a start would do it. What cannot be taken back now is then.
+    fn give_up(&self, error: Error) -> Error {
+        let error = self.explain(error, 0);
+        if let Err(why) = recovery::take_back_all(self) {
+            tracing::warn!(%why, "a change that failed is taken back at the next start");
+        }
+        error
     }
 
     fn begin_write(&self) -> Result<WriteTransaction, Error> {
@@ -256,16 +317,11 @@ impl Inner {
         Ok(self.disk.free_space(&self.paths.tmp())?)
     }
 
-    /// Refuses `needed` bytes that would eat into the reserve.
-    fn check_room(&self, needed: u64) -> Result<(), Error> {
-        let needed = needed.saturating_add(self.reserve_bytes.load(Ordering::Relaxed));
-        let free = self.free_space()?;
-        if free < needed { Err(Error::Full { free, needed }) } else { Ok(()) }
-    }
-
     /// Says "full" where the system said so.
     fn explain(&self, error: Error, needed: u64) -> Error {
-        if error.is_no_space() {
+        let at_database = matches!(error, Error::Database(_))
+            && self.database.failure().is_some_and(error::is_no_space);
+        if at_database || error.is_no_space() {
             Error::Full { free: self.free_space().unwrap_or(0), needed }
         } else {
             error
@@ -305,28 +361,4 @@ fn take_lock(paths: &Paths) -> Result<File, Error> {
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked),
         Err(std::fs::TryLockError::Error(why)) => Err(why.into()),
     }
-}
-
-/// Makes the tables in a new file, refuses one of another layout; gives the store's epoch.
-fn prepare(database: &Database) -> Result<u64, Error> {
-    let txn = database.begin_write()?;
-    let schema = txn.meta(tables::META_SCHEMA)?;
-    if schema > tables::SCHEMA_VERSION {
-        return Err(Error::Newer { found: schema, known: tables::SCHEMA_VERSION });
-    }
-    if schema > 0 && schema < tables::SCHEMA_VERSION {
-        return Err(Error::Older { found: schema, known: tables::SCHEMA_VERSION });
-    }
-    if schema == tables::SCHEMA_VERSION {
-        return txn.meta(tables::META_EPOCH);
-    }
-    tables::create(&txn)?;
-    let mut epoch = [0; 8];
-    getrandom::fill(&mut epoch).map_err(std::io::Error::from)?;
-    // 53 bits: peers may be written in languages whose integers end there.
-    let epoch = u64::from_le_bytes(epoch) >> 11;
-    tables::set_meta(&txn, tables::META_EPOCH, epoch)?;
-    tables::set_meta(&txn, tables::META_SCHEMA, tables::SCHEMA_VERSION)?;
-    txn.commit()?;
-    Ok(epoch)
 }

@@ -2,8 +2,8 @@
 //!
 //! A download is a sparse file of the blob's size, the hash tree as far as it is known, and a map
 //! of the 16 KiB groups that were verified against the root before they were written. A checkpoint
-//! syncs the data and the tree, then replaces the map; so a group in the map is on the disk, and a
-//! restart trusts the map. After a kill, what came since the last checkpoint is fetched again.
+//! syncs the data and the tree, then replaces the map, then syncs the names; so a group in the map
+//! is on the disk, and a restart trusts the map. After a kill, what came since the last checkpoint is fetched again.
 //! [`Partial::finish`] reads everything once for the checksums, and hashes it with BLAKE3 again
 //! then: a disk that lied about a sync is found before the blob exists.
 //!
@@ -28,6 +28,7 @@ use super::blob::{clear_intent, now_seconds, place};
 use super::disk::{DiskFile, Opening};
 use super::hashing::Hasher;
 use super::outboard::{self, GROUP_BYTES, invalid};
+use super::paths::Paths;
 use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, lock};
 
 pub use super::outboard::{RANGE_BYTES_MAX, encode};
@@ -58,13 +59,13 @@ struct Half {
 
 /// The right to download a digest.
 #[derive(Debug)]
-struct Flight {
+pub(super) struct Flight {
     inner: Arc<Inner>,
     digest: Digest,
 }
 
 impl Flight {
-    fn take(inner: &Arc<Inner>, digest: Digest) -> Result<Self, Error> {
+    pub(super) fn take(inner: &Arc<Inner>, digest: Digest) -> Result<Self, Error> {
         if lock(&inner.flights).insert(digest) {
             Ok(Self { inner: Arc::clone(inner), digest })
         } else {
@@ -86,9 +87,16 @@ impl Store {
     /// [`Error::Busy`] while another [`Partial`] of the digest lives, [`Error::Full`] if `size`
     /// would not fit.
     pub async fn partial(&self, digest: &Digest, size: u64) -> Result<Partial, Error> {
+        if !is_resumable(&self.inner, digest, size) {
+            self.await_room(size).await?;
+        }
         let flight = Flight::take(&self.inner, *digest)?;
         let inner = Arc::clone(&self.inner);
-        let half = blocking(move || Half::open(inner, flight, size)).await?;
+        let half = blocking(move || {
+            let opened = Half::open(Arc::clone(&inner), flight, size);
+            opened.map_err(|why| inner.explain(why, size))
+        })
+        .await?;
         let half = Arc::new(Mutex::new(half));
         Ok(Partial { digest: *digest, size, store: self.clone(), half })
     }
@@ -183,7 +191,9 @@ impl Partial {
             return Err(invalid("the download is not complete"));
         }
         let half = Arc::clone(&self.half);
-        let info = blocking(move || lock(&half).verify(hashes)).await?;
+        let inner = Arc::clone(&self.store.inner);
+        let verify = move || lock(&half).verify(hashes).map_err(|why| inner.explain(why, 0));
+        let info = blocking(verify).await?;
         let placed = move |inner: &Inner, txn: &redb::WriteTransaction| {
             let from = inner.paths.partial_data(&info.digest);
             place(inner, txn, &from, info).map(|(info, _)| info)
@@ -212,7 +222,10 @@ impl Half {
         };
         if resumed.is_none() {
             inner.check_room(size)?;
-            discard(&inner, &digest)?;
+            if discard(&inner, &digest)? {
+                // An old map that comes back would vouch for new files.
+                inner.disk.sync_folder(&inner.paths.partials())?;
+            }
         }
         let open = |path: &Path| inner.disk.open(path, Opening::Kept);
         let data = open(&inner.paths.partial_data(&digest))?;
@@ -264,6 +277,7 @@ impl Half {
         file.write_all_at(0, &map_bytes(self.size, &self.map))?;
         file.sync()?;
         disk.rename(&new, &path)?;
+        disk.sync_folder(&self.inner.paths.partials())?;
         self.dirty = false;
         Ok(())
     }
@@ -305,11 +319,18 @@ fn settle(inner: &Inner, info: &BlobInfo) {
     }
 }
 
-/// Removes all files of a half download.
-fn discard(inner: &Inner, digest: &Digest) -> io::Result<()> {
-    inner.disk.remove(&inner.paths.partial_map(digest))?;
-    inner.disk.remove(&inner.paths.partial_tree(digest))?;
-    inner.disk.remove(&inner.paths.partial_data(digest))
+/// Removes all files of a half download. Says whether there were any.
+pub(super) fn discard(inner: &Inner, digest: &Digest) -> io::Result<bool> {
+    let paths = &inner.paths;
+    let mut found = false;
+    for of in [Paths::partial_map, Paths::partial_tree, Paths::partial_data] {
+        let path = of(paths, digest);
+        if path.exists() {
+            inner.disk.remove(&path)?;
+            found = true;
+        }
+    }
+    Ok(found)
 }
 
 /// Whether the sparse file of a download of this size is there.

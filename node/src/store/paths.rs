@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 use crdt::Digest;
 
 use super::disk::Disk;
+use super::sessions::SessionId;
 
 /// The ending of the marks that a rename into `blobs/` is under way.
 const INTENT: &str = ".intent";
+/// What the copies of earlier databases begin with; their schema follows.
+const BEFORE: &str = "store.redb.before-";
 
 /// Where everything lies.
 #[derive(Debug, Clone)]
@@ -26,10 +29,22 @@ impl Paths {
         Self { home: home.to_owned() }
     }
 
-    /// Makes the folders that lack.
+    /// Makes the folders that lack, durably: what is synced within one is worth nothing if its own
+    /// name is lost.
     pub(super) fn create(&self, disk: &Disk) -> io::Result<()> {
-        for folder in [self.home.clone(), self.blobs(), self.tmp(), self.partials(), self.trees()] {
+        let folders = [self.blobs(), self.tmp(), self.partials(), self.trees(), self.uploads()];
+        if self.home.is_dir() && folders.iter().all(|folder| folder.is_dir()) {
+            // They may be there since a start that was cut before its sync.
+            return disk.sync_folder(&self.home);
+        }
+        disk.create_folder(&self.home)?;
+        for folder in folders {
             disk.create_folder(&folder)?;
+        }
+        disk.sync_folder(&self.home)?;
+        if let Some(above) = self.home.parent().filter(|above| above.is_dir()) {
+            // Not every folder above a home may be opened by who owns the home.
+            let _ = disk.sync_folder(above);
         }
         Ok(())
     }
@@ -44,6 +59,26 @@ impl Paths {
         self.home.join("store.redb")
     }
 
+    /// The database as it was before it was brought to another layout.
+    pub(super) fn database_before(&self, schema: u64) -> PathBuf {
+        self.home.join(format!("{BEFORE}{schema}"))
+    }
+
+    /// Whether a file of the home is such a copy.
+    pub(super) fn is_database_before(name: &str) -> bool {
+        name.strip_prefix(BEFORE).is_some_and(|schema| schema.parse::<u64>().is_ok())
+    }
+
+    /// The folder itself.
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// There while a backup is being restored into this home.
+    pub(super) fn restoring(&self) -> PathBuf {
+        self.home.join("restoring.json")
+    }
+
     /// Complete and verified bytes.
     pub(super) fn blobs(&self) -> PathBuf {
         self.home.join("blobs")
@@ -54,6 +89,11 @@ impl Paths {
         self.home.join("tmp")
     }
 
+    /// Blobs that rotted; made when the first one does.
+    pub(super) fn quarantine(&self) -> PathBuf {
+        self.home.join("quarantine")
+    }
+
     /// Half downloads.
     pub(super) fn partials(&self) -> PathBuf {
         self.home.join("partial")
@@ -62,6 +102,21 @@ impl Paths {
     /// Hash trees of blobs above 1 MiB.
     pub(super) fn trees(&self) -> PathBuf {
         self.home.join("outboard")
+    }
+
+    /// Upload sessions.
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.home.join("uploads")
+    }
+
+    /// The bytes of an upload session.
+    pub(super) fn session_data(&self, id: SessionId) -> PathBuf {
+        self.uploads().join(format!("{id}.data"))
+    }
+
+    /// What an upload session is for, and how far it is durable.
+    pub(super) fn session_mark(&self, id: SessionId) -> PathBuf {
+        self.uploads().join(format!("{id}.mark"))
     }
 
     /// The folder of a blob: 256 of them, by the first byte.

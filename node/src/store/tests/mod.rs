@@ -4,9 +4,14 @@ mod admission;
 mod blobs;
 mod cached;
 mod crash;
+mod crash_disk;
+mod crash_disk_full;
+mod crash_disk_scenes;
+mod life;
 mod local;
 mod partials;
 mod receipts;
+mod sessions;
 mod views;
 mod world;
 
