@@ -13,7 +13,7 @@
 //! last acknowledged change, and costs what a file in memory costs.
 //!
 //! Memory has one bound, for all documents with all forms and what the table takes. The second hand
-//! of a clock goes round: what was not asked for since it came by last goes first. No document takes
+//! of a clock goes round: what was not asked for since it came by goes first. No document takes
 //! more than an eighth; a larger one is read from where it lies, with its packed forms held.
 //!
 //! Does not render: a format gives the bytes, and how to make them again. Nothing here survives a

@@ -1,7 +1,7 @@
 //! What vouches that a document is still what it was: a look at a few numbers, no database.
 //!
-//! A document of a realm hangs on the store alone, if no peer was asked: its stamp is good until the
-//! next commit. One of an upstream hangs on time and on whether the upstream answers, too. What
+//! A document of a realm hangs on the store alone, if no peer was asked: its stamp is good until a
+//! new commit. One of an upstream hangs on time and on whether the upstream answers, too. What
 //! hangs on more than that gets no stamp and is looked up for every request.
 //!
 //! A stamp that is not good any more says nothing: the same bytes may come out again.

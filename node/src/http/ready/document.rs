@@ -1,8 +1,8 @@
 //! One document with its forms: as it is, gzip, zstd; each with its headers made once.
 //!
 //! The validator of a packed form is that of the bytes with a letter behind: strong validators of
-//! different bytes differ. A client that shows any of them has the current content, so it hears 304,
-//! with the validator that it showed. A form that a client refuses is never sent; 406 if that leaves
+//! different bytes differ. A client that shows one of them has the current content: it hears 304,
+//! with the validator that it showed. A form that a client refuses is not sent; 406 if that leaves
 //! none.
 //!
 //! A document that is too large to be held is read from where it lies for those who want it as it

@@ -2,7 +2,7 @@
 //!
 //! Without the header, or with an empty one, a client gets the bytes as they are: old clients and
 //! shell scripts cannot undo anything. What is not named is not accepted, but for `identity`, which
-//! comes last then and is refused by `identity;q=0` or `*;q=0` alone. Broken words count as refused.
+//! comes last then and is refused by `identity;q=0` or `*;q=0` alone. Broken words are refusals.
 //!
 //! Source: RFC 9110 section 12.5.3.
 
