@@ -127,6 +127,9 @@ pub(crate) struct Up {
     /// Ask no upstream; the mesh still works
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Memory for documents that are ready to be sent, such as 64M or 1G; 0 keeps none
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = crate::size::parse)]
+    pub(crate) metadata_memory: usize,
     /// What all files may take, such as 20GB; what can be had again goes first [default: no limit]
     #[arg(long, env = "GRIOT_QUOTA", hide_env = true, value_name = "SIZE", value_parser = bytes)]
     pub(crate) quota: Option<u64>,
@@ -670,6 +673,7 @@ mod tests {
         let Verb::Up(up) = args.verb else { panic!("not up") };
         assert_eq!(up.listen.to_string(), "127.0.0.1:7878");
         assert!(up.mesh_listen.is_empty() && !up.no_mdns && !up.offline);
+        assert_eq!(up.metadata_memory, node::http::ready::MEMORY_BYTES);
     }
 
     #[test]

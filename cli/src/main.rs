@@ -18,6 +18,7 @@ mod output;
 mod proxy;
 mod resumable;
 mod sign;
+mod size;
 
 /// How long threads at work may hold up the end; the store survives it at any point.
 const THREADS_MAX: std::time::Duration = std::time::Duration::from_secs(5);

@@ -25,6 +25,7 @@ pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
         peers: up.peer,
         mdns: !up.no_mdns,
         offline: up.offline,
+        metadata_memory: up.metadata_memory,
         upkeep: Upkeep { quota: up.quota, reserve: up.reserve, scrub: up.scrub },
     };
     // Signals are watched from the first moment, so that one during the start is not lost.

@@ -21,10 +21,10 @@ use axum::http::Request;
 use crdt::digest::to_hex;
 use crdt::{PublicKey, RealmId, SecretKey};
 use tokio::net::TcpListener;
-use tower_service::Service as _;
 
 use crate::formats::{self, Front};
 use crate::http::auth::Tokens;
+use crate::http::ready::Ready;
 use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
 use crate::registry::{self, Registry, Setup};
@@ -76,6 +76,8 @@ pub struct Config {
     pub mdns: bool,
     /// Ask no upstream; the mesh still works.
     pub offline: bool,
+    /// Memory for documents that are ready to be sent, in bytes.
+    pub metadata_memory: usize,
     /// What may be kept, and how it is looked after.
     pub upkeep: Upkeep,
 }
@@ -353,10 +355,19 @@ fn serve(
 ) -> Result<(), Error> {
     let port = listener.local_addr()?.port();
     let hosts = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}"));
+    let ready = Ready::new(config.metadata_memory);
+    tasks.start("documents", {
+        let (warm, changed) = (ready.clone(), parts.store.watch_packages());
+        async move {
+            warm.keep_warm(changed).await;
+            Ok::<_, std::convert::Infallible>(())
+        }
+    });
     let front = Front {
         registry: parts.registry.clone(),
         tokens: parts.tokens.clone(),
         hosts: Arc::new(hosts.to_vec()),
+        ready,
     };
     let admin = admin::Admin {
         store: parts.store.clone(),
@@ -371,11 +382,8 @@ fn serve(
         joining: Arc::clone(&parts.joining),
         epochs: Arc::default(),
     };
-    let router = router::router(front, admin);
-    let answer = move |request: Request<Body>| {
-        let mut router = router.clone();
-        async move { router.call(request).await.unwrap_or_else(|never| match never {}) }
-    };
+    let surface = router::Surface::new(front, admin);
+    let answer = move |request: Request<Body>| surface.clone().answer(request);
     let stop = tasks.stop_token();
     tasks.start_draining("http", server::serve(listener, answer, stop.cancelled_owned()));
     Ok(())
@@ -425,6 +433,7 @@ mod tests {
             peers: Vec::new(),
             mdns: false,
             offline: true,
+            metadata_memory: 0,
             upkeep: Upkeep::default(),
         };
         let error = start(config).await.unwrap_err();

@@ -193,6 +193,12 @@ fn unreadable(error: std::io::Error) -> Error {
     crate::registry::Error::from(crate::store::Error::from(error)).into()
 }
 
+/// The strong validator of a document's bytes, with its quotes.
+#[must_use]
+pub fn etag_of(bytes: &[u8]) -> String {
+    format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32])
+}
+
 /// A small document with its validator: 200, or 304 when the client has it.
 #[must_use]
 pub fn document(
@@ -201,7 +207,7 @@ pub fn document(
     content_type: &'static str,
     bytes: Vec<u8>,
 ) -> Response<Body> {
-    let etag = format!("\"{}\"", &blake3::hash(&bytes).to_hex()[..32]);
+    let etag = etag_of(&bytes);
     let mut response = Response::new(Body::empty());
     let known = joined(headers, header::IF_NONE_MATCH).is_some_and(|l| range::names(&l, &etag));
     let out = response.headers_mut();

@@ -18,6 +18,7 @@ pub mod origin;
 pub mod path;
 mod pieces;
 pub mod range;
+pub mod ready;
 pub mod server;
 pub mod sessions;
 pub mod token;

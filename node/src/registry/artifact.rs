@@ -338,6 +338,8 @@ impl Registry {
         let mut refused =
             self.inner.refused.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         refused.insert(release);
+        drop(refused);
+        self.inner.store.count_change();
         Ok(())
     }
 

@@ -61,6 +61,7 @@ mod signed;
 mod slots;
 mod sought;
 mod sources;
+mod stamp;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -87,6 +88,7 @@ pub use rules::{
 };
 pub use scrub::{Course, Finding, Mended, Scrubbed, VerifyOrder, VerifyStep};
 pub use side::{Side, SideDocument};
+pub use stamp::Stamp;
 pub use upstreams::{Adopted, UpstreamChoice, UpstreamRow, origin_of};
 pub use wants::{Want, WantRow, Wanted};
 

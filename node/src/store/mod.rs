@@ -44,6 +44,7 @@ mod batch;
 pub mod blob;
 pub mod cached;
 mod cached_rows;
+mod changes;
 mod collections;
 mod counts;
 mod database;
@@ -111,6 +112,7 @@ struct Inner {
     epoch: u64,
     describe: Describe,
     admissions: broadcast::Sender<Arc<Admission>>,
+    changes: changes::Changes,
     follows: watch::Sender<u64>,
     /// Digests that a `Partial` is open for.
     flights: Mutex<BTreeSet<Digest>>,
@@ -183,6 +185,7 @@ impl Store {
             epoch,
             describe,
             admissions: broadcast::channel(SUBSCRIBER_LAG_MAX).0,
+            changes: changes::Changes::new(),
             follows: watch::channel(0).0,
             flights: Mutex::default(),
             tree_maker: tokio::sync::Mutex::default(),
@@ -255,10 +258,14 @@ impl Store {
             // Waited for on a thread, never in an async queue: there the turn could be given to a
             // future that its owner does not poll while it waits for a turn itself.
             let _turn = lock(&inner.writer);
+            // Also when the commit fails: nobody knows how far it came.
+            let counted = inner.changes.at_end();
             let (value, changed) =
                 inner.commit(is_change, change).map_err(|why| inner.give_up(why))?;
             if changed {
                 after(&inner, &value);
+            } else {
+                counted.unchanged();
             }
             Ok(value)
         })
