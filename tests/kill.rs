@@ -213,7 +213,10 @@ fn a_transfer_whose_ends_are_killed_again_and_again_completes_whole() {
         wait_for("the transfer to complete", 2 * EVENTUALLY, || {
             let reply = b.get(&upload.path);
             match reply.status {
-                200 => Ok(assert_eq!(sha256(&reply.body), sha256(&upload.body))),
+                200 => {
+                    assert_eq!(sha256(&reply.body), sha256(&upload.body));
+                    Ok(())
+                }
                 404 | 424 => Err(reply.text()),
                 other => panic!("{other}: {}", reply.text()),
             }

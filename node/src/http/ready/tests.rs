@@ -39,7 +39,7 @@ fn text(response: &Response<Body>, name: HeaderName) -> Option<&str> {
 }
 
 async fn body(response: Response<Body>) -> Vec<u8> {
-    axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()
+    crate::http::upload::small(&HeaderMap::new(), response.into_body(), u64::MAX).await.unwrap()
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn what_was_asked_for_is_made_again_when_its_package_changes() {
     for place in [&wanted, &early, &place("other", &agains)] {
         ready.put(place, made(TEXT), None).await.unwrap();
     }
-    let (changed, names) = tokio::sync::broadcast::channel(8);
+    let (changed, names) = broadcast::channel(8);
     changed.send(PackageId::new("npm", "left")).unwrap();
     changed.send(PackageId::new("npm", "left")).unwrap();
     changed.send(PackageId::new("npm", "unknown")).unwrap();

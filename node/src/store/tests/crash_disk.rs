@@ -299,7 +299,8 @@ async fn no_sync_is_for_nothing() {
         let Op::SyncFolder { path } = op else { return false };
         path.file_name().is_some_and(|name| is_it(&name.to_string_lossy()))
     }
-    let forgotten: [(&str, &[&str], fn(&Op) -> bool); 7] = [
+    type Forgotten = (&'static str, &'static [&'static str], fn(&Op) -> bool);
+    let forgotten: [Forgotten; 7] = [
         ("every file", &["publish"], |op| matches!(op, Op::Sync { .. })),
         ("every folder", &["publish"], |op| matches!(op, Op::SyncFolder { .. })),
         ("the home", &["publish"], |op| in_folder(op, |name| name.starts_with(".tmp"))),
