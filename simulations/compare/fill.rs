@@ -1,4 +1,5 @@
-//! `fill-store HOME SPARSE SMALL`: puts very many blobs into the store of a node that is not running.
+//! `fill-store HOME SPARSE SMALL`: puts very many blobs into the store of a node that is not
+//! running.
 //!
 //! What a full store costs a node is measured with it. `SPARSE` blobs of 1 GiB are holes in files
 //! under made-up names, which nobody may read back; `SMALL` blobs of 100 bytes are true. Their

@@ -1,7 +1,7 @@
 //! Several ranges in one answer: `multipart/byteranges`.
 //!
-//! The length is known beforehand, so the answer has a `Content-Length` like any other. The boundary
-//! is random: a publisher cannot write it into a file.
+//! The length is known beforehand, so the answer has a `Content-Length` like any other. The
+//! boundary is random: a publisher cannot write it into a file.
 //!
 //! Source: RFC 9110 section 14.6, RFC 2046 section 5.1.
 

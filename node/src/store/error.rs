@@ -75,8 +75,8 @@ pub enum Error {
         /// The most at a time.
         limit: usize,
     },
-    /// The home was written by an earlier program, from whose layout no step leads here; nothing was
-    /// touched.
+    /// The home was written by an earlier program, from whose layout no step leads here; nothing
+    /// was touched.
     #[error("this home has schema {found}, which this griot (schema {known}) cannot bring further")]
     Older {
         /// The schema version of the files.
@@ -86,8 +86,8 @@ pub enum Error {
     },
     /// The home was written by a later program; nothing was touched.
     #[error(
-        "this home has schema {found}, this griot knows {known}: use {program} or a newer one, or go \
-         back by the copy store.redb.before-{known} if the home still has it"
+        "this home has schema {found}, this griot knows {known}: use {program} or a newer one, or \
+         go back by the copy store.redb.before-{known} if the home still has it"
     )]
     Newer {
         /// The schema version of the files.

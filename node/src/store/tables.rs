@@ -109,7 +109,8 @@ pub(super) const LAST_USE: TableDefinition<Id, u64> = TableDefinition::new("last
 /// Local. (kind, key) → bytes of other layers.
 pub(super) const ROW: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("row");
 
-/// Calls a macro with all tables: whoever must see each of them (a new file, a backup) has one list.
+/// Calls a macro with all tables: whoever must see each of them (a new file, a backup) has one
+/// list.
 macro_rules! every_table {
     ($each:ident) => {
         $each!(META BLOB STMT SIG DOC_STMT DOC COLL COLL_STATE LOG LATEST STRANGER ARTIFACT);

@@ -169,7 +169,8 @@ async fn a_large_file_arrives_whole_in_parts_and_several_times_on_one_connection
     // Three at once, the second without a body.
     let get = "GET / HTTP/1.1\r\nhost: x\r\n";
     let requests = format!(
-        "{get}\r\nHEAD / HTTP/1.1\r\nhost: x\r\n\r\n{get}range: bytes=2-\r\nconnection: close\r\n\r\n"
+        "{get}\r\nHEAD / HTTP/1.1\r\nhost: x\r\n\r\n{get}range: bytes=2-\r\n\
+         connection: close\r\n\r\n"
     );
     let (_, rest) = split(&exchange(address, requests.as_bytes(), false).await);
     assert!(rest[..bytes.len()] == bytes);
