@@ -3,9 +3,9 @@
 //! Blobs never change, so the ETag is strong and comes from a digest. Bytes go out as they lie on
 //! the disk, without any encoding; how, is in `pieces`. `Repr-Digest` is of the file, whatever part
 //! of it is sent; `Content-Digest` is of the very bytes of an answer, so only the whole has it.
-//! HEAD is GET of the whole without the body. A whole body that was handed to the connection completes
-//! the artifact (the registry pins what was served): the last byte waits for that, so that a body
-//! which broke off never counts.
+//! HEAD is GET of the whole without the body. A whole body that was handed to the connection
+//! completes the artifact (the registry pins what was served): the last byte waits for that, so
+//! that a body which broke off never counts.
 //!
 //! Does not decide who may read what: it gets bytes that may leave the node.
 //!
