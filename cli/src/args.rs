@@ -115,6 +115,29 @@ pub(crate) struct Up {
     /// Ask no upstream; the mesh still works
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Keep blobs in a bucket that several nodes may share; the environment names endpoint and
+    /// credentials (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID …) [default: in the home]
+    #[arg(long, value_name = "s3://BUCKET/PREFIX")]
+    pub(crate) blobs: Option<String>,
+    /// With --blobs: copies that the home holds, such as 500MiB or 20GiB
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = bytes)]
+    #[arg(requires = "blobs")]
+    pub(crate) blobs_cache: u64,
+}
+
+/// A number of bytes with a binary unit, or with none.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let power = match &text[digits.len()..] {
+        "" | "B" => 0,
+        "KiB" | "K" => 10,
+        "MiB" | "M" => 20,
+        "GiB" | "G" => 30,
+        "TiB" | "T" => 40,
+        unit => return Err(format!("the unit {unit} is none of KiB, MiB, GiB, TiB")),
+    };
+    let number: u64 = digits.parse().map_err(|_| "it is no whole number".to_owned())?;
+    number.checked_mul(1 << power).ok_or_else(|| "it is too large".to_owned())
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,6 +1,7 @@
 //! `griot up`: runs the node in the foreground until it is told to stop.
 
 use node::daemon::{self, Config, Daemon};
+use node::store::{Blobs, Bucket};
 use serde::Serialize;
 
 use super::{Context, home_flag};
@@ -16,6 +17,16 @@ struct Ready {
 }
 
 pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
+    let blobs = match &up.blobs {
+        None => Blobs::Here,
+        Some(address) => {
+            Bucket::s3(address, up.blobs_cache).map(Blobs::Bucket).map_err(|error| {
+                Failure::new(error.to_string()).hint(
+                    "griot up --blobs s3://BUCKET/PREFIX, with AWS_ENDPOINT_URL and credentials",
+                )
+            })?
+        }
+    };
     let config = Config {
         home: context.home.clone(),
         listen: up.listen,
@@ -23,6 +34,7 @@ pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
         peers: up.peer,
         mdns: !up.no_mdns,
         offline: up.offline,
+        blobs,
     };
     // Signals are watched from the first moment, so that one during the start is not lost.
     let stop = daemon::until_signal();

@@ -28,7 +28,7 @@ use crate::http::auth::Tokens;
 use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
 use crate::registry::{self, Registry, Setup};
-use crate::store::{self, Store};
+use crate::store::{self, Blobs, Store};
 use crate::upstream::Upstream;
 
 pub mod admin;
@@ -74,6 +74,8 @@ pub struct Config {
     pub mdns: bool,
     /// Ask no upstream; the mesh still works.
     pub offline: bool,
+    /// Where blobs are kept for good.
+    pub blobs: Blobs,
 }
 
 /// Why a node could not start, or stopped.
@@ -168,7 +170,7 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
         return Err(Error::NotLoopback(config.listen));
     }
     create_home(&config.home)?;
-    let store = Store::open_with(&config.home, describe)?;
+    let store = Store::open_in(&config.home, describe, config.blobs.clone())?;
     let listener = bind(config.listen).await?;
     let address = listener.local_addr()?;
     let mut tasks = Tasks::new();
@@ -177,6 +179,7 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     let http = format!("http://{address}");
     serve(&config, &parts, listener, &mut tasks)?;
     tasks.start("artifacts", parts.registry.clone().keep_new_artifacts());
+    tasks.start("bucket", parts.store.clone().send_unsent());
     tasks.start("background", parts.registry.clone().run_background());
     let joining = Arc::clone(&parts.joining);
     tasks.start("joining", async move { joining.run().await });
@@ -395,6 +398,7 @@ mod tests {
             peers: Vec::new(),
             mdns: false,
             offline: true,
+            blobs: Blobs::Here,
         };
         let error = start(config).await.unwrap_err();
         assert!(matches!(error, Error::NotLoopback(_)));

@@ -84,6 +84,9 @@ impl From<store::Error> for Error {
         match error {
             store::Error::Full { .. } => Self::new(Outcome::Unavailable, message)
                 .with_hint("free some space on the disk of the node's home, then try again"),
+            store::Error::NotFetched { .. } => Self::not_here(message).with_hint("griot status"),
+            store::Error::NotSent { .. } => Self::new(Outcome::Unavailable, message)
+                .with_hint("once griot status shows no trouble with it, try again"),
             store::Error::TooLarge { .. } => Self::new(Outcome::Invalid, message),
             store::Error::WrongDigest { .. } => Self::new(Outcome::Corrupt, message),
             _ => {

@@ -17,7 +17,8 @@
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
 //! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many share in `batch`, what came from
-//! upstreams in `cached`, what belongs to this node alone in `local`.
+//! upstreams in `cached`, what belongs to this node alone in `local`, a bucket that holds the blobs
+//! for several nodes in `remote`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
@@ -57,6 +58,7 @@ mod pins;
 pub mod receipts;
 mod records;
 mod recovery;
+pub mod remote;
 mod search;
 mod statements;
 mod tables;
@@ -70,6 +72,7 @@ pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,
 };
+pub use remote::{Blobs, Bucket, BucketStatus};
 
 /// Memory that redb may use for pages. Its default grew to 866 MB (index.md section 2.4).
 const CACHE_BYTES: usize = 16 << 20;
@@ -113,6 +116,8 @@ struct Inner {
     batch_commits: AtomicU64,
     /// Receipts that are kept of a realm.
     receipts_max: AtomicU64,
+    /// The bucket that has the blobs, where `blobs/` has copies only.
+    remote: Option<remote::Remote>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -138,11 +143,24 @@ impl Store {
     /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] or [`Error::Older`] if
     /// another version of the program wrote it.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
-        Self::open_on(Disk::default(), home, describe)
+        Self::open_in(home, describe, Blobs::Here)
+    }
+
+    /// The same with a choice of where blobs are kept for good. Does not wait for a bucket.
+    ///
+    /// # Errors
+    /// As [`Store::open_with`].
+    pub fn open_in(home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
+        Self::open_all(Disk::default(), home, describe, blobs)
     }
 
     /// The same on a file system that may be watched.
+    #[cfg(test)]
     fn open_on(disk: Disk, home: &Path, describe: Describe) -> Result<Self, Error> {
+        Self::open_all(disk, home, describe, Blobs::Here)
+    }
+
+    fn open_all(disk: Disk, home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
         let paths = Paths::new(home);
         paths.create(&disk)?;
         let lock = take_lock(&paths)?;
@@ -167,8 +185,13 @@ impl Store {
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
+            remote: match blobs {
+                Blobs::Here => None,
+                Blobs::Bucket(bucket) => Some(remote::Remote::new(bucket)),
+            },
         };
         recovery::clear_leftovers(&inner)?;
+        remote::Remote::prepare(&inner)?;
         views::rebuild_if_outdated(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -28,7 +28,7 @@ use super::blob::{clear_intent, now_seconds, place};
 use super::disk::{DiskFile, Opening};
 use super::hashing::Hasher;
 use super::outboard::{self, GROUP_BYTES, invalid};
-use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, lock};
+use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, lock, remote};
 
 pub use super::outboard::{RANGE_BYTES_MAX, encode};
 
@@ -184,11 +184,17 @@ impl Partial {
         }
         let half = Arc::clone(&self.half);
         let info = blocking(move || lock(&half).verify(hashes)).await?;
+        let from = self.store.inner.paths.partial_data(&info.digest);
+        // Whoever gave it has it still.
+        let stays = self.store.send_first(&info, &from, true).await?.is_some();
         let placed = move |inner: &Inner, txn: &redb::WriteTransaction| {
-            let from = inner.paths.partial_data(&info.digest);
+            if stays {
+                remote::note_unsent(txn, &info.digest)?;
+            }
             place(inner, txn, &from, info).map(|(info, _)| info)
         };
         let info = self.store.write(placed, settle).await?;
+        self.store.sent(&info, stays);
         Ok(info)
     }
 }
