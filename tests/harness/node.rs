@@ -31,6 +31,8 @@ pub(crate) struct NodeOptions {
     pub(crate) host: Option<String>,
     /// What its wall clock says at its start, if not the truth; see [`Clock`](super::Clock).
     pub(crate) clock: Option<super::Clock>,
+    /// More arguments of `up`.
+    pub(crate) arguments: Vec<String>,
     /// More variables of its environment, such as a proxy.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -43,6 +45,7 @@ impl Default for NodeOptions {
             mesh_listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
             host: None,
             clock: None,
+            arguments: Vec::new(),
             environment: Vec::new(),
         }
     }
@@ -86,6 +89,7 @@ impl Node {
         if !self.options.mdns {
             command.arg("--no-mdns");
         }
+        command.args(&self.options.arguments);
         for peer in &self.options.peers {
             command.args(["--peer", peer]);
         }
