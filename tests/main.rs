@@ -31,6 +31,8 @@ mod hostile;
 #[cfg(test)]
 mod invites;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod lan;
 #[cfg(test)]
 mod link;

@@ -102,6 +102,28 @@ fn what_a_fetched_b_installs_with_the_upstream_gone_and_alone_after_a_prefetch()
 }
 
 #[test]
+fn who_joins_and_asks_at_once_waits_for_what_the_member_tells() {
+    let world = World::new();
+    let stub = Stub::start();
+    let a = world.node("a");
+    a.json(&["upstream", "add", "npm", &stub.url(), "--site"]);
+    for number in 0..300 {
+        let name = format!("part-{number}");
+        stub.publish(&name, "1.0.0", |p| p);
+        assert_eq!(a.get(&format!("/npm/{name}")).status, 200, "{name}");
+    }
+    let b = world.node("b");
+    // Refused at once: nothing but the meeting takes time.
+    drop(stub);
+    b.json(&["join", &a.invite(), "--yes"]);
+    for number in [299, 0, 150] {
+        let text = b.get(&format!("/npm/part-{number}")).text();
+        // The document came; its bytes nobody has asked for.
+        assert!(text.contains("all 1 versions cannot be had now"), "part-{number}: {text}");
+    }
+}
+
+#[test]
 fn who_did_not_take_the_mirrors_at_their_word_gets_locked_bytes_and_no_documents() {
     let world = World::new();
     let stub = upstream();

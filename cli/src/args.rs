@@ -96,6 +96,10 @@ pub(crate) enum Verb {
     Token(Token),
     /// Run a command whose downloads go through this node; nothing is configured
     Run(Run),
+    /// Copy all that the node holds to a folder, also while it runs
+    Backup(Backup),
+    /// Make a node's folder from a backup
+    Restore(Restore),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -523,6 +527,41 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 }
 
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The node's secret keys go along, so that the node comes back as itself: whoever has the folder can \
+be the node. Keep it like the node's own folder. With --without-keys the backup can be given away: \
+it has packages and statements, but no keys, tokens, invites or credentials, and a node that is \
+restored from it makes keys of its own and takes this node's realm for its site.
+
+A second backup to the same folder copies only what is new.")]
+pub(crate) struct Backup {
+    /// Where to; made if it is not there, brought up to date if it has this node's backup
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Leave out the keys and all secrets of this node
+    #[arg(long)]
+    pub(crate) without_keys: bool,
+    /// Only verify the backup that is there, byte for byte; needs no node
+    #[arg(long, conflicts_with = "without_keys")]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The new folder is --home (or GRIOT_HOME); it must be empty. Every byte is verified. A restore that \
+was cut is typed again. Until --up-to-date, a restored node signs no change of its realm's roles: \
+another node may have a newer one, and two would split the realm. Never run both the old node and \
+the restored one: they have the same keys.")]
+pub(crate) struct Restore {
+    /// The folder of the backup
+    #[arg(value_name = "DIR", required_unless_present = "up_to_date")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Say that no other node has newer statements of this realm, or that they have come
+    #[arg(long, conflicts_with = "folder")]
+    pub(crate) up_to_date: bool,
+}
+
 /// What the parser says, as a failure: its sentence, and its usage line as the next command.
 pub(crate) fn misuse(text: &str) -> Failure {
     let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
@@ -563,6 +602,7 @@ mod tests {
             "up", "status", "publish", "add", "search", "info", "why", "yank", "unyank", "tag",
             "export", "peer", "invite", "join", "follow", "unfollow", "route", "key", "realm",
             "token", "accept", "prefetch", "check", "want", "upstream", "link", "unlink", "run",
+            "backup", "restore",
         ] {
             assert!(verbs.contains(&verb), "{verb}");
         }

@@ -9,6 +9,7 @@ use crate::output::{Code, Failure, Output};
 
 mod accept;
 mod add;
+mod backup;
 mod check;
 mod export;
 mod follow;
@@ -22,6 +23,7 @@ mod peer;
 mod prefetch;
 mod publish;
 mod realm;
+mod restore;
 mod route;
 mod run;
 mod search;
@@ -83,6 +85,8 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure>
         Verb::Key(key) => key::run(&context, key).await,
         Verb::Realm(realm) => realm::run(&context, realm).await,
         Verb::Token(token) => token::run(&context, token).await,
+        Verb::Backup(backup) => backup::run(&context, backup).await,
+        Verb::Restore(restore) => restore::run(&context, restore).await,
         Verb::Run(run) => return run::run(&context, run).await,
     };
     done.map(|()| ExitCode::SUCCESS)

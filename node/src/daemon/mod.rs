@@ -32,6 +32,7 @@ use crate::store::{self, Blobs, Store};
 use crate::upstream::Upstream;
 
 pub mod admin;
+pub mod backup;
 mod genesis;
 pub mod invite;
 mod joining;

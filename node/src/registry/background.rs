@@ -6,8 +6,8 @@
 //! those who wait, nobody would fly. What nobody waits for is done one after the other, so that it
 //! leaves the processor to the install that brought it.
 //!
-//! Nothing of it survives a crash, and nothing needs to: what lacks is asked for again, and receipts
-//! that were not signed yet are issued again at the next start.
+//! Nothing of it survives a crash, and nothing needs to: what lacks is asked for again, and
+//! receipts that were not signed yet are issued again at the next start.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -31,7 +31,8 @@ impl Registry {
         let counters = view.map(|view| view.yank_counters).unwrap_or_default();
         let epoch = self.inner.store.authority(&realm)?.epoch();
         for release in releases {
-            let n = counters.get(&release.to_string()).copied().unwrap_or(0) + 1;
+            let last = counters.get(&release.to_string()).copied().unwrap_or(0);
+            let n = self.inner.store.next_counter(last)?;
             let counter = Counter { epoch, n };
             let body = match yank {
                 Some(reason) => Body::Yank { release, counter, reason: reason.to_owned() },

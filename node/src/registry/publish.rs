@@ -275,7 +275,7 @@ impl Registry {
         let view = self.inner.store.derived(realm, package)?;
         let last = view.and_then(|view| view.tag_counters.get(tag).copied()).unwrap_or(0);
         let epoch = self.inner.store.authority(realm)?.epoch();
-        let counter = Counter { epoch, n: last + 1 };
+        let counter = Counter { epoch, n: self.inner.store.next_counter(last)? };
         let body = Body::Tag { tag: tag.to_owned(), release, counter };
         self.sign_and_admit(Statement::new(*realm, Some(package.clone()), body)?).await
     }

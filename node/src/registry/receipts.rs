@@ -121,12 +121,17 @@ impl Registry {
         let mirror = self.inner.mirror.public();
         let held = self.inner.store.receipts(realm, &receipt.subject)?;
         let own = held.into_iter().filter(|held| held.author == mirror).map(|held| held.receipt);
-        let Some(last) = own.max_by_key(|own| own.n) else { return Ok(Some(1)) };
+        let Some(last) = own.max_by_key(|own| own.n) else {
+            return Ok(Some(self.inner.store.next_counter(0)?));
+        };
         let age = receipt.fetched_at.checked_sub(last.fetched_at);
         if last.blake3 == receipt.blake3 && age.is_some_and(|age| age < AGAIN_AFTER_S) {
             return Ok(None);
         }
-        Ok((last.n < MAX_COUNTER).then_some(last.n + 1))
+        if last.n >= MAX_COUNTER {
+            return Ok(None);
+        }
+        Ok(Some(self.inner.store.next_counter(last.n)?))
     }
 
     /// The receipts for a document (or file) of a package that are believed, the best first; each

@@ -100,7 +100,7 @@ impl Writer {
                 let size = waiting.calls.len().min(BATCH_MAX);
                 waiting.calls.drain(..size).collect()
             };
-            let result = self.commit(&mut batch).map_err(|why| self.inner.explain(why, 0));
+            let result = self.commit(&mut batch).map_err(|why| self.inner.give_up(why));
             drop(turn);
             let done: Vec<_> = batch.into_iter().map(|call| call.done).collect();
             let ends = {
@@ -157,18 +157,19 @@ impl Writer {
         txn: &WriteTransaction,
         batch: &[Call],
     ) -> Result<BTreeSet<Digest>, Error> {
-        let mut moved = BTreeSet::new();
+        let (mut files, mut moved) = (Vec::new(), BTreeSet::new());
         for change in batch.iter().flat_map(|call| &call.changes) {
             let Change::Blob(staged) = change else { continue };
             let info = staged.info();
             // The same one twice: the first is as good.
-            if !moved.contains(&info.digest)
-                && blob::move_if_new(&self.inner, txn, staged.path(), info)?
-            {
+            if !moved.contains(&info.digest) && blob::is_new(&self.inner, txn, info)? {
                 moved.insert(info.digest);
+                files.push((staged.path(), info.digest));
             }
         }
-        blob::sync_shards(&self.inner, &moved)?;
+        if !files.is_empty() {
+            blob::move_in(&self.inner, &files)?;
+        }
         Ok(moved)
     }
 

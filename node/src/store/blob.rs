@@ -2,13 +2,15 @@
 //!
 //! A blob is either absent, or complete and verified; there is no third state. Bytes are written
 //! to a temporary file and hashed in the same pass, off the async threads, in batches: memory is
-//! flat, and an idle upload holds no thread. Then, in this order: sync the file, leave an
-//! intent (see `recovery`), rename, sync the folder, record in redb (synced), remove the intent.
+//! flat, and an idle upload holds no thread. Then, in this order: sync the file, leave an intent
+//! (see `recovery`) and sync its folder, rename, sync the folder, record in redb (synced), remove
+//! the intent. A removal: intent, synced; record gone, synced; file gone, synced; intent gone.
 //! A crash before the record leaves an intent without a record, and the next start takes the
 //! rename back; a crash after it leaves a complete blob.
 //!
 //! Where a bucket has the blobs, the bytes are sent before the record, and the file here is a copy
-//! that comes and goes: see `remote`. Half downloads live in `partial`. Does not decide what to keep.
+//! that comes and goes: see `remote`. Half downloads live in `partial`. Does not decide what to
+//! keep.
 //!
 //! Source: DESIGN.md section 5.
 
@@ -27,7 +29,7 @@ use super::batch::{Change, Kept};
 use super::disk::{Disk, DiskFile, Opening};
 use super::hashing::{self, Hasher};
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows};
+use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows, holding};
 
 /// Bytes that are gathered before a batch is hashed and written.
 const BATCH_BYTES: usize = 256 << 10;
@@ -397,38 +399,37 @@ pub(super) fn place(
     from: &Path,
     info: BlobInfo,
 ) -> Result<(BlobInfo, bool), Error> {
-    let moved = move_if_new(inner, txn, from, &info)?;
+    let moved = is_new(inner, txn, &info)?;
     if moved {
-        sync_shards(inner, &BTreeSet::from([info.digest]))?;
+        move_in(inner, &[(from, info.digest)])?;
     }
     Ok((list(txn, info)?, moved))
 }
 
-/// The first third: the file gets its name, unless the blob is there already. Not durable yet.
-pub(super) fn move_if_new(
-    inner: &Inner,
-    txn: &impl Tables,
-    from: &Path,
-    info: &BlobInfo,
-) -> Result<bool, Error> {
-    if record(txn, &info.digest)?.is_some_and(|old| is_whole(inner, &old)) {
-        return Ok(false);
-    }
-    leave_intent(inner, &info.digest)?;
-    move_in(inner, from, &info.digest).map_err(|why| inner.explain(why.into(), info.size))?;
-    Ok(true)
+/// Whether the blob is not there yet, whole.
+pub(super) fn is_new(inner: &Inner, txn: &impl Tables, info: &BlobInfo) -> Result<bool, Error> {
+    Ok(!record(txn, &info.digest)?.is_some_and(|old| is_whole(inner, &old)))
 }
 
-fn move_in(inner: &Inner, from: &Path, digest: &Digest) -> std::io::Result<()> {
-    let shard = inner.paths.shard(digest);
-    if !shard.is_dir() {
-        inner.disk.create_folder(&shard)?;
+/// The first half: synced files get the names of their digests, durably.
+pub(super) fn move_in(inner: &Inner, files: &[(&Path, Digest)]) -> Result<(), Error> {
+    announce(inner, files.iter().map(|(_, digest)| digest))?;
+    let mut made = false;
+    for (from, digest) in files {
+        let shard = inner.paths.shard(digest);
+        if !shard.is_dir() {
+            inner.disk.create_folder(&shard)?;
+            made = true;
+        }
+        inner.disk.rename(from, &inner.paths.blob(digest))?;
+    }
+    if made {
         inner.disk.sync_folder(&inner.paths.blobs())?;
     }
-    inner.disk.rename(from, &inner.paths.blob(digest))
+    sync_shards(inner, &files.iter().map(|(_, digest)| *digest).collect())
 }
 
-/// The second third: the names are durable.
+/// Names of these blobs that came or went are durable.
 pub(super) fn sync_shards(inner: &Inner, digests: &BTreeSet<Digest>) -> Result<(), Error> {
     let shards: BTreeSet<_> = digests.iter().map(|digest| inner.paths.shard(digest)).collect();
     for shard in shards {
@@ -437,7 +438,7 @@ pub(super) fn sync_shards(inner: &Inner, digests: &BTreeSet<Digest>) -> Result<(
     Ok(())
 }
 
-/// The last third: the record, with the checksums that are known already.
+/// The second half: the record, with the checksums that are known already.
 pub(super) fn list(txn: &WriteTransaction, mut info: BlobInfo) -> Result<BlobInfo, Error> {
     let old = record(txn, &info.digest)?;
     if let Some(old) = &old {
@@ -469,7 +470,7 @@ fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
 }
 
 /// A blob can be found by its strong checksums. Weak ones are no names.
-fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result<(), Error> {
+pub(super) fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result<(), Error> {
     let (digest, checksums) = (info.digest.as_bytes(), &info.checksums);
     txn.open_table(tables::SHA256)?.insert(&checksums.sha256, digest)?;
     if let Some(sha512) = &checksums.sha512 {
@@ -479,7 +480,7 @@ fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result<(), Error>
 }
 
 /// Removes a blob's row, and the ways to find it.
-fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
+pub(super) fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
     let Some(old) = record(txn, digest)? else { return Ok(()) };
     txn.open_table(tables::BLOB)?.remove(digest.as_bytes())?;
     txn.open_table(tables::SHA256)?.remove(&old.checksums.sha256)?;
@@ -492,25 +493,34 @@ fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
 
 /// The first half of a removal: the record goes, the file is still there.
 pub(super) fn unlist(inner: &Inner, txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
-    leave_intent(inner, digest)?;
+    announce(inner, [digest])?;
     forget(txn, digest)
 }
 
-/// The second half, once the first is durable.
+/// The second half, once the first is durable; later, if a backup reads: see `holding`.
 pub(super) fn erase(inner: &Inner, digest: &Digest) {
-    if inner.disk.remove(&inner.paths.blob(digest)).is_ok() {
+    if holding::postpones(inner, digest) {
+        return;
+    }
+    let removed = inner.disk.remove(&inner.paths.blob(digest));
+    let _ = inner.disk.remove(&inner.paths.tree(digest));
+    let shard = inner.paths.shard(digest);
+    // The intent goes once the file cannot come back.
+    if removed.is_ok() && (!shard.is_dir() || inner.disk.sync_folder(&shard).is_ok()) {
         clear_intent(inner, digest);
     }
-    let _ = inner.disk.remove(&inner.paths.tree(digest));
     if let Some(remote) = &inner.remote {
         remote.gone(digest);
     }
 }
 
-/// Marks that a digest's name in `blobs/` is about to change.
-fn leave_intent(inner: &Inner, digest: &Digest) -> Result<(), Error> {
-    let made = inner.disk.open(&inner.paths.intent(digest), Opening::Empty);
-    made.map(|_| ()).map_err(|why| inner.explain(why.into(), 0))
+/// Marks that names in `blobs/` are about to change, durably: a name that changed without its mark
+/// would be looked at by no start.
+fn announce<'d>(inner: &Inner, digests: impl IntoIterator<Item = &'d Digest>) -> Result<(), Error> {
+    for digest in digests {
+        inner.disk.open(&inner.paths.intent(digest), Opening::Empty)?;
+    }
+    Ok(inner.disk.sync_folder(&inner.paths.tmp())?)
 }
 
 /// The change is recorded. A mark that stays is looked at in vain at the next start.

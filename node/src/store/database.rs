@@ -1,49 +1,331 @@
-//! The one redb file, on the disk as the store may change it.
+//! The one redb file, on the disk as the store may change it; and how it outlives a disk that
+//! refuses.
 //!
 //! Its bytes go through `disk` like all others, so that a crash test sees them. The lock of the
 //! home, taken before, keeps a second process out; redb's own lock on the file is taken too.
+//!
+//! redb gives up after the first write that the disk refuses: from then on it fails, reads too,
+//! until it is opened again. So a [`Base`] opens it again by itself. *Detached* first, for reading:
+//! what opening has to write (the end of a commit that was cut) goes to memory, so it succeeds on
+//! a disk that is full. The next writer then tries to open it *attached* to the file; as long as
+//! the disk refuses that, writers hear why and readers go on. A reader in the middle of a snapshot
+//! at such a moment gets an error, never other bytes: what is opened anew cuts what was before off.
+//!
+//! A new file is made under another name, with its tables, and then renamed: redb takes a file
+//! whose making was cut for a foreign one.
+//!
+//! Source: redb 4, `StorageBackend`.
 
-use std::io;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use redb::{Database, StorageBackend};
+use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction};
 
-use super::Error;
 use super::disk::{Disk, DiskFile, Opening};
+use super::{Error, lock};
 
-/// Opens or creates it. `cache_bytes` is the memory that redb may use for pages.
-pub(super) fn open(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Database, Error> {
-    let file = disk.open(path, Opening::Kept)?;
-    match file.file().try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => return Err(Error::Locked),
-        Err(std::fs::TryLockError::Error(why)) => return Err(why.into()),
-    }
-    let mut builder = Database::builder();
-    Ok(builder.set_cache_size(cache_bytes).create_with_backend(Backend(file))?)
+/// The unit in which a detached database keeps what it wrote.
+const PAGE_BYTES: u64 = 4096;
+
+/// The database, whatever happened to the one before.
+pub(super) struct Base {
+    file: Arc<DiskFile>,
+    cache_bytes: usize,
+    current: RwLock<Opened>,
 }
 
+/// One opening of the file.
+struct Opened {
+    database: Database,
+    link: Arc<Link>,
+}
+
+/// Between redb and the file.
 #[derive(Debug)]
-struct Backend(DiskFile);
+struct Link {
+    file: Arc<DiskFile>,
+    /// Another one has taken over: nothing passes any more.
+    is_cut: AtomicBool,
+    /// What the disk first said when it refused.
+    failure: Mutex<Option<ErrorKind>>,
+    /// What was written by one that is detached.
+    memory: Option<Mutex<Memory>>,
+}
+
+/// Pages over those of the file, and the length.
+#[derive(Debug)]
+struct Memory {
+    pages: BTreeMap<u64, Vec<u8>>,
+    len: u64,
+}
+
+/// redb wants a backend of its own.
+#[derive(Debug)]
+struct Backend(Arc<Link>);
+
+/// Opens or creates it. `cache_bytes` is the memory that redb may use for pages; `prepare` makes
+/// what a new one needs.
+pub(super) fn open(
+    disk: &Disk,
+    path: &Path,
+    cache_bytes: usize,
+    prepare: impl Fn(&Database) -> Result<u64, Error>,
+) -> Result<(Base, u64), Error> {
+    if !path.exists() {
+        create(disk, path, cache_bytes, &prepare)?;
+    }
+    let file = Arc::new(disk.open(path, Opening::Kept)?);
+    take_lock(&file)?;
+    let opened = Opened::attached(&file, cache_bytes)?;
+    let made = prepare(&opened.database)?;
+    Ok((Base { file, cache_bytes, current: RwLock::new(opened) }, made))
+}
+
+/// Opens or creates one that lives shortly, and is not opened again when the disk refuses.
+pub(super) fn plain(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Database, Error> {
+    let file = Arc::new(disk.open(path, Opening::Kept)?);
+    take_lock(&file)?;
+    Ok(Opened::attached(&file, cache_bytes)?.database)
+}
+
+/// Makes a new file, whole before it has its name.
+fn create(
+    disk: &Disk,
+    path: &Path,
+    cache_bytes: usize,
+    prepare: impl Fn(&Database) -> Result<u64, Error>,
+) -> Result<(), Error> {
+    let new: PathBuf = path.with_file_name("store-new.redb");
+    let file = Arc::new(disk.open(&new, Opening::Empty)?);
+    take_lock(&file)?;
+    let opened = Opened::attached(&file, cache_bytes)?;
+    prepare(&opened.database)?;
+    drop(opened);
+    file.sync()?;
+    disk.rename(&new, path)?;
+    let folder = path.parent().unwrap_or(path);
+    Ok(disk.sync_folder(folder)?)
+}
+
+fn take_lock(file: &DiskFile) -> Result<(), Error> {
+    match file.file().try_lock() {
+        Ok(()) => Ok(()),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked),
+        Err(std::fs::TryLockError::Error(why)) => Err(why.into()),
+    }
+}
+
+impl Base {
+    /// A snapshot for reading.
+    pub(super) fn begin_read(&self) -> Result<ReadTransaction, Error> {
+        {
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            if current.link.failure().is_none() {
+                return Ok(current.database.begin_read()?);
+            }
+        }
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.link.failure().is_some() {
+            self.replace(&mut current, Opened::detached)?;
+        }
+        Ok(current.database.begin_read()?)
+    }
+
+    /// A transaction for writing; one at a time is the caller's duty.
+    pub(super) fn begin_write(&self) -> Result<WriteTransaction, Error> {
+        {
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            if current.link.is_sound() {
+                return Ok(current.database.begin_write()?);
+            }
+        }
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Its memory of the file is other than the device, if a sync was what failed.
+        self.file.forget_memory();
+        if let Err(why) = self.replace(&mut current, Opened::attached) {
+            self.replace(&mut current, Opened::detached)?;
+            return Err(why);
+        }
+        tracing::info!("the database is open for writing again");
+        Ok(current.database.begin_write()?)
+    }
+
+    /// What the disk said, if it refused something since it was opened.
+    pub(super) fn failure(&self) -> Option<ErrorKind> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).link.failure()
+    }
+
+    /// The one before is cut off before the next one is opened, so that they never mix.
+    fn replace(
+        &self,
+        current: &mut Opened,
+        open: fn(&Arc<DiskFile>, usize) -> Result<Opened, Error>,
+    ) -> Result<(), Error> {
+        current.link.cut();
+        *current = open(&self.file, self.cache_bytes)?;
+        Ok(())
+    }
+}
+
+impl Opened {
+    fn attached(file: &Arc<DiskFile>, cache_bytes: usize) -> Result<Self, Error> {
+        Self::open(Link::new(file, None), cache_bytes)
+    }
+
+    fn detached(file: &Arc<DiskFile>, cache_bytes: usize) -> Result<Self, Error> {
+        tracing::warn!("the disk refused a write: the database is open for reading alone");
+        let memory = Memory { pages: BTreeMap::new(), len: file.len()? };
+        Self::open(Link::new(file, Some(Mutex::new(memory))), cache_bytes)
+    }
+
+    fn open(link: Link, cache_bytes: usize) -> Result<Self, Error> {
+        let link = Arc::new(link);
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes);
+        match builder.create_with_backend(Backend(Arc::clone(&link))) {
+            Ok(database) => Ok(Self { database, link }),
+            Err(why) => Err(match link.failure() {
+                Some(kind) => io::Error::new(kind, why.to_string()).into(),
+                None => why.into(),
+            }),
+        }
+    }
+}
+
+impl Link {
+    fn new(file: &Arc<DiskFile>, memory: Option<Mutex<Memory>>) -> Self {
+        let file = Arc::clone(file);
+        Self { file, is_cut: AtomicBool::new(false), failure: Mutex::default(), memory }
+    }
+
+    fn failure(&self) -> Option<ErrorKind> {
+        *lock(&self.failure)
+    }
+
+    /// Whether a writer may use it.
+    fn is_sound(&self) -> bool {
+        self.memory.is_none() && self.failure().is_none()
+    }
+
+    fn cut(&self) {
+        // Also if nothing can take over: then whoever reads next tries again.
+        lock(&self.failure).get_or_insert(ErrorKind::Other);
+        self.is_cut.store(true, Ordering::SeqCst);
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.is_cut.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the database was opened again: begin anew"));
+        }
+        Ok(())
+    }
+
+    /// Does it unless it is cut off, and remembers what the disk refuses.
+    fn pass<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.check()?;
+        let done = work();
+        if let Err(why) = &done {
+            lock(&self.failure).get_or_insert(why.kind());
+        }
+        // What was read while another one took over may be the other one's.
+        self.check()?;
+        done
+    }
+}
+
+impl Memory {
+    /// The page at a multiple of its size, as it is now.
+    fn page(&self, file: &DiskFile, at: u64) -> io::Result<Vec<u8>> {
+        if let Some(page) = self.pages.get(&at) {
+            return Ok(page.clone());
+        }
+        let mut page = vec![0; PAGE_BYTES as usize];
+        let held = file.len()?.saturating_sub(at).min(PAGE_BYTES) as usize;
+        std::os::unix::fs::FileExt::read_exact_at(file.file(), &mut page[..held], at)?;
+        Ok(page)
+    }
+
+    fn read(&self, file: &DiskFile, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        for (at, within, part) in parts(offset, out.len()) {
+            out[part].copy_from_slice(&self.page(file, at)?[within]);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, file: &DiskFile, offset: u64, data: &[u8]) -> io::Result<()> {
+        for (at, within, part) in parts(offset, data.len()) {
+            let mut page = self.page(file, at)?;
+            page[within].copy_from_slice(&data[part]);
+            self.pages.insert(at, page);
+        }
+        self.len = self.len.max(offset + data.len() as u64);
+        Ok(())
+    }
+}
+
+/// (page, range in the page, range in what is read or written) for each page that is touched.
+fn parts(
+    offset: u64,
+    len: usize,
+) -> impl Iterator<Item = (u64, std::ops::Range<usize>, std::ops::Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        if done == len {
+            return None;
+        }
+        let at = offset + done as u64;
+        let page = at / PAGE_BYTES * PAGE_BYTES;
+        let within = (at - page) as usize;
+        let count = (PAGE_BYTES as usize - within).min(len - done);
+        let part = (page, within..within + count, done..done + count);
+        done += count;
+        Some(part)
+    })
+}
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        let link = &self.0;
+        link.pass(|| match &link.memory {
+            Some(memory) => Ok(lock(memory).len),
+            None => link.file.len(),
+        })
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(self.0.file(), out, offset)
+        let link = &self.0;
+        link.pass(|| match &link.memory {
+            Some(memory) => lock(memory).read(&link.file, offset, out),
+            None => std::os::unix::fs::FileExt::read_exact_at(link.file.file(), out, offset),
+        })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        let link = &self.0;
+        link.pass(|| match &link.memory {
+            Some(memory) => {
+                let mut memory = lock(memory);
+                memory.pages.retain(|at, _| *at < len);
+                memory.len = len;
+                Ok(())
+            }
+            None => link.file.set_len(len),
+        })
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
+        let link = &self.0;
+        link.pass(|| if link.memory.is_some() { Ok(()) } else { link.file.sync() })
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(offset, data)
+        let link = &self.0;
+        link.pass(|| match &link.memory {
+            Some(memory) => lock(memory).write(&link.file, offset, data),
+            None => link.file.write_all_at(offset, data),
+        })
     }
 }

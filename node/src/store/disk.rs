@@ -16,6 +16,8 @@ use bao_tree::io::sync::{ReadAt, WriteAt};
 
 #[cfg(test)]
 pub(super) mod journal;
+#[cfg(test)]
+pub(super) mod replay;
 
 #[cfg(test)]
 use journal::{Journal, Op};
@@ -56,7 +58,10 @@ impl Disk {
     /// Opens a file for reading and writing, for its owner alone.
     pub(super) fn open(&self, path: &Path, opening: Opening) -> io::Result<DiskFile> {
         #[cfg(test)]
-        self.before(|| Op::Open { path: path.to_owned(), opening })?;
+        let observed = match &self.journal {
+            Some(journal) => Some((Arc::clone(journal), journal.open(path, opening)?)),
+            None => None,
+        };
         let mut options = fs_err::OpenOptions::new();
         options.read(true).write(true);
         match opening {
@@ -70,10 +75,7 @@ impl Disk {
         Ok(DiskFile {
             file,
             #[cfg(test)]
-            observed: self.journal.clone().map(|journal| {
-                let id = journal.file(path);
-                (journal, id)
-            }),
+            observed,
         })
     }
 
@@ -110,7 +112,10 @@ impl Disk {
     /// Makes the names in a folder durable.
     pub(super) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         #[cfg(test)]
-        self.before(|| Op::SyncFolder { path: folder.to_owned() })?;
+        if self.journal.is_some() {
+            // The journal says what is durable; the device is not asked.
+            return self.before(|| Op::SyncFolder { path: folder.to_owned() });
+        }
         fs_err::File::open(folder)?.sync_all()
     }
 
@@ -130,7 +135,7 @@ impl DiskFile {
     /// Writes at an offset, without moving anything.
     pub(super) fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         #[cfg(test)]
-        self.before(|file| Op::Write { file, offset, bytes: bytes.to_vec() })?;
+        self.before(|file| Op::Write { file, offset, bytes: bytes.into() })?;
         std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
     }
 
@@ -144,8 +149,17 @@ impl DiskFile {
     /// Makes bytes and length durable; the name needs its folder synced.
     pub(super) fn sync(&self) -> io::Result<()> {
         #[cfg(test)]
-        self.before(|file| Op::Sync { file })?;
+        if self.observed.is_some() {
+            return self.before(|file| Op::Sync { file });
+        }
         self.file.sync_data()
+    }
+
+    /// What the system holds in memory of it is read from the device again: after a sync that
+    /// failed, the memory may show bytes that never reached it.
+    pub(super) fn forget_memory(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 
     /// For reading.

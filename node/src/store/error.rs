@@ -23,7 +23,7 @@ pub enum Error {
         /// Bytes that were to be written, with the reserve that the store keeps.
         needed: u64,
     },
-    /// The database refused; after a failed write it stays unusable until the store is reopened.
+    /// The database refused. If the disk did, the next call opens it again: see `database`.
     #[error("database: {0}")]
     Database(String),
     /// The bytes are not the ones that the digest names.
@@ -71,12 +71,9 @@ pub enum Error {
         /// The blob that is being downloaded.
         digest: Digest,
     },
-    /// The home was written by an earlier program, whose layout is not read any more; nothing was
+    /// The home was written by an earlier program, from whose layout no step leads here; nothing was
     /// touched.
-    #[error(
-        "this home has schema {found}, this griot knows {known}: begin with a new home (--home), \
-         the bytes under blobs/ can be published again from there"
-    )]
+    #[error("this home has schema {found}, which this griot (schema {known}) cannot bring further")]
     Older {
         /// The schema version of the files.
         found: u64,
@@ -84,13 +81,30 @@ pub enum Error {
         known: u64,
     },
     /// The home was written by a later program; nothing was touched.
-    #[error("this home has schema {found}, this griot knows {known}: use a newer griot")]
+    #[error(
+        "this home has schema {found}, this griot knows {known}: use {program} or a newer one, or go \
+         back by the copy store.redb.before-{known} if the home still has it"
+    )]
     Newer {
         /// The schema version of the files.
         found: u64,
         /// The newest schema version of this program.
         known: u64,
+        /// The program that wrote it.
+        program: String,
     },
+    /// A restore into this home was cut, or is under way.
+    #[error(
+        "a backup is being restored into this home, and that is not finished: \
+         griot restore {folder} goes on with it"
+    )]
+    Restoring {
+        /// The folder of the backup.
+        folder: String,
+    },
+    /// A backup cannot be made, read or restored.
+    #[error("{0}")]
+    Backup(#[from] super::backup::Refusal),
 }
 
 impl From<redb::Error> for Error {
@@ -128,7 +142,11 @@ impl Error {
 
     /// Whether a write failed for want of room.
     pub(super) fn is_no_space(&self) -> bool {
-        let Self::Io(error) = self else { return false };
-        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        matches!(self, Self::Io(error) if is_no_space(error.kind()))
     }
+}
+
+/// What a system says when there is no room.
+pub(super) fn is_no_space(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -55,13 +55,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn followed(&self) -> Result<Vec<Followed>, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::FOLLOWED)?;
-        let mut found = Vec::new();
-        for row in table.iter()? {
-            found.push(tables::decode("followed realm", row?.1.value())?);
-        }
-        Ok(found)
+        all_followed(&self.read()?)
     }
 
     /// Fires when [`Store::followed`] changes.
@@ -208,6 +202,15 @@ fn forget_packages(txn: &WriteTransaction, realm: &RealmId) -> Result<(), Error>
         table.retain_in((&document, &IDS.0)..=(&document, &IDS.1), |_, ()| false)?;
     }
     Ok(())
+}
+
+/// All realms whose statements a transaction sees kept, sorted by realm.
+pub(super) fn all_followed(txn: &impl Tables) -> Result<Vec<Followed>, Error> {
+    let mut found = Vec::new();
+    for row in txn.table(tables::FOLLOWED)?.iter()? {
+        found.push(tables::decode("followed realm", row?.1.value())?);
+    }
+    Ok(found)
 }
 
 /// Removes statements, signatures, receipts and collections of a realm.

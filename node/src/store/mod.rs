@@ -16,9 +16,11 @@
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many share in `batch`, what came from
-//! upstreams in `cached`, what belongs to this node alone in `local`, a bucket that holds the blobs
-//! for several nodes in `remote`.
+//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many
+//! share in `batch`, what came from upstreams in `cached`, what belongs to this node alone in
+//! `local`; layouts of earlier programs in `migration`, copies of the whole in `backup` and
+//! `restore`; a bucket that holds the blobs for several nodes in
+//! `remote`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
@@ -29,15 +31,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
-use redb::{Database, ReadTransaction, WriteTransaction};
+use redb::{ReadTransaction, WriteTransaction};
 use tokio::sync::{broadcast, watch};
 
 use disk::Disk;
 use paths::Paths;
-use tables::Tables;
 
 mod admission;
 mod authority;
+pub mod backup;
 mod batch;
 pub mod blob;
 pub mod cached;
@@ -49,8 +51,10 @@ mod disk;
 mod documents;
 mod error;
 mod hashing;
+mod holding;
 mod index;
 mod local;
+mod migration;
 mod outboard;
 pub mod partial;
 mod paths;
@@ -59,6 +63,7 @@ pub mod receipts;
 mod records;
 mod recovery;
 pub mod remote;
+pub mod restore;
 mod search;
 mod statements;
 mod tables;
@@ -67,6 +72,7 @@ mod tests;
 mod views;
 
 pub use error::Error;
+pub use holding::Holding;
 pub use pins::Slot;
 pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
@@ -96,7 +102,7 @@ pub struct Store {
 struct Inner {
     paths: Paths,
     disk: Disk,
-    database: Database,
+    database: database::Base,
     _lock: File,
     writer: Mutex<()>,
     epoch: u64,
@@ -118,6 +124,8 @@ struct Inner {
     receipts_max: AtomicU64,
     /// The bucket that has the blobs, where `blobs/` has copies only.
     remote: Option<remote::Remote>,
+    /// Files whose removal waits for a backup.
+    held: Mutex<holding::Held>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -135,13 +143,14 @@ impl Store {
         Self::open_with(home, |_, _| String::new())
     }
 
-    /// Opens or creates the store under `home`; takes the lock; clears what a crash left.
+    /// Opens or creates the store under `home`; takes the lock; brings the records of an earlier
+    /// program to this one's layout; clears what a crash left.
     ///
     /// Rebuilds the views if they were derived by other rules, otherwise reads nothing whole.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] or [`Error::Older`] if
-    /// another version of the program wrote it.
+    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program wrote
+    /// it, [`Error::Restoring`] while a restore is not finished.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
         Self::open_in(home, describe, Blobs::Here)
     }
@@ -164,8 +173,8 @@ impl Store {
         let paths = Paths::new(home);
         paths.create(&disk)?;
         let lock = take_lock(&paths)?;
-        let database = database::open(&disk, &paths.database(), CACHE_BYTES)?;
-        let epoch = prepare(&database)?;
+        restore::refuse_unfinished(&paths)?;
+        let (database, epoch) = migration::open(&disk, &paths, CACHE_BYTES)?;
         let inner = Inner {
             paths,
             disk,
@@ -189,11 +198,18 @@ impl Store {
                 Blobs::Here => None,
                 Blobs::Bucket(bucket) => Some(remote::Remote::new(bucket)),
             },
+            held: Mutex::default(),
         };
         recovery::clear_leftovers(&inner)?;
         remote::Remote::prepare(&inner)?;
         views::rebuild_if_outdated(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The folder that it lies in.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.inner.paths.home()
     }
 
     /// Free bytes on the blobs' device.
@@ -239,13 +255,10 @@ impl Store {
             // Waited for on a thread, never in an async queue: there the turn could be given to a
             // future that its owner does not poll while it waits for a turn itself.
             let _turn = lock(&inner.writer);
-            let txn = inner.begin_write()?;
-            let value = change(&inner, &txn).map_err(|why| inner.explain(why, 0))?;
-            if is_change(&value) {
-                txn.commit().map_err(|why| inner.explain(why.into(), 0))?;
+            let (value, changed) =
+                inner.commit(is_change, change).map_err(|why| inner.give_up(why))?;
+            if changed {
                 after(&inner, &value);
-            } else {
-                txn.abort()?;
             }
             Ok(value)
         })
@@ -260,7 +273,34 @@ impl Store {
 
 impl Inner {
     fn read(&self) -> Result<ReadTransaction, Error> {
-        Ok(redb::ReadableDatabase::begin_read(&self.database)?)
+        self.database.begin_read()
+    }
+
+    /// One transaction, for who has the turn; says whether it changed anything.
+    fn commit<T>(
+        &self,
+        is_change: fn(&T) -> bool,
+        change: impl FnOnce(&Self, &WriteTransaction) -> Result<T, Error>,
+    ) -> Result<(T, bool), Error> {
+        let txn = self.begin_write()?;
+        let value = change(self, &txn)?;
+        let changed = is_change(&value);
+        if changed {
+            txn.commit()?;
+        } else {
+            txn.abort()?;
+        }
+        Ok((value, changed))
+    }
+
+    /// After a write that failed, for who still has the turn: what it left half done is taken back
+    /// as a start would do it. What cannot be taken back now is then.
+    fn give_up(&self, error: Error) -> Error {
+        let error = self.explain(error, 0);
+        if let Err(why) = recovery::take_back_all(self) {
+            tracing::warn!(%why, "a change that failed is taken back at the next start");
+        }
+        error
     }
 
     fn begin_write(&self) -> Result<WriteTransaction, Error> {
@@ -283,7 +323,9 @@ impl Inner {
 
     /// Says "full" where the system said so.
     fn explain(&self, error: Error, needed: u64) -> Error {
-        if error.is_no_space() {
+        let at_database = matches!(error, Error::Database(_))
+            && self.database.failure().is_some_and(error::is_no_space);
+        if at_database || error.is_no_space() {
             Error::Full { free: self.free_space().unwrap_or(0), needed }
         } else {
             error
@@ -323,28 +365,4 @@ fn take_lock(paths: &Paths) -> Result<File, Error> {
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked),
         Err(std::fs::TryLockError::Error(why)) => Err(why.into()),
     }
-}
-
-/// Makes the tables in a new file, refuses one of another layout; gives the store's epoch.
-fn prepare(database: &Database) -> Result<u64, Error> {
-    let txn = database.begin_write()?;
-    let schema = txn.meta(tables::META_SCHEMA)?;
-    if schema > tables::SCHEMA_VERSION {
-        return Err(Error::Newer { found: schema, known: tables::SCHEMA_VERSION });
-    }
-    if schema > 0 && schema < tables::SCHEMA_VERSION {
-        return Err(Error::Older { found: schema, known: tables::SCHEMA_VERSION });
-    }
-    if schema == tables::SCHEMA_VERSION {
-        return txn.meta(tables::META_EPOCH);
-    }
-    tables::create(&txn)?;
-    let mut epoch = [0; 8];
-    getrandom::fill(&mut epoch).map_err(std::io::Error::from)?;
-    // 53 bits: peers may be written in languages whose integers end there.
-    let epoch = u64::from_le_bytes(epoch) >> 11;
-    tables::set_meta(&txn, tables::META_EPOCH, epoch)?;
-    tables::set_meta(&txn, tables::META_SCHEMA, tables::SCHEMA_VERSION)?;
-    txn.commit()?;
-    Ok(epoch)
 }

@@ -2,8 +2,8 @@
 //!
 //! A download is a sparse file of the blob's size, the hash tree as far as it is known, and a map
 //! of the 16 KiB groups that were verified against the root before they were written. A checkpoint
-//! syncs the data and the tree, then replaces the map; so a group in the map is on the disk, and a
-//! restart trusts the map. After a kill, what came since the last checkpoint is fetched again.
+//! syncs the data and the tree, then replaces the map, then syncs the names; so a group in the map
+//! is on the disk, and a restart trusts the map. After a kill, what came since the last checkpoint is fetched again.
 //! [`Partial::finish`] reads everything once for the checksums, and hashes it with BLAKE3 again
 //! then: a disk that lied about a sync is found before the blob exists.
 //!
@@ -28,6 +28,7 @@ use super::blob::{clear_intent, now_seconds, place};
 use super::disk::{DiskFile, Opening};
 use super::hashing::Hasher;
 use super::outboard::{self, GROUP_BYTES, invalid};
+use super::paths::Paths;
 use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, lock, remote};
 
 pub use super::outboard::{RANGE_BYTES_MAX, encode};
@@ -88,7 +89,11 @@ impl Store {
     pub async fn partial(&self, digest: &Digest, size: u64) -> Result<Partial, Error> {
         let flight = Flight::take(&self.inner, *digest)?;
         let inner = Arc::clone(&self.inner);
-        let half = blocking(move || Half::open(inner, flight, size)).await?;
+        let half = blocking(move || {
+            let opened = Half::open(Arc::clone(&inner), flight, size);
+            opened.map_err(|why| inner.explain(why, size))
+        })
+        .await?;
         let half = Arc::new(Mutex::new(half));
         Ok(Partial { digest: *digest, size, store: self.clone(), half })
     }
@@ -183,7 +188,9 @@ impl Partial {
             return Err(invalid("the download is not complete"));
         }
         let half = Arc::clone(&self.half);
-        let info = blocking(move || lock(&half).verify(hashes)).await?;
+        let inner = Arc::clone(&self.store.inner);
+        let verify = move || lock(&half).verify(hashes).map_err(|why| inner.explain(why, 0));
+        let info = blocking(verify).await?;
         let from = self.store.inner.paths.partial_data(&info.digest);
         // Whoever gave it has it still.
         let stays = self.store.send_first(&info, &from, true).await?.is_some();
@@ -218,7 +225,10 @@ impl Half {
         };
         if resumed.is_none() {
             inner.check_room(size)?;
-            discard(&inner, &digest)?;
+            if discard(&inner, &digest)? {
+                // An old map that comes back would vouch for new files.
+                inner.disk.sync_folder(&inner.paths.partials())?;
+            }
         }
         let open = |path: &Path| inner.disk.open(path, Opening::Kept);
         let data = open(&inner.paths.partial_data(&digest))?;
@@ -270,6 +280,7 @@ impl Half {
         file.write_all_at(0, &map_bytes(self.size, &self.map))?;
         file.sync()?;
         disk.rename(&new, &path)?;
+        disk.sync_folder(&self.inner.paths.partials())?;
         self.dirty = false;
         Ok(())
     }
@@ -311,11 +322,18 @@ fn settle(inner: &Inner, info: &BlobInfo) {
     }
 }
 
-/// Removes all files of a half download.
-fn discard(inner: &Inner, digest: &Digest) -> io::Result<()> {
-    inner.disk.remove(&inner.paths.partial_map(digest))?;
-    inner.disk.remove(&inner.paths.partial_tree(digest))?;
-    inner.disk.remove(&inner.paths.partial_data(digest))
+/// Removes all files of a half download. Says whether there were any.
+pub(super) fn discard(inner: &Inner, digest: &Digest) -> io::Result<bool> {
+    let paths = &inner.paths;
+    let mut found = false;
+    for of in [Paths::partial_map, Paths::partial_tree, Paths::partial_data] {
+        let path = of(paths, digest);
+        if path.exists() {
+            inner.disk.remove(&path)?;
+            found = true;
+        }
+    }
+    Ok(found)
 }
 
 /// Whether the sparse file of a download of this size is there.

@@ -13,6 +13,8 @@ use super::disk::Disk;
 
 /// The ending of the marks that a rename into `blobs/` is under way.
 const INTENT: &str = ".intent";
+/// What the copies of earlier databases begin with; their schema follows.
+const BEFORE: &str = "store.redb.before-";
 
 /// Where everything lies.
 #[derive(Debug, Clone)]
@@ -26,10 +28,22 @@ impl Paths {
         Self { home: home.to_owned() }
     }
 
-    /// Makes the folders that lack.
+    /// Makes the folders that lack, durably: what is synced within one is worth nothing if its own
+    /// name is lost.
     pub(super) fn create(&self, disk: &Disk) -> io::Result<()> {
-        for folder in [self.home.clone(), self.blobs(), self.tmp(), self.partials(), self.trees()] {
+        let folders = [self.blobs(), self.tmp(), self.partials(), self.trees()];
+        if self.home.is_dir() && folders.iter().all(|folder| folder.is_dir()) {
+            // They may be there since a start that was cut before its sync.
+            return disk.sync_folder(&self.home);
+        }
+        disk.create_folder(&self.home)?;
+        for folder in folders {
             disk.create_folder(&folder)?;
+        }
+        disk.sync_folder(&self.home)?;
+        if let Some(above) = self.home.parent().filter(|above| above.is_dir()) {
+            // Not every folder above a home may be opened by who owns the home.
+            let _ = disk.sync_folder(above);
         }
         Ok(())
     }
@@ -42,6 +56,26 @@ impl Paths {
     /// The one redb file.
     pub(super) fn database(&self) -> PathBuf {
         self.home.join("store.redb")
+    }
+
+    /// The database as it was before it was brought to another layout.
+    pub(super) fn database_before(&self, schema: u64) -> PathBuf {
+        self.home.join(format!("{BEFORE}{schema}"))
+    }
+
+    /// Whether a file of the home is such a copy.
+    pub(super) fn is_database_before(name: &str) -> bool {
+        name.strip_prefix(BEFORE).is_some_and(|schema| schema.parse::<u64>().is_ok())
+    }
+
+    /// The folder itself.
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// There while a backup is being restored into this home.
+    pub(super) fn restoring(&self) -> PathBuf {
+        self.home.join("restoring.json")
     }
 
     /// Complete and verified bytes.

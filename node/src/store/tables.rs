@@ -16,7 +16,7 @@ pub(super) type Id = &'static [u8; 32];
 /// 33 raw bytes: a public key.
 pub(super) type Key = &'static [u8; 33];
 
-/// The layout of the tables; a home with another one is refused.
+/// The layout of the tables; a home with an older one is brought here by `migration`.
 pub(super) const SCHEMA_VERSION: u64 = 2;
 
 /// `meta`: the names are the constants below; value: u64, little-endian.
@@ -29,6 +29,9 @@ pub(super) const META_FOLD: &str = "fold";
 pub(super) const META_EPOCH: &str = "epoch";
 /// In `meta`: the last admission sequence that was given out.
 pub(super) const META_SEQUENCE: &str = "sequence";
+/// In `meta`: counters that are signed here are above it; raised by a restore, so that none is used
+/// a second time.
+pub(super) const META_COUNTERS: &str = "counters";
 /// In `meta`: log entries up to here were cut.
 pub(super) const META_FLOOR: &str = "floor";
 /// In `meta`: the sum of all blobs' sizes.
@@ -104,16 +107,37 @@ pub(super) const SHA256: TableDefinition<Id, Id> = TableDefinition::new("sha256"
 /// Local. (kind, key) → bytes of other layers.
 pub(super) const ROW: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("row");
 
+/// Calls a macro with all tables: whoever must see each of them (a new file, a backup) has one list.
+macro_rules! every_table {
+    ($each:ident) => {
+        $each!(META BLOB STMT SIG DOC_STMT DOC COLL COLL_STATE LOG LATEST STRANGER ARTIFACT);
+        $each!(PEER_SEEN VIEW VIEW_VERSION PACKAGE AM_DOC);
+        $each!(CACHED_DOCUMENT CACHED_FILE CACHED_DIGEST SHA512 SHA256);
+        $each!(FOLLOWED ROUTE PIN_CONTENT PIN_SOURCE PIN_CHAIN REVISION ROW);
+    };
+}
+pub(super) use every_table;
+
 /// Makes the tables that lack, so that a reader never meets a missing one.
 pub(super) fn create(txn: &WriteTransaction) -> Result<(), Error> {
     macro_rules! open {
         ($($table:ident)*) => {$( txn.open_table($table)?; )*};
     }
-    open!(META BLOB STMT SIG DOC_STMT DOC COLL COLL_STATE LOG LATEST STRANGER ARTIFACT PEER_SEEN);
-    open!(VIEW VIEW_VERSION PACKAGE AM_DOC);
-    open!(CACHED_DOCUMENT CACHED_FILE CACHED_DIGEST SHA512 SHA256);
-    open!(FOLLOWED ROUTE PIN_CONTENT PIN_SOURCE PIN_CHAIN REVISION ROW);
+    every_table!(open);
     Ok(())
+}
+
+/// Names of the tables that this program knows and the file lacks.
+pub(super) fn lacking(txn: &WriteTransaction) -> Result<Vec<String>, Error> {
+    let there: std::collections::BTreeSet<String> =
+        txn.list_tables()?.map(|table| redb::TableHandle::name(&table).to_owned()).collect();
+    let mut known = Vec::new();
+    macro_rules! name {
+        ($($table:ident)*) => {$( known.push(redb::TableHandle::name(&$table).to_owned()); )*};
+    }
+    every_table!(name);
+    known.retain(|name: &String| !there.contains(name));
+    Ok(known)
 }
 
 /// A value as CBOR.

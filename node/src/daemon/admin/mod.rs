@@ -30,6 +30,7 @@ use crate::registry::{self, Outcome, Principal, Registry, Scope};
 use crate::store::{self, Store};
 use crdt::RealmId;
 
+pub mod backup;
 pub mod follows;
 pub mod join;
 pub mod packages;
@@ -98,6 +99,8 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/document", post(packages::document))
         .route("/api/admin/check", post(prefetch::check))
         .route("/api/admin/prefetch", post(prefetch::prefetch))
+        .route("/api/admin/backup", post(backup::backup))
+        .route("/api/admin/up-to-date", post(backup::up_to_date))
         .route("/api/admin/wants", get(prefetch::wants).delete(prefetch::forget))
         .fallback(|| async { Failure::not_found("no such admin call") })
         .with_state(admin)

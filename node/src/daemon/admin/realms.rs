@@ -19,7 +19,7 @@ use super::follows::{self, find};
 use super::peers::title;
 use super::{Admin, Bytes, Failure, Json};
 use crate::registry::Outcome;
-use crate::store::FollowKind;
+use crate::store::{FollowKind, Store};
 
 /// A realm as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,9 +98,24 @@ pub(super) async fn post_statement(
         return Err(Failure::new(Outcome::Forbidden, "the statement is of a realm not followed"));
     }
     let _one_epoch_at_a_time = admin.epochs.lock().await;
+    refuse_after_restore(&admin, &verified)?;
     refuse_second_successor(&admin, &verified)?;
     let new = admin.registry.admit(vec![verified]).await? > 0;
     Ok(Json(Posted { id, new }))
+}
+
+/// The chain of a restored home may have gone on elsewhere: a second successor of the same epoch
+/// would fork it. Somebody has to say that it has not.
+fn refuse_after_restore(admin: &Admin, verified: &Verified) -> Result<(), Failure> {
+    let is_root = matches!(verified.statement().body(), Body::Root(_));
+    if !is_root || !admin.store.restored()? {
+        return Ok(());
+    }
+    let why =
+        "this node was restored from a backup: the realm may have newer root epochs elsewhere";
+    Err(Failure::new(Outcome::Conflict, why).hint(
+        "let it meet a node that has the realm (griot peer list), then: griot restore --up-to-date",
+    ))
 }
 
 /// Two commands that sign at once would fork the chain and freeze it for ever: the later is told to
@@ -136,7 +151,7 @@ async fn describe(admin: &Admin, realm: RealmId) -> Result<RealmInfo, Failure> {
     let payload = held.map(|verified| BASE64_STANDARD.encode(verified.statement().payload()));
     let statements = admin.store.authority_statements(&realm)?;
     let routes = site_rules(&authority, &statements);
-    let next_route = next_route(&authority, &statements);
+    let next_route = next_route(&admin.store, &authority, &statements)?;
     let title = title(&authority);
     let claims = authority.claims();
     let status = authority.status;
@@ -162,11 +177,16 @@ async fn describe(admin: &Admin, realm: RealmId) -> Result<RealmInfo, Failure> {
 }
 
 /// One above every counter of the head's epoch.
-fn next_route(authority: &Authority, statements: &[Verified]) -> Counter {
+fn next_route(
+    store: &Store,
+    authority: &Authority,
+    statements: &[Verified],
+) -> Result<Counter, Failure> {
     let epoch = authority.epoch();
     let counters = statements.iter().filter_map(|verified| match verified.statement().body() {
         Body::Route { counter, .. } if counter.epoch == epoch => Some(counter.n),
         _ => None,
     });
-    Counter { epoch, n: counters.max().unwrap_or(0) + 1 }
+    let last = counters.max().unwrap_or(0);
+    Ok(Counter { epoch, n: store.next_counter(last)? })
 }

@@ -29,7 +29,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::watch;
 
-use super::{Error, Inner, Store, blob, lock, tables};
+use super::{Error, Inner, Store, blob, holding, lock, tables};
 use cache::Cache;
 use crew::Crew;
 
@@ -138,8 +138,12 @@ impl Remote {
         self.cache.gone(digest);
     }
 
-    /// Removes copies that were not used for the longest time. Who reads one goes on reading.
+    /// Removes copies that were not used for the longest time. Who reads one goes on reading;
+    /// while a backup copies, all stay.
     fn evict(&self, inner: &Inner) {
+        if holding::is_held(inner) {
+            return;
+        }
         let unsent = lock(&self.unsent);
         for digest in self.cache.excess(|digest| unsent.contains(digest)) {
             match inner.disk.remove(&inner.paths.blob(&digest)) {

@@ -15,13 +15,13 @@ use super::super::{BlobInfo, Error, Hashes, Store};
 use super::world::Realm;
 use super::{files, staged, stored};
 
-fn subject(document: &str) -> Subject {
+pub(super) fn subject(document: &str) -> Subject {
     let origin = Digest::of(b"origin");
     let (format, variant) = ("npm".to_owned(), "full".to_owned());
     Subject { origin, format, document: document.to_owned(), variant }
 }
 
-fn document(name: &str, body: Option<&BlobInfo>) -> CachedDocument {
+pub(super) fn document(name: &str, body: Option<&BlobInfo>) -> CachedDocument {
     CachedDocument {
         subject: subject(name),
         body: body.map(|info| info.digest),
@@ -36,7 +36,7 @@ fn document(name: &str, body: Option<&BlobInfo>) -> CachedDocument {
     }
 }
 
-fn file(package: &str, name: &str, info: &BlobInfo) -> CachedFile {
+pub(super) fn file(package: &str, name: &str, info: &BlobInfo) -> CachedFile {
     CachedFile {
         origin: Digest::of(b"origin"),
         format: "npm".to_owned(),

@@ -130,6 +130,8 @@ async fn a_blob_is_durable_before_its_name_and_its_name_before_its_record() {
     let folder = at("the folder", &|op| *op == Op::SyncFolder { path: shard.clone() });
     let recorded = ops.iter().rposition(|op| matches!(op, Op::Sync { .. })).unwrap();
     assert!(synced < named && named < folder && folder < recorded, "{ops:?}");
+    let marked = at("the intent", &|op| *op == Op::SyncFolder { path: home.path().join("tmp") });
+    assert!(marked < named, "{ops:?}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tempfile::tempdir;
 use super::super::admission::STRANGER_ITEMS_MAX;
 use super::super::receipts::RECEIPTS_MAX;
 use super::super::tables;
-use super::super::{AcceptedMirror, Error, FollowKind, Followed, Store, believed_mirrors};
+use super::super::{AcceptedMirror, FollowKind, Followed, Store, believed_mirrors};
 use super::world::{Realm, key, package};
 
 fn subject(document: &str) -> Subject {
@@ -356,21 +356,6 @@ async fn receipts_are_not_shown_in_the_lobby_nor_filed_under_a_package() {
     assert!(store.package(&realm.id, &package("x")).unwrap().is_none());
     assert!(store.package_statements(&realm.id, &package("x")).unwrap().is_empty());
     assert!(!store.is_referenced(&Digest::of(&1_u64.to_le_bytes())).unwrap());
-}
-
-#[tokio::test]
-async fn a_home_of_an_earlier_layout_is_refused_untouched() {
-    let home = tempdir().unwrap();
-    let store = Store::open(home.path()).unwrap();
-    let change =
-        |_: &_, txn: &redb::WriteTransaction| tables::set_meta(txn, tables::META_SCHEMA, 1);
-    store.write(change, |_, ()| {}).await.unwrap();
-    drop(store);
-    let known = tables::SCHEMA_VERSION;
-    for _ in 0..2 {
-        let refused = Store::open(home.path()).unwrap_err();
-        assert!(matches!(refused, Error::Older { found: 1, known: it } if it == known));
-    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tempfile::tempdir;
 
 use super::super::super::Hashes;
+use super::super::super::batch::Change;
 use super::super::super::tests::files;
 use super::*;
 
@@ -28,7 +29,7 @@ async fn a_large_file_goes_up_in_parts_and_no_part_is_larger_than_its_limit() {
     let info = stored(&store, &bytes).await;
     assert_eq!(objects.object(&key(&info)).await.unwrap(), bytes);
     assert_eq!(objects.asked(), (1, 0), "one upload, in parts");
-    assert_eq!(*super::super::lock(&objects.largest), 0, "nothing in one request");
+    assert_eq!(objects.largest.load(SeqCst), 0, "nothing in one request");
 }
 
 #[tokio::test]
@@ -171,7 +172,7 @@ async fn what_can_be_had_again_is_kept_while_the_bucket_is_silent_and_sent_later
     objects.down.store(true, SeqCst);
     let mut writer = store.writer(Hashes::default(), 100).await.unwrap();
     writer.write(Bytes::from_static(b"of an upstream")).await.unwrap();
-    let row = super::super::Change::Named(Box::new(("k".into(), "n".into(), vec![])));
+    let row = Change::Named(Box::new(("k".into(), "n".into(), vec![])));
     let info = store.commit_with(writer.finish().await.unwrap(), Some(row)).await.unwrap();
     assert_eq!(store.bucket().unwrap().unsent, 1);
     assert_eq!(content(&store, &info).await, b"of an upstream");

@@ -1,6 +1,5 @@
 //! A bucket in memory that counts what it is asked, and fails as it is told.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use async_trait::async_trait;
@@ -31,7 +30,7 @@ pub(super) struct Faulty {
     pub(super) puts: AtomicUsize,
     pub(super) gets: AtomicUsize,
     /// Bytes that came up in the largest request.
-    pub(super) largest: Mutex<usize>,
+    pub(super) largest: AtomicUsize,
 }
 
 impl std::fmt::Display for Faulty {
@@ -81,9 +80,7 @@ impl ObjectStore for Faulty {
     ) -> Result<PutResult> {
         self.up()?;
         self.puts.fetch_add(1, SeqCst);
-        let mut largest = super::super::lock(&self.largest);
-        *largest = payload.content_length().max(*largest);
-        drop(largest);
+        self.largest.fetch_max(payload.content_length(), SeqCst);
         if self.unconditional.load(SeqCst) && options.mode == object_store::PutMode::Create {
             let (operation, implementer) = ("If-None-Match".into(), "faulty".into());
             return Err(object_store::Error::NotImplemented { operation, implementer });

@@ -1,0 +1,314 @@
+//! The folder of a backup, as it is written.
+//!
+//! It is outside the store, often on a stick: nothing is assumed about it but names, renames and
+//! syncs. A file is written under a name that ends in `.part`, synced and renamed, so a file with
+//! its own name is whole, and one that was cut is written over. Files are for their owner alone,
+//! where the device knows owners. Other files in the folder are left alone.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crdt::Digest;
+use redb::Database;
+
+use super::super::{BlobInfo, Error};
+use super::manifest::{self, Manifest};
+use super::{Course, Refusal, blob_path};
+
+/// Bytes that are copied at once.
+pub(in crate::store) const PIECE_BYTES: usize = 1 << 20;
+/// Memory for the pages of the records' file.
+const CACHE_BYTES: usize = 8 << 20;
+/// The records while they are written.
+const RECORDS_PART: &str = "records.part";
+/// What the records' file begins with, and how it ends.
+const RECORDS: (&str, &str) = ("records-", ".redb");
+/// The ending of files that are being written.
+const PART: &str = "part";
+
+/// A folder that nobody else writes to.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+    /// Folders with new names.
+    touched: BTreeSet<PathBuf>,
+    /// Whether a hard link may work: not yet seen to fail.
+    links: bool,
+}
+
+/// What became of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Brought {
+    /// It was there.
+    Had,
+    /// It shares its bytes with the node's.
+    Linked,
+    /// It was copied and has its digest.
+    Copied,
+    /// The node has no such file, or a damaged one.
+    Lacking,
+}
+
+impl Folder {
+    /// Makes the folder if need be, and takes it.
+    pub(super) fn open(path: &Path, home: &Path) -> Result<Self, Error> {
+        create_folder(path)?;
+        let path = fs_err::canonicalize(path)?;
+        if path.starts_with(fs_err::canonicalize(home)?) {
+            return Err(Refusal::Inside { folder: path }.into());
+        }
+        let lock = options().open(path.join("griot-backup.lock"))?.into_parts().0;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(Refusal::Busy { folder: path }.into());
+            }
+            // A device without locks: nobody else can be told.
+            Err(std::fs::TryLockError::Error(why)) => tracing::debug!("no lock: {why}"),
+        }
+        create_folder(&path.join("blobs"))?;
+        Ok(Self { path, _lock: lock, touched: BTreeSet::new(), links: true })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An empty database for the records.
+    pub(super) fn fresh_records(&self) -> Result<Database, Error> {
+        let file = options().truncate(true).open(self.path.join(RECORDS_PART))?.into_parts().0;
+        Ok(Database::builder().set_cache_size(CACHE_BYTES).create_file(file)?)
+    }
+
+    /// Gives the closed records their name.
+    pub(super) fn name_records(&mut self) -> Result<manifest::File, Error> {
+        let part = self.path.join(RECORDS_PART);
+        let mut file = fs_err::OpenOptions::new().read(true).write(true).open(&part)?;
+        file.sync_all()?;
+        let (size, blake3) = hash(&mut file, |_| Ok(()))?;
+        let name = format!("{}{}{}", RECORDS.0, &blake3.to_hex()[..16], RECORDS.1);
+        fs_err::rename(&part, self.path.join(&name))?;
+        self.touched.insert(self.path.clone());
+        Ok(manifest::File { name, size, blake3 })
+    }
+
+    /// Copies a small file, over an earlier one.
+    pub(super) fn copy_small(&mut self, from: &Path, name: &str) -> Result<manifest::File, Error> {
+        let bytes = zeroize::Zeroizing::new(fs_err::read(from)?);
+        self.write(name, &bytes)?;
+        Ok(manifest::File {
+            name: name.to_owned(),
+            size: bytes.len() as u64,
+            blake3: Digest::of(&bytes),
+        })
+    }
+
+    /// Brings a blob over, unless it is there.
+    pub(super) fn bring_blob(
+        &mut self,
+        from: &Path,
+        info: &BlobInfo,
+        course: &mut Course,
+    ) -> Result<Brought, Error> {
+        let to = blob_path(&self.path, &info.digest);
+        if fs_err::metadata(&to).is_ok_and(|there| there.len() == info.size) {
+            course.step(info.size)?;
+            return Ok(Brought::Had);
+        }
+        if !fs_err::metadata(from).is_ok_and(|there| there.len() == info.size) {
+            return Ok(Brought::Lacking);
+        }
+        let shard = to.parent().unwrap_or(&self.path).to_owned();
+        if !shard.is_dir() {
+            create_folder(&shard)?;
+            self.touched.insert(self.path.join("blobs"));
+        }
+        let brought = if self.link(from, &to)? {
+            course.step(info.size)?;
+            Brought::Linked
+        } else {
+            copy_blob(from, &to, info, course)?
+        };
+        self.touched.insert(shard);
+        Ok(brought)
+    }
+
+    /// Whether the file has a second name now.
+    fn link(&mut self, from: &Path, to: &Path) -> Result<bool, Error> {
+        if !self.links {
+            return Ok(false);
+        }
+        remove(to)?;
+        match std::fs::hard_link(from, to) {
+            Ok(()) => Ok(true),
+            // It may have been removed by hand a moment ago; the copy tells.
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(_) => {
+                self.links = false;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Writes the manifest, once all that it names is durable.
+    pub(super) fn seal(&mut self, manifest: &Manifest) -> Result<(), Error> {
+        for folder in std::mem::take(&mut self.touched) {
+            sync_folder(&folder)?;
+        }
+        self.write(manifest::NAME, &manifest.sealed()?)?;
+        for folder in std::mem::take(&mut self.touched) {
+            sync_folder(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// A small file, whole or not at all; durable with its folder.
+    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let to = self.path.join(name);
+        let folder = to.parent().unwrap_or(&self.path).to_owned();
+        create_folder(&folder)?;
+        let part = to.with_extension(PART);
+        let mut file = options().truncate(true).open(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs_err::rename(&part, &to)?;
+        self.touched.insert(folder);
+        self.touched.insert(self.path.clone());
+        Ok(())
+    }
+
+    /// Removes what only the backup before named. Nothing depends on it.
+    pub(super) fn prune(&self, manifest: &Manifest) -> Result<(), Error> {
+        for entry in fs_err::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let is_records = name.starts_with(RECORDS.0) && name.ends_with(RECORDS.1);
+            if is_records && name != manifest.records.name {
+                remove(&entry.path())?;
+            }
+        }
+        self.prune_keys(manifest)?;
+        let records = super::records::open(&self.path.join(&manifest.records.name))?;
+        let txn = redb::ReadableDatabase::begin_read(&records)?;
+        for shard in fs_err::read_dir(self.path.join("blobs"))? {
+            let shard = shard?.path();
+            if shard.is_dir() {
+                for entry in fs_err::read_dir(&shard)? {
+                    prune_blob(&txn, &entry?.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Secrets that this backup leaves out must not stay behind from the one before.
+    fn prune_keys(&self, manifest: &Manifest) -> Result<(), Error> {
+        let folder = self.path.join("keys");
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        for entry in fs_err::read_dir(&folder)? {
+            let entry = entry?;
+            let name = format!("keys/{}", entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_file() && !manifest.files.iter().any(|file| file.name == name)
+            {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes a blob that the records do not name, and what a cut copy left.
+fn prune_blob(txn: &redb::ReadTransaction, path: &Path) -> Result<(), Error> {
+    let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { return Ok(()) };
+    let Ok(digest) = stem.parse::<Digest>() else { return Ok(()) };
+    let is_part = path.extension().is_some_and(|ending| ending == PART);
+    let is_blob = path.extension().is_none();
+    if is_part || (is_blob && super::super::blob::record(txn, &digest)?.is_none()) {
+        remove(path)?;
+    }
+    Ok(())
+}
+
+fn copy_blob(
+    from: &Path,
+    to: &Path,
+    info: &BlobInfo,
+    course: &mut Course,
+) -> Result<Brought, Error> {
+    let mut source = match fs_err::File::open(from) {
+        Ok(file) => file,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Brought::Lacking),
+        Err(why) => return Err(why.into()),
+    };
+    let part = to.with_extension(PART);
+    let mut target = options().truncate(true).open(&part)?;
+    let (size, digest) = hash(&mut source, |piece| {
+        target.write_all(piece)?;
+        course.step(piece.len() as u64)
+    })?;
+    if (size, digest) != (info.size, info.digest) {
+        tracing::error!(digest = %info.digest, "a blob does not have its digest: not backed up");
+        remove(&part)?;
+        return Ok(Brought::Lacking);
+    }
+    target.sync_all()?;
+    fs_err::rename(&part, to)?;
+    Ok(Brought::Copied)
+}
+
+/// Size and BLAKE3 of what is read, a piece at a time.
+pub(in crate::store) fn hash(
+    source: &mut impl io::Read,
+    mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(u64, Digest), Error> {
+    let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let count = source.read(&mut piece)?;
+        if count == 0 {
+            return Ok((size, Digest::from_bytes(*hasher.finalize().as_bytes())));
+        }
+        hasher.update(&piece[..count]);
+        size += count as u64;
+        each(&piece[..count])?;
+    }
+}
+
+/// For files that only their owner reads.
+fn options() -> fs_err::OpenOptions {
+    let mut options = fs_err::OpenOptions::new();
+    options.read(true).write(true).create(true);
+    #[cfg(unix)]
+    fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let named = |why: io::Error| io::Error::new(why.kind(), format!("{}: {why}", folder.display()));
+    builder.create(folder).map_err(named)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match fs_err::File::open(folder)?.sync_all() {
+        // Some devices do not sync folders, and need not.
+        Err(why) if why.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        done => done,
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs_err::remove_file(path) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
+    }
+}

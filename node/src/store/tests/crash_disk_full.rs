@@ -1,0 +1,86 @@
+//! A disk that is full, or fails once, at every change of every scene: the call says so, nothing
+//! is harmed, what is held can be read meanwhile, and once there is room the same store goes on.
+//!
+//! `GRIOT_CRASH_SEEDS` (see `crash_disk`) tries every change, else every fifth.
+
+use tempfile::tempdir;
+
+use super::super::disk::journal::Refusal;
+use super::super::{Error, Store};
+use super::crash_disk_scenes::{SCENES, Scene, Stage};
+use super::{content, noise, stored};
+
+/// Plays a scene on a disk that refuses; how many changes it refused.
+async fn play_refused(scene: &Scene, refusal: Refusal) -> usize {
+    let home = tempdir().unwrap();
+    let stage = Stage::open(home.path()).unwrap();
+    let store = &stage.store;
+    let before = stored(store, &noise(3000)).await;
+    store.put_row("test", "before", b"1".to_vec()).await.unwrap();
+    stage.journal.refuse(Some(refusal));
+    let played = (scene.play)(&stage).await;
+    let refused = stage.journal.refused();
+    let what = format!("{} {refusal:?}: {played:?}", scene.name);
+    match &played {
+        Ok(()) => {}
+        Err(Error::Full { .. }) => {
+            assert!(!matches!(refusal, Refusal::BrokenOnce { .. }), "{what}")
+        }
+        Err(why) => {
+            assert!(matches!(refusal, Refusal::BrokenOnce { .. }), "{what}");
+            assert!(!why.to_string().is_empty());
+        }
+    }
+    // Still refusing: who reads is served.
+    assert_eq!(content(store, &before).await, noise(3000), "{what}");
+    assert_eq!(store.row("test", "before").unwrap().as_deref(), Some(&b"1"[..]), "{what}");
+    let writes = store.put_row("test", "now", b"2".to_vec()).await;
+    if matches!(refusal, Refusal::FullAfter { .. }) && refused > 0 {
+        assert!(matches!(writes, Err(Error::Full { .. })), "{what}: {writes:?}");
+        assert_eq!(store.row("test", "now").unwrap(), None, "{what}");
+    }
+    stage.journal.refuse(None);
+    let again = (scene.play)(&stage).await;
+    assert!(again.is_ok(), "{what}, then with room: {again:?}");
+    store.put_row("test", "after", b"3".to_vec()).await.unwrap();
+    drop(stage);
+    let store = Store::open(home.path()).unwrap();
+    assert_eq!(content(&store, &before).await, noise(3000), "{what}");
+    assert!(store.row("test", "after").unwrap().is_some());
+    super::crash_disk::check_whole(&store, home.path())
+        .unwrap_or_else(|why| panic!("{what}: {why}"));
+    refused
+}
+
+/// One refusal after another until a scene ends before it comes.
+async fn refuse_everywhere(refusal: fn(usize) -> Refusal, step: usize) -> usize {
+    let (step, mut fired) = (if super::crash_disk::seeds().is_some() { 1 } else { step }, 0);
+    for (number, scene) in SCENES.iter().enumerate() {
+        let mut at = number % step;
+        while play_refused(scene, refusal(at)).await > 0 {
+            (at, fired) = (at + step, fired + 1);
+        }
+    }
+    fired
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_refuses_and_harms_nothing_and_goes_on_once_there_is_room() {
+    let fired = refuse_everywhere(|ops| Refusal::FullAfter { ops }, 9).await;
+    println!("full at {fired} changes");
+    assert!(fired > 30, "{fired}");
+}
+
+#[tokio::test]
+async fn a_disk_that_has_room_for_some_bytes_alone_harms_nothing() {
+    let fired = refuse_everywhere(|bytes| Refusal::FullAt { bytes: bytes as u64 * 4000 }, 9).await;
+    println!("full at {fired} sizes");
+    assert!(fired > 10, "{fired}");
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_once_harms_nothing() {
+    let fired = refuse_everywhere(|ops| Refusal::BrokenOnce { ops }, 9).await;
+    println!("broken at {fired} changes");
+    assert!(fired > 30, "{fired}");
+}
