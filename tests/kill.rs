@@ -1,9 +1,9 @@
 //! kill -9 at random moments, again and again: what was acknowledged is there, whole; nothing
 //! partial is served; what was cut can be done again.
 //!
-//! Moments are drawn from a seed: a number of milliseconds after the work began, or the moment in
-//! which a file appears where half-done work lies. An ordinary run has some rounds of each kind. A
-//! long one, which prints its rounds:
+//! Moments are drawn from a seed: so many answers and milliseconds after the work began, or the
+//! moment in which a file appears where half-done work lies. An ordinary run has some rounds of
+//! each kind. A long one, which prints its rounds:
 //!
 //! ```text
 //! GRIOT_KILL_ROUNDS=200 cargo test -p griot --test e2e kill:: -- --nocapture
@@ -14,6 +14,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::http::{Reply, Request};
@@ -23,8 +24,10 @@ use crate::harness::{EVENTUALLY, Node, NodeOptions, SOON, World, disk, wait_for,
 
 /// Who uploads at the same time.
 const UPLOADERS: u64 = 3;
-/// The latest random moment after the begin.
-const MOMENT_MAX_MS: u64 = 400;
+/// The latest random moment after the last answer that is waited for.
+const MOMENT_MAX_MS: u64 = 80;
+/// The most answers that are waited for.
+const ANSWERS_MAX: u64 = 12;
 
 /// Rounds of a kind, `ordinary` if nobody says.
 fn rounds(ordinary: u64) -> u64 {
@@ -38,7 +41,7 @@ fn number(variable: &str) -> Option<u64> {
 /// The same for the same seed and place.
 fn draw(round: u64, place: u64) -> u64 {
     let seed = number("GRIOT_KILL_SEED").unwrap_or(1);
-    let bytes = noise(seed ^ round << 16 ^ place << 48, 8);
+    let bytes = noise(seed ^ (round << 16) ^ (place << 48), 8);
     u64::from_le_bytes(bytes.try_into().expect("eight bytes were asked for"))
 }
 
@@ -55,7 +58,7 @@ impl Upload {
         // Most are small, some fill several batches.
         let size = 1000 + draw(round, place) % if number % 3 == 2 { 3_000_000 } else { 50_000 };
         let path = format!("/generic/kill{uploader}/{round}.{number}.0/file.bin");
-        let body = noise(place ^ round << 32, usize::try_from(size).expect("it is small"));
+        let body = noise(place ^ (round << 32), usize::try_from(size).expect("it is small"));
         Self { path, body, acknowledged: false }
     }
 
@@ -75,23 +78,31 @@ impl Upload {
 }
 
 /// Uploads one after another until the node is gone.
-fn upload_until_gone(round: u64, uploader: u64, address: &str, token: &str) -> Vec<Upload> {
+fn upload_until_gone(
+    (round, uploader): (u64, u64),
+    (address, token): (&str, &str),
+    answers: &AtomicU64,
+) -> Vec<Upload> {
     let mut sent = Vec::new();
     loop {
         let mut upload = Upload::new(round, uploader, sent.len() as u64);
         let reply = upload.send(address, token);
         upload.acknowledged = reply.as_ref().is_some_and(|reply| reply.status == 201);
+        let is_gone = !upload.acknowledged;
         sent.push(upload);
-        match reply {
-            Some(reply) if reply.status == 201 => {}
-            // A cut answer, or the node's last word.
-            Some(_) | None => return sent,
+        if is_gone {
+            return sent;
         }
+        answers.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Waits for the moment of the round: a drawn one, or a file in one of the folders.
-fn await_moment(round: u64, home: &Path, folder: &str) {
+fn await_moment(round: u64, home: &Path, folder: &str, answers: Option<&AtomicU64>) {
+    if let Some(answers) = answers {
+        let enough = draw(round, 8) % ANSWERS_MAX;
+        wait_until("some answers", EVENTUALLY, || answers.load(Ordering::Relaxed) >= enough);
+    }
     if round.is_multiple_of(2) {
         std::thread::sleep(Duration::from_millis(draw(round, 7) % MOMENT_MAX_MS));
         return;
@@ -140,14 +151,15 @@ fn a_node_that_is_killed_again_and_again_keeps_what_it_acknowledged() {
             .spawn()
             .expect("griot starts");
         let (address, store) = (node.address().to_owned(), store_folder(&node));
+        let answers = AtomicU64::new(0);
         let sent: Vec<Upload> = std::thread::scope(|scope| {
             let uploaders: Vec<_> = (0..UPLOADERS)
                 .map(|uploader| {
-                    let (address, token) = (&address, &token);
-                    scope.spawn(move || upload_until_gone(round, uploader, address, token))
+                    let (to, answers) = ((address.as_str(), token.as_str()), &answers);
+                    scope.spawn(move || upload_until_gone((round, uploader), to, answers))
                 })
                 .collect();
-            await_moment(round, &store, "tmp");
+            await_moment(round, &store, "tmp", Some(&answers));
             node.kill9();
             let done = uploaders.into_iter().map(|it| it.join().expect("an uploader ends"));
             done.flatten().collect()
@@ -172,6 +184,7 @@ fn a_node_that_is_killed_again_and_again_keeps_what_it_acknowledged() {
         kept.extend(sent.into_iter().take(4));
     }
     assert!(cut > 0, "no kill cut anything");
+    assert!(kept.iter().any(|upload| upload.acknowledged), "no upload was acknowledged");
     kept.iter().for_each(|upload| assert_eq!(node.get(&upload.path).body, upload.body));
 }
 
@@ -191,7 +204,7 @@ fn a_transfer_whose_ends_are_killed_again_and_again_completes_whole() {
         let upload = Upload { path, body: noise(round, 12_000_000), acknowledged: true };
         let reply = upload.send(a.address(), &token).expect("the node answers");
         assert_eq!(reply.status, 201, "{}", reply.text());
-        await_moment(round, &store_folder(&b), "partial");
+        await_moment(round, &store_folder(&b), "partial", None);
         // Every third time it is the sender.
         let killed = if round % 3 == 2 { &mut a } else { &mut b };
         killed.kill9();
@@ -200,7 +213,10 @@ fn a_transfer_whose_ends_are_killed_again_and_again_completes_whole() {
         wait_for("the transfer to complete", 2 * EVENTUALLY, || {
             let reply = b.get(&upload.path);
             match reply.status {
-                200 => Ok(assert_eq!(sha256(&reply.body), sha256(&upload.body))),
+                200 => {
+                    assert_eq!(sha256(&reply.body), sha256(&upload.body));
+                    Ok(())
+                }
                 404 | 424 => Err(reply.text()),
                 other => panic!("{other}: {}", reply.text()),
             }

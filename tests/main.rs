@@ -13,6 +13,8 @@
 //! A test whose tool is missing skips loudly; `tests/skips.txt` lists the skips that may happen.
 
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;
@@ -34,6 +36,8 @@ mod invites;
 mod kill;
 #[cfg(test)]
 mod lan;
+#[cfg(test)]
+mod life;
 #[cfg(test)]
 mod link;
 #[cfg(test)]
@@ -62,6 +66,8 @@ mod stub;
 mod thin;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod uploads;
 #[cfg(test)]
 mod upstream_verbs;
 #[cfg(test)]

@@ -100,6 +100,14 @@ pub(crate) enum Verb {
     Backup(Backup),
     /// Make a node's folder from a backup
     Restore(Restore),
+    /// Pin a package: nothing of it is ever let go for room
+    Keep(Keep),
+    /// Take a pin back
+    Unkeep(Unkeep),
+    /// Remove what nothing refers to
+    Gc(Gc),
+    /// Read all files again; what rotted on the disk is put aside and fetched anew
+    Verify(Verify),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -123,25 +131,59 @@ pub(crate) struct Up {
     /// credentials (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID …) [default: in the home]
     #[arg(long, value_name = "s3://BUCKET/PREFIX")]
     pub(crate) blobs: Option<String>,
-    /// With --blobs: copies that the home holds, such as 500MiB or 20GiB
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = bytes)]
+    /// With --blobs: copies that the home holds, such as 500MB or 20GB
+    #[arg(long, value_name = "SIZE", default_value = "1GB", value_parser = bytes)]
     #[arg(requires = "blobs")]
     pub(crate) blobs_cache: u64,
+    /// Memory for documents that are ready to be sent, such as 64M or 1G; 0 keeps none
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = crate::size::parse)]
+    pub(crate) metadata_memory: usize,
+    /// What all files may take, such as 20GB; what can be had again goes first [default: no limit]
+    #[arg(long, env = "GRIOT_QUOTA", hide_env = true, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) quota: Option<u64>,
+    /// What is left free on the disk [default: 67MB]
+    #[arg(long, env = "GRIOT_RESERVE", hide_env = true, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) reserve: Option<u64>,
+    /// Read all files again in the background at this rate, such as 1MB/s, once a week
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) scrub: Option<u64>,
 }
 
-/// A number of bytes with a binary unit, or with none.
-fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let power = match &text[digits.len()..] {
-        "" | "B" => 0,
-        "KiB" | "K" => 10,
-        "MiB" | "M" => 20,
-        "GiB" | "G" => 30,
-        "TiB" | "T" => 40,
-        unit => return Err(format!("the unit {unit} is none of KiB, MiB, GiB, TiB")),
-    };
-    let number: u64 = digits.parse().map_err(|_| "it is no whole number".to_owned())?;
-    number.checked_mul(1 << power).ok_or_else(|| "it is too large".to_owned())
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Keep {
+    /// NAME for all of its versions, NAME@VERSION or NAME@RANGE; nothing lists what is pinned
+    #[arg(value_name = "NAME[@RANGE]", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) package: Option<String>,
+    /// Format, if the name is there in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Unkeep {
+    /// As it was pinned; NAME alone takes all pins of it back
+    #[arg(value_name = "NAME[@RANGE]", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) package: String,
+    /// Format, if the name is pinned in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Gc {
+    /// Only say what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    /// Bytes a second that are read at most, such as 20MB/s; 0 for no bound
+    #[arg(long, default_value = "20MB/s", value_name = "RATE", value_parser = rate)]
+    pub(crate) rate: u64,
+    /// Begin at the beginning, also if the last run was cut
+    #[arg(long)]
+    pub(crate) restart: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -578,6 +620,31 @@ pub(crate) fn misuse(text: &str) -> Failure {
     Failure::new(message).hint(hint).code(Code::Usage)
 }
 
+/// A size as people write it: 500MB, 20GB, 64MiB, or plain bytes.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err("write a size such as 500MB, 20GB or 64MiB".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a size such as 500MB or 20GB")?;
+    number.checked_mul(factor).ok_or_else(|| "that is more than any disk has".into())
+}
+
+/// A size a second.
+fn rate(text: &str) -> Result<u64, String> {
+    bytes(text.strip_suffix("/s").unwrap_or(text))
+}
+
 fn scope(text: &str) -> Result<Scope, String> {
     let all = [Scope::Read, Scope::Publish, Scope::Yank, Scope::Admin];
     let found = all.into_iter().find(|scope| scope.word() == text);
@@ -602,7 +669,7 @@ mod tests {
             "up", "status", "publish", "add", "search", "info", "why", "yank", "unyank", "tag",
             "export", "peer", "invite", "join", "follow", "unfollow", "route", "key", "realm",
             "token", "accept", "prefetch", "check", "want", "upstream", "link", "unlink", "run",
-            "backup", "restore",
+            "backup", "restore", "keep", "unkeep", "gc", "verify",
         ] {
             assert!(verbs.contains(&verb), "{verb}");
         }
@@ -614,6 +681,7 @@ mod tests {
         let Verb::Up(up) = args.verb else { panic!("not up") };
         assert_eq!(up.listen.to_string(), "127.0.0.1:7878");
         assert!(up.mesh_listen.is_empty() && !up.no_mdns && !up.offline);
+        assert_eq!(up.metadata_memory, node::http::ready::MEMORY_BYTES);
     }
 
     #[test]
@@ -642,6 +710,17 @@ mod tests {
         let failure = misuse(&error.to_string());
         assert!(failure.message.starts_with("invalid value 'x'"), "{failure:?}");
         assert!(!failure.message.contains("For more information"));
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(bytes("20GB"), Ok(20_000_000_000));
+        assert_eq!(bytes("64 MiB"), Ok(64 << 20));
+        assert_eq!(bytes("17"), Ok(17));
+        assert_eq!(rate("1MB/s"), Ok(1_000_000));
+        for wrong in ["", "GB", "1.5GB", "-1", "20 apples", "99999999999TB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -139,12 +139,14 @@ impl Node {
         refuse(self.send(request).await?).await
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    /// A request to any path, with the node's token.
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("{}{path}", self.found.http);
         self.http.request(method, url).bearer_auth(&self.found.token)
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
+    /// Sends a request; what the node answers may still be a refusal.
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| {
             if error.is_connect() {
                 nobody(&self.home)
@@ -167,7 +169,8 @@ fn nobody(home: &Path) -> Failure {
         .code(Code::Offline)
 }
 
-async fn read<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
+/// Reads a success as JSON.
+pub(crate) async fn read<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
     let response = refuse(response).await?;
     response.json().await.map_err(|error| unreadable(&error))
 }
@@ -178,17 +181,32 @@ fn unreadable(error: &dyn std::error::Error) -> Failure {
 }
 
 /// Passes a success, and makes an error of anything else.
-async fn refuse(response: Response) -> Result<Response, Failure> {
+pub(crate) async fn refuse(response: Response) -> Result<Response, Failure> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
     let bytes = response.bytes().await.unwrap_or_default();
     let Ok(ErrorBody { error }) = serde_json::from_slice(&bytes) else {
-        return Err(Failure::new(format!("the node answered {status} without saying why")));
+        return Err(of_a_format(status, &bytes).code(code(status)));
     };
     let code = if error.code == "corrupt" { Code::Refused } else { code(status) };
     Err(Failure { hint: error.hint, ..Failure::new(error.message) }.code(code))
+}
+
+/// The refusal of a format's own route, whose sentence ends with its hint.
+fn of_a_format(status: StatusCode, bytes: &[u8]) -> Failure {
+    #[derive(serde::Deserialize)]
+    struct Flat {
+        message: String,
+        hint: Option<String>,
+    }
+    let Ok(Flat { message, hint }) = serde_json::from_slice(bytes) else {
+        return Failure::new(format!("the node answered {status} without saying why"));
+    };
+    let end = hint.as_ref().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
+    let message = message.strip_suffix(&end).unwrap_or(&message).to_owned();
+    Failure { hint, ..Failure::new(message) }
 }
 
 /// Exit code for what the node says.

@@ -16,7 +16,9 @@ mod link;
 mod names;
 mod output;
 mod proxy;
+mod resumable;
 mod sign;
+mod size;
 
 /// How long threads at work may hold up the end; the store survives it at any point.
 const THREADS_MAX: std::time::Duration = std::time::Duration::from_secs(5);

@@ -50,6 +50,11 @@ impl Request {
         Self { body: body.into(), ..Self::new("POST", path) }
     }
 
+    /// The same with another method.
+    pub(crate) fn method(self, method: &str) -> Self {
+        Self { method: method.to_owned(), ..self }
+    }
+
     /// With one more header; `Host` replaces the right one.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));

@@ -126,6 +126,11 @@ impl Node {
         self.options.mesh_listen = format!("{prefix}{port}");
     }
 
+    /// More flags of its next `griot up`, instead of those that it had.
+    pub(crate) fn set_arguments(&mut self, arguments: &[&str]) {
+        self.options.arguments = arguments.iter().map(ToString::to_string).collect();
+    }
+
     /// Its wall clock at the next start.
     pub(crate) fn set_clock(&mut self, clock: super::Clock) {
         self.options.clock = Some(clock);

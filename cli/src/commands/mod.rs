@@ -13,9 +13,11 @@ mod backup;
 mod check;
 mod export;
 mod follow;
+mod gc;
 mod info;
 mod invite;
 mod join;
+mod keep;
 mod key;
 mod link;
 mod lockfile;
@@ -32,6 +34,7 @@ mod tag;
 mod token;
 mod up;
 mod upstream;
+mod verify;
 mod want;
 mod why;
 mod yank;
@@ -87,6 +90,10 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure>
         Verb::Token(token) => token::run(&context, token).await,
         Verb::Backup(backup) => backup::run(&context, backup).await,
         Verb::Restore(restore) => restore::run(&context, restore).await,
+        Verb::Keep(keep) => keep::keep(&context, keep).await,
+        Verb::Unkeep(unkeep) => keep::unkeep(&context, unkeep).await,
+        Verb::Gc(gc) => gc::run(&context, gc).await,
+        Verb::Verify(verify) => verify::run(&context, verify).await,
         Verb::Run(run) => return run::run(&context, run).await,
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -25,7 +25,7 @@ use super::follow::segment;
 use crate::args::Publish;
 use crate::client::Node;
 use crate::output::{Code, Failure, Output, plain, short};
-use crate::sign;
+use crate::{resumable, sign};
 
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -170,8 +170,19 @@ fn upload(
     Ok(Upload { metadata, tag, file, size })
 }
 
-/// Streams the two parts of a multipart body.
+/// Sends a large file so that it can go on where it was cut, any other in one request.
 async fn send(node: &Node, output: Output, upload: Upload) -> Result<Published, Failure> {
+    let Upload { metadata, file, size, .. } = upload;
+    if metadata.format == "generic" && size > resumable::ABOVE_BYTES {
+        let Metadata { name, version, filename, tags, realm, .. } = metadata;
+        let place = resumable::Place { name, version, filename, tags, realm };
+        return resumable::publish(node, output, &place, (file, size)).await;
+    }
+    send_at_once(node, output, Upload { metadata, file, size, ..upload }).await
+}
+
+/// Streams the two parts of a multipart body.
+async fn send_at_once(node: &Node, output: Output, upload: Upload) -> Result<Published, Failure> {
     let boundary = boundary();
     let metadata = serde_json::to_string(&upload.metadata)
         .map_err(|error| Failure::new(format!("the metadata is no JSON: {error}")))?;

@@ -1,7 +1,7 @@
 //! `griot status`: what the running node is, whom it is connected to, and what it holds.
 
 use node::daemon::admin::status::Status;
-use node::registry::WantRow;
+use node::registry::{Storage, WantRow};
 use node::store::BucketStatus;
 
 use super::{Context, want};
@@ -40,6 +40,37 @@ fn bucket_lines(bucket: &BucketStatus) -> Vec<String> {
     out
 }
 
+/// Why files are held, and how much room there is.
+fn storage(storage: &Storage) -> Vec<String> {
+    let kinds = &storage.kinds;
+    let parts = [
+        ("published here", kinds.published),
+        ("pinned", kinds.pinned),
+        ("of others", kinds.mirrored),
+        ("cached", kinds.cached),
+        ("unused", kinds.unnamed),
+        ("half downloaded", storage.partial.resumable),
+        ("damaged, put aside", storage.quarantined),
+        ("let go for room", storage.evicted),
+    ];
+    let there = parts.into_iter().filter(|(_, amount)| amount.count > 0);
+    let words: Vec<String> =
+        there.map(|(word, amount)| format!("{word} {}", size(amount.bytes))).collect();
+    let mut out = Vec::new();
+    if !words.is_empty() {
+        out.push(format!("  {}", words.join("   ")));
+    }
+    if kinds.cached_packages > 0 {
+        out.push(format!("  {} of upstreams", count(kinds.cached_packages, "package")));
+    }
+    let quota = storage.quota.map(|quota| format!("   quota {}", size(quota))).unwrap_or_default();
+    out.push(format!("  {} free on the disk{quota}", size(storage.free)));
+    if let Some(advice) = &storage.advice {
+        out.push(format!("  too little room: {advice}"));
+    }
+    out
+}
+
 fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
     let site = if status.site == status.realm {
         String::new()
@@ -62,6 +93,7 @@ fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
     if let Some(bucket) = &status.bucket {
         out.extend(bucket_lines(bucket));
     }
+    out.extend(storage(&status.storage));
     if !status.online {
         out.push("offline: no upstream is asked".into());
     }

@@ -1,12 +1,13 @@
 //! `griot up`: runs the node in the foreground until it is told to stop.
 
-use node::daemon::{self, Config, Daemon};
+use node::daemon::{self, Config, Daemon, Upkeep};
+use node::store::gc::Halves;
 use node::store::{Blobs, Bucket};
 use serde::Serialize;
 
 use super::{Context, home_flag};
 use crate::args::Up;
-use crate::output::{Failure, short};
+use crate::output::{Failure, count, short};
 
 #[derive(Serialize)]
 struct Ready {
@@ -14,6 +15,7 @@ struct Ready {
     node: String,
     realm: String,
     mesh: Vec<String>,
+    recovered: Halves,
 }
 
 pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
@@ -35,6 +37,8 @@ pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
         mdns: !up.no_mdns,
         offline: up.offline,
         blobs,
+        metadata_memory: up.metadata_memory,
+        upkeep: Upkeep { quota: up.quota, reserve: up.reserve, scrub: up.scrub },
     };
     // Signals are watched from the first moment, so that one during the start is not lost.
     let stop = daemon::until_signal();
@@ -56,13 +60,15 @@ async fn announce(context: &Context, daemon: &Daemon) -> Result<(), Failure> {
         node: daemon.peer().to_string(),
         realm: daemon.realm().to_string(),
         mesh: mesh.iter().map(ToString::to_string).collect(),
+        recovered: daemon.recovered(),
     };
     let home = context.home.display();
     let flag = home_flag(&context.home);
     context.output.data(&ready, |ready| {
         let http = &ready.ready;
-        vec![
-            format!("ready {http}"),
+        let mut said = vec![format!("ready {http}")];
+        said.extend(recovered(&ready.recovered));
+        said.extend([
             String::new(),
             format!(
                 "griot {}   node {}   realm {}",
@@ -78,8 +84,16 @@ async fn announce(context: &Context, daemon: &Daemon) -> Result<(), Failure> {
             ),
             format!("  griot{flag} publish       in a folder with a package.json"),
             format!("  griot{flag} invite        a line that lets another node join"),
-        ]
+        ]);
+        said
     })
+}
+
+/// What the run before was in the middle of.
+fn recovered(halves: &Halves) -> Option<String> {
+    let (goes_on, lost) = (halves.resumable.count, halves.lost.count);
+    (goes_on + lost > 0)
+        .then(|| format!("recovered: {} resumed, {lost} lost", count(goes_on, "half download")))
 }
 
 const fn version() -> &'static str {

@@ -10,7 +10,9 @@ use std::time::Instant;
 use axum::http::StatusCode;
 
 use crate::formats;
+use crate::registry::Storage;
 use crate::store::Counts;
+use crate::store::kinds::Amount;
 
 /// Classes of status, from 1xx to 5xx.
 const CLASSES: usize = 5;
@@ -48,7 +50,7 @@ impl Metrics {
     }
 
     /// The text of `/metrics`.
-    pub(super) fn render(&self, counts: &Counts) -> String {
+    pub(super) fn render(&self, counts: &Counts, storage: &Storage) -> String {
         let mut out = String::from("# TYPE griot_http_requests_total counter\n");
         for (id, classes) in &self.rows {
             for (class, value) in classes.iter().enumerate() {
@@ -72,8 +74,36 @@ impl Metrics {
         for (name, value) in gauges {
             line(&mut out, &format!("# TYPE {name} gauge\n{name}"), value);
         }
+        held(&mut out, storage);
         out
     }
+}
+
+/// Blobs by the reason for which they are held, and what had to go.
+fn held(out: &mut String, storage: &Storage) {
+    let kinds = &storage.kinds;
+    let kinds = [
+        ("published", kinds.published),
+        ("pinned", kinds.pinned),
+        ("mirrored", kinds.mirrored),
+        ("cached", kinds.cached),
+        ("unnamed", kinds.unnamed),
+        ("partial", storage.partial.resumable),
+        ("quarantined", storage.quarantined),
+    ];
+    out.push_str("# TYPE griot_held_bytes gauge\n# TYPE griot_held_files gauge\n");
+    for (kind, Amount { count, bytes }) in kinds {
+        line(out, &format!("griot_held_bytes{{kind=\"{kind}\"}}"), bytes);
+        line(out, &format!("griot_held_files{{kind=\"{kind}\"}}"), count);
+    }
+    let evicted = [
+        ("griot_evicted_files_total", storage.evicted.count),
+        ("griot_evicted_bytes_total", storage.evicted.bytes),
+    ];
+    for (name, value) in evicted {
+        line(out, &format!("# TYPE {name} counter\n{name}"), value);
+    }
+    line(out, "# TYPE griot_disk_free_bytes gauge\ngriot_disk_free_bytes", storage.free);
 }
 
 fn line(out: &mut String, name: &str, value: u64) {
@@ -90,7 +120,10 @@ mod tests {
         metrics.count(metrics.label("/api/search"), StatusCode::OK);
         metrics.count(metrics.label("/api/search"), StatusCode::NOT_FOUND);
         metrics.count(metrics.label("/nothing/of/ours"), StatusCode::NOT_FOUND);
-        let text = metrics.render(&Counts { packages: 3, ..Counts::default() });
+        let text =
+            metrics.render(&Counts { packages: 3, ..Counts::default() }, &Storage::default());
+        assert!(text.contains("\ngriot_held_bytes{kind=\"pinned\"} 0\n"), "{text}");
+        assert!(text.contains("\ngriot_evicted_bytes_total 0\n"), "{text}");
         assert!(text.contains("griot_http_requests_total{format=\"api\",status=\"2xx\"} 1\n"));
         assert!(text.contains("griot_http_requests_total{format=\"other\",status=\"4xx\"} 1\n"));
         assert!(text.contains("\ngriot_index_packages 3\n"));

@@ -21,13 +21,14 @@ use axum::http::Request;
 use crdt::digest::to_hex;
 use crdt::{PublicKey, RealmId, SecretKey};
 use tokio::net::TcpListener;
-use tower_service::Service as _;
 
 use crate::formats::{self, Front};
 use crate::http::auth::Tokens;
+use crate::http::ready::Ready;
 use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
 use crate::registry::{self, Registry, Setup};
+use crate::store::gc::Halves;
 use crate::store::{self, Blobs, Store};
 use crate::upstream::Upstream;
 
@@ -77,6 +78,21 @@ pub struct Config {
     pub offline: bool,
     /// Where blobs are kept for good.
     pub blobs: Blobs,
+    /// Memory for documents that are ready to be sent, in bytes.
+    pub metadata_memory: usize,
+    /// What may be kept, and how it is looked after.
+    pub upkeep: Upkeep,
+}
+
+/// How much room blobs may take, and whether they are read again now and then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Bytes that all blobs may take.
+    pub quota: Option<u64>,
+    /// Bytes of the device that are left to others.
+    pub reserve: Option<u64>,
+    /// Bytes a second at which blobs are verified in the background; not at all if absent.
+    pub scrub: Option<u64>,
 }
 
 /// Why a node could not start, or stopped.
@@ -142,6 +158,7 @@ pub struct Daemon {
     realm: RealmId,
     mesh: Mesh,
     tasks: Tasks,
+    recovered: Halves,
 }
 
 /// The handles that the tasks and the router are made from.
@@ -172,6 +189,8 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     }
     create_home(&config.home)?;
     let store = Store::open_in(&config.home, describe, config.blobs.clone())?;
+    store.set_limits(config.upkeep.quota, config.upkeep.reserve);
+    let recovered = store.halves().await?;
     let listener = bind(config.listen).await?;
     let address = listener.local_addr()?;
     let mut tasks = Tasks::new();
@@ -182,10 +201,16 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     tasks.start("artifacts", parts.registry.clone().keep_new_artifacts());
     tasks.start("bucket", parts.store.clone().send_unsent());
     tasks.start("background", parts.registry.clone().run_background());
+    tasks.start("uploads", parts.registry.clone().sweep_uploads());
     let joining = Arc::clone(&parts.joining);
     tasks.start("joining", async move { joining.run().await });
     tasks.start("token clock", tick(parts.tokens.clone()));
-    let daemon = Daemon { http, realm: parts.realm, mesh: parts.mesh, tasks, config };
+    let stop = tasks.stop_token();
+    tasks.start_draining("room", parts.registry.clone().mind_room(stop));
+    if let Some(rate) = config.upkeep.scrub {
+        tasks.start("scrub", parts.registry.clone().scrub(rate));
+    }
+    let daemon = Daemon { http, realm: parts.realm, mesh: parts.mesh, tasks, config, recovered };
     daemon.remember_mesh_port(&parts.store).await?;
     let version = env!("CARGO_PKG_VERSION").into();
     let found = NodeJson { pid: std::process::id(), http: daemon.http.clone(), token, version };
@@ -204,6 +229,12 @@ impl Daemon {
     #[must_use]
     pub const fn realm(&self) -> RealmId {
         self.realm
+    }
+
+    /// Half downloads that the last run left.
+    #[must_use]
+    pub const fn recovered(&self) -> Halves {
+        self.recovered
     }
 
     /// This node's id in the mesh.
@@ -327,10 +358,19 @@ fn serve(
 ) -> Result<(), Error> {
     let port = listener.local_addr()?.port();
     let hosts = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}"));
+    let ready = Ready::new(config.metadata_memory);
+    tasks.start("documents", {
+        let (warm, changed) = (ready.clone(), parts.store.watch_packages());
+        async move {
+            warm.keep_warm(changed).await;
+            Ok::<_, std::convert::Infallible>(())
+        }
+    });
     let front = Front {
         registry: parts.registry.clone(),
         tokens: parts.tokens.clone(),
         hosts: Arc::new(hosts.to_vec()),
+        ready,
     };
     let admin = admin::Admin {
         store: parts.store.clone(),
@@ -345,11 +385,8 @@ fn serve(
         joining: Arc::clone(&parts.joining),
         epochs: Arc::default(),
     };
-    let router = router::router(front, admin);
-    let answer = move |request: Request<Body>| {
-        let mut router = router.clone();
-        async move { router.call(request).await.unwrap_or_else(|never| match never {}) }
-    };
+    let surface = router::Surface::new(front, admin);
+    let answer = move |request: Request<Body>| surface.clone().answer(request);
     let stop = tasks.stop_token();
     tasks.start_draining("http", server::serve(listener, answer, stop.cancelled_owned()));
     Ok(())
@@ -400,6 +437,8 @@ mod tests {
             mdns: false,
             offline: true,
             blobs: Blobs::Here,
+            metadata_memory: 0,
+            upkeep: Upkeep::default(),
         };
         let error = start(config).await.unwrap_err();
         assert!(matches!(error, Error::NotLoopback(_)));

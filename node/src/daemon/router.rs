@@ -15,6 +15,7 @@ use axum::http::{Request, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
+use tower_service::Service as _;
 
 use super::admin::{self, Admin};
 use super::metrics::Metrics;
@@ -32,10 +33,45 @@ struct Own {
     metrics: Arc<Metrics>,
 }
 
-/// The whole HTTP surface of a node.
-pub(super) fn router(front: Front, admin: Admin) -> Router {
-    let metrics = Arc::new(Metrics::new());
-    let own = Own { front: front.clone(), store: admin.store.clone(), metrics };
+/// The whole HTTP surface of a node. A handle; clones are cheap.
+#[derive(Clone)]
+pub(super) struct Surface(Arc<(Own, Router)>);
+
+impl Surface {
+    pub(super) fn new(front: Front, admin: Admin) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let own = Own { front, store: admin.store.clone(), metrics };
+        let router = router(&own, admin);
+        Self(Arc::new((own, router)))
+    }
+
+    /// On every request: Host and Origin are checked, and the outcome is counted.
+    pub(super) async fn answer(self, request: Request<Body>) -> Response<Body> {
+        let (own, router) = &*self.0;
+        let path = request.uri().path();
+        let (label, owned) = (own.metrics.label(path), is_own(path));
+        let response = match origin::check(&own.front.hosts, &request) {
+            Err(refusal) => refusal,
+            Ok(()) if owned => {
+                let answer = router.clone().call(request).await;
+                answer.unwrap_or_else(|never| match never {})
+            }
+            // Past the framework, whose routing costs as much as a document that is ready.
+            Ok(()) => formats::serve(own.front.clone(), request).await,
+        };
+        own.metrics.count(label, response.status());
+        response
+    }
+}
+
+/// Whether the path may be one of the daemon's own.
+fn is_own(path: &str) -> bool {
+    matches!(path, "/" | "/healthz" | "/metrics" | "/openapi.json")
+        || path.starts_with("/api/admin")
+}
+
+fn router(own: &Own, admin: Admin) -> Router {
+    let front = own.front.clone();
     let admin = admin::router(Arc::new(admin)).route_layer(from_fn_with_state(own.clone(), guard));
     Router::new()
         .route("/", get(page))
@@ -48,18 +84,6 @@ pub(super) fn router(front: Front, admin: Admin) -> Router {
         .with_state(own.clone())
         .merge(admin)
         .fallback(move |request: Request<Body>| formats::serve(front.clone(), request))
-        .layer(from_fn_with_state(own, every))
-}
-
-/// On every request: Host and Origin are checked, and the outcome is counted.
-async fn every(State(own): State<Own>, request: Request<Body>, next: Next) -> Response<Body> {
-    let label = own.metrics.label(request.uri().path());
-    let response = match origin::check(&own.front.hosts, &request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal,
-    };
-    own.metrics.count(label, response.status());
-    response
 }
 
 /// On every admin call: the token.
@@ -87,10 +111,12 @@ async fn described() -> Response<Body> {
 }
 
 async fn numbers(State(own): State<Own>) -> Response<Body> {
-    match own.store.counts() {
-        Ok(counts) => {
+    let storage = own.front.registry.storage().await;
+    let counts = own.store.counts().map_err(crate::registry::Error::from);
+    match counts.and_then(|counts| Ok((counts, storage?))) {
+        Ok((counts, storage)) => {
             let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-            (kind, own.metrics.render(&counts)).into_response()
+            (kind, own.metrics.render(&counts, &storage)).into_response()
         }
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }

@@ -19,7 +19,9 @@ use axum::http::{Request, Response, header};
 use super::{ALL, Context, native};
 use crate::http::auth::Tokens;
 use crate::http::error::Error;
+use crate::http::origin;
 use crate::http::path::PathQuery;
+use crate::http::ready::Ready;
 use crate::http::upload;
 use crate::registry::{Door, Principal, Registry};
 
@@ -32,6 +34,8 @@ pub struct Front {
     pub tokens: Tokens,
     /// The `host:port` names that we answer to, filled once the listener is bound.
     pub hosts: Arc<Vec<String>>,
+    /// Documents ready to be sent.
+    pub ready: Ready,
 }
 
 impl Front {
@@ -40,11 +44,8 @@ impl Front {
     pub fn base(&self, request: &Request<Body>) -> String {
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         let host = request.uri().authority().map(axum::http::uri::Authority::as_str).or(host);
-        let ours = |host: &&str| {
-            let host = host.to_ascii_lowercase();
-            self.hosts.iter().any(|known| *known == host || *known == format!("{host}:80"))
-        };
-        let known = host.filter(ours).or_else(|| self.hosts.first().map(String::as_str));
+        let known = host.and_then(|host| origin::known(&self.hosts, host));
+        let known = known.or_else(|| self.hosts.first().map(String::as_str));
         format!("http://{}", known.unwrap_or("localhost"))
     }
 }
@@ -87,8 +88,8 @@ pub async fn serve(front: Front, request: Request<Body>) -> Response<Body> {
 }
 
 fn context(front: Front, who: Principal, door: Door, path: PathQuery, base: String) -> Context {
-    let Front { registry, tokens, .. } = front;
-    Context { registry, who, tokens, door, path, base }
+    let Front { registry, tokens, ready, .. } = front;
+    Context { registry, who, tokens, door, path, base, ready }
 }
 
 async fn answer_unread(request: Request<Body>, answer: Response<Body>) -> Response<Body> {

@@ -19,6 +19,7 @@ use futures::future::BoxFuture;
 
 use crate::http::auth::Tokens;
 use crate::http::path::PathQuery;
+use crate::http::ready::Ready;
 use crate::registry::{Door, Principal, Registry, Rules};
 
 pub mod archive;
@@ -192,6 +193,8 @@ pub struct Context {
     pub path: PathQuery,
     /// `http://host:port` as the client named us.
     pub base: String,
+    /// Documents that were rendered before.
+    pub ready: Ready,
 }
 
 impl Context {

@@ -1,8 +1,9 @@
 //! A blob as the body of an answer: GET, HEAD, ranges, validators, the file streamed as it is.
 //!
 //! Blobs never change, so the ETag is strong and comes from a digest. Bytes go out as they lie on
-//! the disk, without any encoding, in large reads, whatever the size of the file. HEAD is GET
-//! without the body: same status, same headers. A whole body that was handed to the connection
+//! the disk, without any encoding; how, is in `pieces`. `Repr-Digest` is of the file, whatever part
+//! of it is sent; `Content-Digest` is of the very bytes of an answer, so only the whole has it.
+//! HEAD is GET of the whole without the body. A whole body that was handed to the connection
 //! completes the artifact (the registry pins what was served): the last byte waits for that, so
 //! that a body which broke off never counts.
 //!
@@ -10,24 +11,20 @@
 //!
 //! Source: RFC 9110 sections 13 to 15; RFC 9530.
 
-use std::io::SeekFrom;
-use std::ops::Range;
-
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
-use futures::stream::{self, Stream};
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+use super::direct::Road;
 use super::error::Error;
+use super::multipart::Multipart;
+use super::pieces::{self, Pieces, Section};
 use super::range::{self, Part};
-use crate::registry::{Completion, VerifiedBytes};
+use crate::registry::VerifiedBytes;
 
-/// Bytes read from the file at once.
-const READ_BYTES: usize = 256 * 1024;
+/// Up to this size a file goes out in one piece.
+const SMALL_BYTES: u64 = 64 * 1024;
 
 /// What a format says about the bytes.
 #[derive(Debug, Clone)]
@@ -45,7 +42,7 @@ pub struct Label {
 /// Answers a GET or HEAD for a blob.
 ///
 /// # Errors
-/// 416 is an answer, not an error; 507 when the file cannot be read.
+/// 412 and 416 for what the request's own headers ask; 507 when the file cannot be read.
 pub async fn blob(
     method: &Method,
     headers: &HeaderMap,
@@ -55,42 +52,72 @@ pub async fn blob(
     let size = artifact.info.size;
     let mut response = Response::new(Body::empty());
     describe(response.headers_mut(), &artifact, label)?;
-    if let Some(list) = joined(headers, header::IF_NONE_MATCH)
-        && range::names(&list, &label.etag)
-    {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return Ok(response);
+    match precondition(headers, &label.etag) {
+        Some(StatusCode::NOT_MODIFIED) => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+        Some(status) => return Err(Error::new(status, "the file here is not the one expected")),
+        None => {}
     }
-    let part = match joined(headers, header::RANGE) {
-        Some(asked) if range::range_applies(text(headers, header::IF_RANGE), &label.etag, None) => {
+    let out = response.headers_mut();
+    let (sections, length) = match asked(method, headers, label, size) {
+        Part::Outside => return Err(outside(size)?),
+        Part::Whole => {
+            // A part has another digest than the whole, and an answer to HEAD has no content.
+            if *method == Method::GET {
+                out.insert("content-digest", digest_field(&artifact)?);
+            }
+            (vec![Section::File(0..size)], size)
+        }
+        Part::Bytes(span) => {
+            let value = format!("bytes {}-{}/{size}", span.start, span.end - 1);
+            out.insert(header::CONTENT_RANGE, ascii(&value)?);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            (vec![Section::File(span.clone())], span.end - span.start)
+        }
+        Part::Several(parts) => {
+            let parts = Multipart::new(parts, label.content_type, size).map_err(unreadable)?;
+            out.insert(header::CONTENT_TYPE, ascii(&parts.content_type)?);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            (parts.sections, parts.length)
+        }
+    };
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if *method != Method::HEAD {
+        fill(&mut response, artifact, sections).await?;
+    }
+    Ok(response)
+}
+
+/// What the validators decide, before any range is looked at.
+fn precondition(headers: &HeaderMap, etag: &str) -> Option<StatusCode> {
+    if joined(headers, header::IF_MATCH).is_some_and(|list| !range::names_strongly(&list, etag)) {
+        return Some(StatusCode::PRECONDITION_FAILED);
+    }
+    let known = joined(headers, header::IF_NONE_MATCH).is_some_and(|l| range::names(&l, etag));
+    known.then_some(StatusCode::NOT_MODIFIED)
+}
+
+/// The part that is asked for; ranges are for GET alone.
+fn asked(method: &Method, headers: &HeaderMap, label: &Label, size: u64) -> Part {
+    let if_range = joined(headers, header::IF_RANGE);
+    match joined(headers, header::RANGE) {
+        Some(asked)
+            if *method == Method::GET && range::range_applies(if_range.as_deref(), &label.etag) =>
+        {
             range::select(Some(&asked), size)
         }
         _ => Part::Whole,
-    };
-    let span = match part {
-        Part::Whole => 0..size,
-        Part::Bytes(span) => {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            let value = format!("bytes {}-{}/{size}", span.start, span.end - 1);
-            response.headers_mut().insert(header::CONTENT_RANGE, ascii(&value)?);
-            span
-        }
-        Part::Outside => return outside(size),
-    };
-    let length = HeaderValue::from(span.end - span.start);
-    response.headers_mut().insert(header::CONTENT_LENGTH, length);
-    if *method != Method::HEAD {
-        *response.body_mut() = stream_file(artifact, span).await?;
     }
-    Ok(response)
 }
 
 fn describe(headers: &mut HeaderMap, artifact: &VerifiedBytes, label: &Label) -> Result<(), Error> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(label.content_type));
     headers.insert(header::ETAG, ascii(&label.etag)?);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert("repr-digest", digest_field(artifact)?);
     let sha256 = STANDARD.encode(artifact.info.checksums.sha256);
-    headers.insert("repr-digest", ascii(&format!("sha-256=:{sha256}:"))?);
     headers.insert("digest", ascii(&format!("sha-256={sha256}"))?);
     if let Some(name) = &label.attachment {
         headers.insert(header::CONTENT_DISPOSITION, ascii(&attachment(name))?);
@@ -102,12 +129,17 @@ fn describe(headers: &mut HeaderMap, artifact: &VerifiedBytes, label: &Label) ->
     Ok(())
 }
 
-fn outside(size: u64) -> Result<Response<Body>, Error> {
+/// The SHA-256 of the whole file, as RFC 9530 writes it.
+fn digest_field(artifact: &VerifiedBytes) -> Result<HeaderValue, Error> {
+    ascii(&format!("sha-256=:{}:", STANDARD.encode(artifact.info.checksums.sha256)))
+}
+
+fn outside(size: u64) -> Result<Error, Error> {
     let message = format!("the file has {size} bytes, and the range lies outside");
     let mut error = Error::new(StatusCode::RANGE_NOT_SATISFIABLE, message);
     let range = ascii(&format!("bytes */{size}"))?;
     error.header = Some(Box::new((header::CONTENT_RANGE, range)));
-    Ok(error.into_response())
+    Ok(error)
 }
 
 /// `attachment` with both forms of the name. Source: RFC 6266 and RFC 8187.
@@ -121,63 +153,50 @@ pub fn attachment(name: &str) -> String {
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
 }
 
-async fn stream_file(artifact: VerifiedBytes, span: Range<u64>) -> Result<Body, Error> {
-    let VerifiedBytes { info, mut file, completion, .. } = artifact;
-    if span.start > 0 {
-        file.seek(SeekFrom::Start(span.start))
-            .await
-            .map_err(crate::store::Error::from)
-            .map_err(|error| Error::from(crate::registry::Error::from(error)))?;
+/// Puts the sections into the answer: a small file at once, else piece by piece.
+async fn fill(
+    response: &mut Response<Body>,
+    artifact: VerifiedBytes,
+    mut sections: Vec<Section>,
+) -> Result<(), Error> {
+    let VerifiedBytes { info, file, completion, .. } = artifact;
+    let file = file.into_std().await;
+    let whole = matches!(sections.as_slice(), [Section::File(span)] if *span == (0..info.size));
+    let completion = completion.filter(|_| whole);
+    if let [Section::File(span)] = sections.as_slice()
+        && span.end - span.start <= SMALL_BYTES
+    {
+        let bytes = pieces::small(file, span).await.map_err(unreadable)?;
+        // No byte of it can be held back: handing it over is all in one.
+        if let Some(completion) = completion {
+            completion.completed().await;
+        }
+        *response.body_mut() = Body::from(bytes);
+        return Ok(());
     }
-    let whole = span == (0..info.size);
-    let left = span.end - span.start;
-    // Where no byte can be held back, handing over nothing is handing over all.
-    if let (0, true, Some(completion)) = (left, whole, completion.clone()) {
-        completion.completed().await;
+    if let Some(completion) = completion {
+        let last = info.size - 1;
+        sections = vec![
+            Section::File(0..last),
+            Section::Complete(Box::new(completion)),
+            Section::File(last..info.size),
+        ];
     }
-    let state = Sending { file, left, held: None, completion: completion.filter(|_| whole) };
-    Ok(Body::from_stream(pieces(state)))
+    let road = Road::default();
+    response.extensions_mut().insert(road.clone());
+    let pieces = Pieces::new(file, sections, road);
+    *response.body_mut() = Body::from_stream(pieces.into_stream());
+    Ok(())
 }
 
-struct Sending {
-    file: File,
-    left: u64,
-    /// The last byte, kept until the completion is done.
-    held: Option<Bytes>,
-    completion: Option<Completion>,
+fn unreadable(error: std::io::Error) -> Error {
+    crate::registry::Error::from(crate::store::Error::from(error)).into()
 }
 
-fn pieces(state: Sending) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
-    stream::try_unfold(state, |mut state| async move {
-        if let Some(last) = state.held.take() {
-            if let Some(completion) = state.completion.take() {
-                completion.completed().await;
-            }
-            return Ok(Some((last, state)));
-        }
-        if state.left == 0 {
-            return Ok(None);
-        }
-        let mut bytes = read(&mut state.file, state.left).await?;
-        state.left -= bytes.len() as u64;
-        if state.left == 0 && state.completion.is_some() {
-            state.held = Some(bytes.split_off(bytes.len() - 1));
-        }
-        Ok(Some((bytes, state)))
-    })
-}
-
-/// The next piece, never empty.
-async fn read(file: &mut File, left: u64) -> std::io::Result<Bytes> {
-    let most = usize::try_from(left).map_or(READ_BYTES, |left| left.min(READ_BYTES));
-    let mut bytes = BytesMut::with_capacity(most);
-    while bytes.len() < most {
-        let mut rest = (&mut *file).take((most - bytes.len()) as u64);
-        if rest.read_buf(&mut bytes).await? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(bytes.freeze())
+/// The strong validator of a document's bytes, with its quotes.
+#[must_use]
+pub fn etag_of(bytes: &[u8]) -> String {
+    format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32])
 }
 
 /// A small document with its validator: 200, or 304 when the client has it.
@@ -188,7 +207,7 @@ pub fn document(
     content_type: &'static str,
     bytes: Vec<u8>,
 ) -> Response<Body> {
-    let etag = format!("\"{}\"", &blake3::hash(&bytes).to_hex()[..32]);
+    let etag = etag_of(&bytes);
     let mut response = Response::new(Body::empty());
     let known = joined(headers, header::IF_NONE_MATCH).is_some_and(|l| range::names(&l, &etag));
     let out = response.headers_mut();
@@ -213,10 +232,6 @@ pub fn document(
 pub fn joined(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     let lines: Vec<_> = headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect();
     (!lines.is_empty()).then(|| lines.join(", "))
-}
-
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 fn ascii(text: &str) -> Result<HeaderValue, Error> {

@@ -10,12 +10,17 @@
 pub mod arriving;
 pub mod auth;
 pub mod body;
+mod direct;
 pub mod error;
 pub mod idle;
+mod multipart;
 pub mod origin;
 pub mod path;
+mod pieces;
 pub mod range;
+pub mod ready;
 pub mod server;
+pub mod sessions;
 pub mod token;
 pub mod upload;
 

@@ -56,10 +56,15 @@ fn judge(hosts: &[String], request: &Request<Body>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether `host[:port]` is in the list; a client leaves port 80 out.
 fn ours(hosts: &[String], host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    hosts.iter().any(|known| *known == host || known.strip_suffix(":80") == Some(host.as_str()))
+    known(hosts, host).is_some()
+}
+
+/// A `host[:port]` of the list in the one spelling that the list has, so that answers which name it
+/// are few; a client leaves port 80 out.
+pub(crate) fn known<'h>(hosts: &'h [String], host: &str) -> Option<&'h str> {
+    let spellings = |known: &'h String| [Some(known.as_str()), known.strip_suffix(":80")];
+    hosts.iter().flat_map(spellings).flatten().find(|known| known.eq_ignore_ascii_case(host))
 }
 
 fn all(headers: &HeaderMap, name: HeaderName) -> Result<Vec<&str>, Error> {

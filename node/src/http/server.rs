@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::direct::{Direct, Outgoing, Road};
 use super::idle::Watched;
 
 /// The most connections at once; more wait in the operating system's queue.
@@ -92,9 +93,17 @@ where
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not switch Nagle's algorithm off");
     }
+    let outgoing = Outgoing::default();
+    let stream = Direct::new(stream, outgoing.clone());
     let answered = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let response = answer(request.map(Body::new));
-        async move { Ok::<_, Infallible>(with_nosniff(response.await)) }
+        let (response, outgoing) = (answer(request.map(Body::new)), outgoing.clone());
+        async move {
+            let response = response.await;
+            if let Some(road) = response.extensions().get::<Road>() {
+                road.open(&outgoing);
+            }
+            Ok::<_, Infallible>(with_nosniff(response))
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -9,8 +9,9 @@ use super::auth::{TokenScope, Tokens};
 use super::error::Error;
 use super::idle::Watched;
 use super::path::{self, PathQuery};
-use super::range::{self, Part};
 use super::{origin, server, token, upload};
+
+mod blobs;
 use crate::registry::{Outcome, Scope};
 use crate::store::Store;
 
@@ -130,48 +131,6 @@ fn pages_of_other_origins_are_refused_on_every_method() {
         assert_eq!(with(method, "sec-fetch-site", "same-origin"), 200);
     }
     assert_eq!(checked("OPTIONS", "/x", &[("host", "localhost:7878")]), 403);
-}
-
-#[test]
-fn ranges_are_read_as_rfc_9110_says() {
-    let cases = [
-        ("bytes=0-0", 10, Part::Bytes(0..1)),
-        ("bytes=2-5", 10, Part::Bytes(2..6)),
-        ("bytes=2-", 10, Part::Bytes(2..10)),
-        ("bytes=2-99", 10, Part::Bytes(2..10)),
-        ("bytes=-3", 10, Part::Bytes(7..10)),
-        ("bytes=-99", 10, Part::Bytes(0..10)),
-        ("bytes=10-", 10, Part::Outside),
-        ("bytes=10-12", 10, Part::Outside),
-        ("bytes=-0", 10, Part::Outside),
-        ("bytes=0-", 0, Part::Outside),
-        ("bytes=-1", 0, Part::Outside),
-        ("bytes=5-2", 10, Part::Whole),
-        ("bytes=0-1,4-5", 10, Part::Whole),
-        ("bytes=", 10, Part::Whole),
-        ("bytes=-", 10, Part::Whole),
-        ("bytes=a-b", 10, Part::Whole),
-        ("bytes=1-x", 10, Part::Whole),
-        ("bytes=+1-2", 10, Part::Whole),
-        ("lines=0-1", 10, Part::Whole),
-        ("bytes=18446744073709551616-", 10, Part::Outside),
-        ("bytes=0-18446744073709551616", 10, Part::Bytes(0..10)),
-    ];
-    for (header, size, part) in cases {
-        assert_eq!(range::select(Some(header), size), part, "{header} of {size}");
-    }
-    assert_eq!(range::select(None, 10), Part::Whole);
-}
-
-#[test]
-fn validators_compare_strongly_for_ranges_and_weakly_for_reads() {
-    assert!(range::range_applies(None, "\"a\"", None));
-    assert!(range::range_applies(Some("\"a\""), "\"a\"", None));
-    assert!(!range::range_applies(Some("W/\"a\""), "\"a\"", None));
-    assert!(!range::range_applies(Some("\"b\""), "\"a\"", None));
-    assert!(range::names("\"x\", W/\"a\"", "\"a\""));
-    assert!(range::names("*", "\"a\""));
-    assert!(!range::names("\"b\"", "\"a\""));
 }
 
 #[test]
@@ -359,14 +318,19 @@ async fn echo_server(
     address
 }
 
-async fn exchange(address: std::net::SocketAddr, request: &str, close_early: bool) -> String {
+async fn exchange(address: std::net::SocketAddr, request: &[u8], close_early: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(request).await.unwrap();
     if close_early {
         stream.shutdown().await.unwrap();
     }
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
+    answer
+}
+
+async fn talk(address: std::net::SocketAddr, request: &str, close_early: bool) -> String {
+    let answer = exchange(address, request.as_bytes(), close_early).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -375,12 +339,12 @@ async fn every_answer_says_nosniff_and_expect_is_honoured() {
     let mut tasks = tokio::task::JoinSet::new();
     let address = echo_server(&mut tasks).await;
     let head = "PUT / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\n";
-    let answer = exchange(address, &format!("{head}content-length: 3\r\n\r\nabc"), false).await;
+    let answer = talk(address, &format!("{head}content-length: 3\r\n\r\nabc"), false).await;
     assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n"), "{answer}");
     assert!(answer.contains("HTTP/1.1 200 OK") && answer.ends_with("abc"), "{answer}");
     assert!(answer.contains("x-content-type-options: nosniff"), "{answer}");
     let long = format!("{head}content-length: 11\r\n\r\nabcdefghijk");
-    let answer = exchange(address, &long, false).await;
+    let answer = talk(address, &long, false).await;
     assert!(answer.contains("413 Payload Too Large"), "{answer}");
 }
 
@@ -389,7 +353,7 @@ async fn a_body_that_breaks_off_is_400() {
     let mut tasks = tokio::task::JoinSet::new();
     let address = echo_server(&mut tasks).await;
     let request = "PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc";
-    let answer = exchange(address, request, true).await;
+    let answer = talk(address, request, true).await;
     // The client has half-closed its side, so it may or may not still be told.
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     let announced = HeaderMap::from_iter([(header::CONTENT_LENGTH, "9".parse().unwrap())]);
@@ -417,7 +381,7 @@ async fn a_stop_finishes_what_is_at_work_and_takes_nothing_new() {
     });
     let client = async {
         let request = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
-        let working = exchange(address, request, false);
+        let working = talk(address, request, false);
         let control = async {
             started.recv().await.unwrap();
             stop.send(()).unwrap();

@@ -50,6 +50,12 @@ pub async fn receive(
         ));
     }
     let mut chunks = Chunks::new(headers, body)?;
+    if let Some(size) = chunks.announced()
+        && let Err(error) = expect(&mut writer, size).await
+    {
+        chunks.refuse(headers).await;
+        return Err(error);
+    }
     while let Some(bytes) = chunks.next().await? {
         if let Err(error) = write(&mut writer, bytes).await {
             chunks.drain().await;
@@ -59,6 +65,14 @@ pub async fn receive(
     let staged = finish(writer).await?;
     verify(headers, &staged.info().checksums)?;
     Ok(staged)
+}
+
+/// Takes room for as many bytes as will come.
+///
+/// # Errors
+/// 413 past the writer's limit, 507 when the disk has no such room.
+pub async fn expect(writer: &mut BlobWriter, size: u64) -> Result<(), Error> {
+    writer.expect(size).await.map_err(stored)
 }
 
 /// Hands bytes to a writer.
@@ -77,7 +91,8 @@ pub async fn finish(writer: BlobWriter) -> Result<Staged, Error> {
     writer.finish().await.map_err(stored)
 }
 
-fn stored(error: crate::store::Error) -> Error {
+/// What the store's refusal of bytes is to a client.
+pub(super) fn stored(error: crate::store::Error) -> Error {
     match error {
         crate::store::Error::TooLarge { limit } => Error::too_large(limit),
         other => registry::Error::from(other).into(),
@@ -143,6 +158,19 @@ impl Chunks {
         }
     }
 
+    /// How long the body is, where the client said so.
+    #[must_use]
+    pub fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    /// Throws all away that comes, unless the client waits to be told whether to send it.
+    pub async fn refuse(&mut self, headers: &HeaderMap) {
+        if !headers.contains_key(header::EXPECT) {
+            self.drain().await;
+        }
+    }
+
     /// Throws the rest away, bounded, so that a refusal in the middle of a body arrives.
     pub async fn drain(&mut self) {
         throw_away(&mut self.stream).await;
@@ -177,6 +205,12 @@ impl Inflate {
     pub fn new(headers: &HeaderMap, limit_bytes: u64) -> Result<Self, Error> {
         let decoder = encoding(headers)?.map(|()| flate2::write::GzDecoder::new(Vec::new()));
         Ok(Self { decoder, left_bytes: limit_bytes, limit_bytes })
+    }
+
+    /// Whether bytes come out as they go in.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.decoder.is_none()
     }
 
     /// Cuts a chunk so small that no piece unpacks to more than a few MiB.

@@ -136,6 +136,10 @@ impl Error {
             Self::Store(crate::store::Error::Full { free, needed }) => {
                 Self::Store(crate::store::Error::Full { free: *free, needed: *needed })
             }
+            Self::Store(crate::store::Error::OverQuota { quota, held, needed }) => {
+                let (quota, held, needed) = (*quota, *held, *needed);
+                Self::Store(crate::store::Error::OverQuota { quota, held, needed })
+            }
             Self::Store(error) => Self::Refused(error.to_string()),
             Self::Refused(why) => Self::Refused(why.clone()),
             Self::Listen(why) => Self::Listen(why.clone()),

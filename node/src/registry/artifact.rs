@@ -221,7 +221,7 @@ impl Registry {
         Ok(VerifiedBytes { info, file, filename, completion: None })
     }
 
-    async fn fetch_artifact(&self, found: &ArtifactRef) -> Result<(), Error> {
+    pub(super) async fn fetch_artifact(&self, found: &ArtifactRef) -> Result<(), Error> {
         let slot = Slot {
             realm: found.realm,
             package: found.package.clone(),
@@ -233,10 +233,11 @@ impl Registry {
 
     /// Makes sure that the bytes of a slot are held, and that they are what was signed for.
     pub(super) async fn bring(&self, slot: &Slot, content: &Content) -> Result<(), Error> {
-        if self.inner.store.blob(&content.blake3)?.is_none() {
+        let mut info = self.inner.store.blob(&content.blake3)?;
+        if info.is_none() {
             self.fetch(slot, &content.blake3, content.size).await?;
+            info = self.inner.store.blob(&content.blake3)?;
         }
-        let info = self.inner.store.blob(&content.blake3)?;
         let agrees = info.is_some_and(|info| {
             let (ours, theirs) = (&info.checksums, &content.checksums);
             let sha512 =
@@ -337,6 +338,8 @@ impl Registry {
         let mut refused =
             self.inner.refused.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         refused.insert(release);
+        drop(refused);
+        self.inner.store.count_change();
         Ok(())
     }
 

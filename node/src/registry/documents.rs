@@ -14,7 +14,7 @@ use super::freshness::{self, Freshness};
 use super::metadata::offered_tags;
 use super::rules::Variant;
 use super::sought::{Place, Sought};
-use super::{Door, Error, Metadata, Outcome, Outline, OutlineVersion, Registry};
+use super::{Door, Error, Metadata, Outcome, Outline, OutlineVersion, Registry, Stamp};
 use crate::store::cached::{CachedBy, CachedDocument};
 
 /// How a document is asked for.
@@ -63,12 +63,17 @@ pub struct UpstreamDocument {
     pub by: CachedBy,
     /// Base URL of the upstream, with the slash at its end.
     pub base: String,
-    /// Seconds since the upstream last confirmed them.
+    /// Seconds since 1970 when the upstream last confirmed them.
+    pub checked_at: u64,
+    /// Seconds since then.
     pub age: u64,
     /// Whether they are older than they may be, or the upstream is out of reach.
     pub stale: bool,
     /// Changes whenever what is offered does: the seed of an ETag, together with the digest.
     pub revision: String,
+    /// What vouches for all of this later; absent where it hangs on what peers hold, on a receipt,
+    /// or on an upstream that is out of reach.
+    pub stamp: Option<Stamp>,
 }
 
 impl UpstreamDocument {
@@ -91,10 +96,12 @@ impl Registry {
         package: &PackageId,
         ask: DocumentAsk<'_>,
     ) -> Result<Document, Error> {
+        let stamp = self.stamp();
         match self.place(door, package)? {
             Place::Realm(..) => Ok(Document::Hosted(Box::new(self.metadata(door, package).await?))),
             Place::Upstream(sought) => {
-                let found = self.upstream_document(&sought, ask).await?;
+                let mut found = self.upstream_document(&sought, ask).await?;
+                found.stamp = stamp.of_upstream(&sought, &found);
                 Ok(Document::Upstream(Box::new(found)))
             }
         }
@@ -251,9 +258,11 @@ impl Registry {
             tags,
             by: held.by,
             base: sought.endpoint.url.clone(),
+            checked_at: held.checked_at,
             age: freshness::now().saturating_sub(held.checked_at),
             stale: stale || self.is_away(&sought.origin()),
             revision,
+            stamp: None,
         })
     }
 

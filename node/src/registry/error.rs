@@ -82,12 +82,22 @@ impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         let message = error.to_string();
         match error {
-            store::Error::Full { .. } => Self::new(Outcome::Unavailable, message)
-                .with_hint("free some space on the disk of the node's home, then try again"),
+            store::Error::Full { .. } => Self::new(Outcome::Unavailable, message).with_hint(
+                "griot gc frees what nothing needs, griot status shows what holds the rest; \
+                 or free some space on that disk, then try again",
+            ),
+            store::Error::OverQuota { .. } => Self::new(Outcome::Unavailable, message).with_hint(
+                "griot gc frees what nothing needs, griot status shows what holds the rest; \
+                 or start the node with a larger --quota",
+            ),
             store::Error::NotFetched { .. } => Self::not_here(message).with_hint("griot status"),
             store::Error::NotSent { .. } => Self::new(Outcome::Unavailable, message)
                 .with_hint("once griot status shows no trouble with it, try again"),
             store::Error::TooLarge { .. } => Self::new(Outcome::Invalid, message),
+            store::Error::NoSession => Self::not_found(message),
+            store::Error::Offset { .. } | store::Error::SessionBusy => Self::conflict(message),
+            store::Error::TooManySessions { .. } => Self::conflict(message)
+                .with_hint("finish or cancel some, or wait until they expire"),
             store::Error::WrongDigest { .. } => Self::new(Outcome::Corrupt, message),
             _ => {
                 tracing::error!(%error, "the store failed");

@@ -266,8 +266,12 @@ impl Registry {
 
     fn keep_budget(&self) -> Result<u64, Error> {
         let progress = self.progress()?;
-        let free = self.inner.store.free_space()?;
-        Ok(KEEP_TOTAL_MAX.min((free + progress.kept_bytes) / 10))
+        let room = self.inner.store.room()?;
+        // What was let go since may come again, but nothing comes only to be let go.
+        let kept = progress.kept_bytes.saturating_sub(self.freed()?);
+        let most = KEEP_TOTAL_MAX.min((room.free + kept) / 10);
+        let ahead = most.saturating_sub(kept).min(room.spare());
+        Ok(progress.kept_bytes.saturating_add(ahead))
     }
 
     fn progress(&self) -> Result<Progress, Error> {

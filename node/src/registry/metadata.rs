@@ -14,7 +14,7 @@ use crdt::routes::Decision;
 use crdt::statement::{Meta, MetaBody};
 use crdt::{Body, Digest, PackageId, PackageView, SlotState};
 
-use super::{Door, Error, Registry, Rules};
+use super::{Door, Error, Registry, Rules, Stamp};
 
 /// A package, ready to be rendered.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct Metadata {
     pub hidden: Vec<String>,
     /// Changes whenever anything above does: the seed of an ETag.
     pub revision: String,
+    /// What vouches for all of this later; absent where it hangs on what peers hold.
+    pub stamp: Option<Stamp>,
     metas: BTreeMap<(String, String), Vec<u8>>,
 }
 
@@ -45,6 +47,8 @@ impl Metadata {
 /// What is in reach of this node for one package.
 struct Reach {
     digests: BTreeSet<Digest>,
+    /// Whether peers were asked.
+    on_peers: bool,
 }
 
 impl Registry {
@@ -54,6 +58,7 @@ impl Registry {
     /// NotFound (absent, or no source), NotHere (unrouted, or nothing arrived yet), Forbidden
     /// (denied by a route).
     pub async fn metadata(&self, door: Door, package: &PackageId) -> Result<Metadata, Error> {
+        let stamp = self.stamp();
         let (realm, decision) = self.source_for(door, package)?;
         let rules = *self.require_rules(&package.format)?;
         let view = self.inner.store.package(&realm, package)?;
@@ -73,7 +78,8 @@ impl Registry {
         let live = |version: &str| view.versions[version].yanked.is_none();
         let tags = offered_tags(&rules, &view.tags, &offered, live);
         let revision = self.revision(package, &decision, &offered, &tags)?;
-        Ok(Metadata { decision, view, offered, tags, hidden, revision, metas })
+        let stamp = (!reach.on_peers).then_some(stamp);
+        Ok(Metadata { decision, view, offered, tags, hidden, revision, stamp, metas })
     }
 
     /// Versions that stand for new resolution, whether or not their bytes are in reach.
@@ -115,12 +121,13 @@ impl Registry {
                 }
             }
         }
-        if let (Some(mesh), false) = (self.mesh(), elsewhere.is_empty()) {
+        let on_peers = !elsewhere.is_empty();
+        if let (Some(mesh), true) = (self.mesh(), on_peers) {
             let asked: Vec<Digest> = elsewhere.into_iter().collect();
             let held = mesh.held_by_peers(&asked).await;
             digests.extend(asked.into_iter().zip(held).filter(|(_, held)| *held).map(|(d, _)| d));
         }
-        Ok(Reach { digests })
+        Ok(Reach { digests, on_peers })
     }
 
     /// The metas of all files that this node would serve; one in a blob that is not held is

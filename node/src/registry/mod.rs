@@ -48,19 +48,24 @@ mod metadata;
 mod nearby;
 mod notes;
 mod outlines;
+mod pinned;
 mod prefetch;
 mod principal;
 mod publish;
 mod receipts;
+mod room;
 mod rules;
+mod scrub;
 mod side;
 mod signed;
 mod slots;
 mod sought;
 mod sources;
+mod stamp;
 mod target;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod upstream_info;
 mod upstreams;
 mod wants;
@@ -72,14 +77,18 @@ pub use documents::{Document, DocumentAsk, UpstreamDocument};
 pub use error::{Error, Outcome};
 pub use info::{Added, Info, InfoArtifact, InfoVersion, Offered};
 pub use metadata::Metadata;
+pub use pinned::{Kept, KeptRow};
 pub use prefetch::{Failed, Lack, LackOf, Locked, LockedFrom, Polluted, Progress, Project, Report};
 pub use principal::{Principal, Scope};
 pub use publish::{Publication, Published, PublishedFile};
+pub use room::{GarbageStep, Storage};
 pub use rules::{
     Declared, Extract, Extracted, Outline, OutlineFile, OutlineVersion, Rules, SignatureRules,
     UpstreamRules, Variant,
 };
+pub use scrub::{Course, Finding, Mended, Scrubbed, VerifyOrder, VerifyStep};
 pub use side::{Side, SideDocument};
+pub use stamp::Stamp;
 pub use upstreams::{Adopted, UpstreamChoice, UpstreamRow, origin_of};
 pub use wants::{Want, WantRow, Wanted};
 
@@ -153,6 +162,8 @@ struct Inner {
     unsigned: receipts::Unsigned,
     declined: deliver::Declined,
     pace: wants::Pace,
+    /// Held while the blobs are read again.
+    verifying: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
@@ -162,6 +173,7 @@ impl Registry {
     /// When the rows of refused releases cannot be read.
     pub fn new(setup: Setup) -> Result<Self, Error> {
         let Setup { store, mesh, upstream, rules, publisher, mirror, own } = setup;
+        store.set_own_keys([publisher.public(), mirror.public()]);
         let refused = store.rows(artifact::REFUSED)?;
         let refused = refused.keys().filter_map(|id| id.parse().ok()).collect();
         let routing = sources::RoutingCache::new(&store);
@@ -193,6 +205,7 @@ impl Registry {
             unsigned: receipts::Unsigned::default(),
             declined: deliver::Declined::default(),
             pace: wants::Pace::default(),
+            verifying: tokio::sync::Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -33,8 +33,9 @@ impl RoutingCache {
         Self(Mutex::new(Cached { table: None, admissions, follows: store.watch_follows() }))
     }
 
-    fn drop_table(&self) {
+    fn drop_table(&self, store: &Store) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).table = None;
+        store.count_change();
     }
 
     fn table(&self, store: &Store, own: RealmId) -> Result<Arc<Table>, Error> {
@@ -200,7 +201,7 @@ impl Registry {
             contested: false,
         };
         self.inner.store.set_route(rule).await?;
-        self.inner.routing.drop_table();
+        self.inner.routing.drop_table(&self.inner.store);
         Ok(())
     }
 
@@ -225,7 +226,7 @@ impl Registry {
     pub async fn route_remove(&self, format: &str, pattern: &str) -> Result<bool, Error> {
         let pattern = self.pattern(format, pattern)?;
         let removed = self.inner.store.remove_route(format, &pattern.0).await?;
-        self.inner.routing.drop_table();
+        self.inner.routing.drop_table(&self.inner.store);
         Ok(removed)
     }
 
@@ -256,7 +257,7 @@ impl Registry {
         let followed = self.inner.store.followed()?;
         let order = followed.iter().map(|followed| followed.order).max().unwrap_or(0) + 1;
         self.inner.store.follow(Followed { realm, kind, claims, order, mirrors }).await?;
-        self.inner.routing.drop_table();
+        self.inner.routing.drop_table(&self.inner.store);
         Ok(())
     }
 

@@ -65,7 +65,11 @@ impl Store {
                 let _ = inner.admissions.send(Arc::new(done.admission.clone()));
             }
         };
-        Ok(self.write_if(|done: &Done| done.changed, change, after).await?.admission)
+        let admission = self.write_if(|done: &Done| done.changed, change, after).await?.admission;
+        let named: BTreeSet<_> =
+            admission.new.iter().filter_map(|new| new.package.as_ref()).collect();
+        named.into_iter().for_each(|package| self.inner.changes.touched(package.clone()));
+        Ok(admission)
     }
 }
 

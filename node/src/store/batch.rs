@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crdt::routes::Source;
+use crdt::statement::Subject;
 use crdt::{Digest, PackageId};
 use redb::WriteTransaction;
 use tokio::sync::oneshot;
@@ -133,6 +134,8 @@ impl Writer {
             kept.push(first);
         }
         let removed = self.remove_unused(&txn, dropped, &moved)?;
+        // Also when the commit fails: nobody knows how far it came.
+        let counted = self.inner.changes.at_end();
         txn.commit()?;
         self.inner.batch_commits.fetch_add(1, Ordering::Relaxed);
         let mut entered = moved.clone();
@@ -147,6 +150,13 @@ impl Writer {
         }
         for digest in removed {
             blob::erase(&self.inner, &digest);
+        }
+        drop(counted);
+        for change in batch.iter().flat_map(|call| &call.changes) {
+            if let Change::Document(document) = change {
+                let Subject { format, document, .. } = &document.subject;
+                self.inner.changes.touched(PackageId::new(format, document));
+            }
         }
         Ok(kept)
     }
@@ -238,6 +248,9 @@ fn tell(done: Vec<oneshot::Sender<Result<Kept, Error>>>, result: Result<Vec<Kept
 fn again(error: &Error) -> Error {
     match error {
         Error::Full { free, needed } => Error::Full { free: *free, needed: *needed },
+        Error::OverQuota { quota, held, needed } => {
+            Error::OverQuota { quota: *quota, held: *held, needed: *needed }
+        }
         Error::Io(why) => std::io::Error::new(why.kind(), why.to_string()).into(),
         other => Error::Database(other.to_string()),
     }

@@ -1,10 +1,10 @@
 //! Blobs on disk, named by their digest.
 //!
 //! A blob is either absent, or complete and verified; there is no third state. Bytes are written
-//! to a temporary file and hashed in the same pass, off the async threads, in batches: memory is
-//! flat, and an idle upload holds no thread. Then, in this order: sync the file, leave an intent
-//! (see `recovery`) and sync its folder, rename, sync the folder, record in redb (synced), remove
-//! the intent. A removal: intent, synced; record gone, synced; file gone, synced; intent gone.
+//! to a temporary file and hashed in the same pass: see `writing`. Then, in this order: sync the
+//! file, leave an intent (see `recovery`) and sync its folder, rename, sync the folder, record in
+//! redb (synced), remove the intent. A removal: intent, synced; record gone, synced; file gone,
+//! synced; intent gone.
 //! A crash before the record leaves an intent without a record, and the next start takes the
 //! rename back; a crash after it leaves a complete blob.
 //!
@@ -15,269 +15,23 @@
 //! Source: DESIGN.md section 5.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use crdt::Digest;
 use redb::{ReadableTable, WriteTransaction};
-use tokio::task::JoinHandle;
 
 use super::batch::{Change, Kept};
-use super::disk::{Disk, DiskFile, Opening};
-use super::hashing::{self, Hasher};
+use super::disk::Opening;
+use super::hashing;
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, cached_rows, holding};
+use super::{BlobInfo, Error, Inner, Store, blocking, cached_rows, holding, usage};
 
-/// Bytes that are gathered before a batch is hashed and written.
-const BATCH_BYTES: usize = 256 << 10;
-/// Pieces that are gathered at most: many tiny ones would hold large buffers alive.
-const BATCH_PIECES: usize = 256;
-/// How often the free room is looked at while a file grows.
-const ROOM_CHECK_BYTES: u64 = 16 << 20;
-
-/// A file name that is removed when it goes out of scope, unless it was renamed away.
-#[derive(Debug)]
-pub(super) struct Temporary {
-    path: PathBuf,
-    keep: bool,
-    disk: Disk,
-}
-
-impl Temporary {
-    /// Makes an empty file in `tmp/`.
-    pub(super) fn create(inner: &Inner) -> Result<(Self, DiskFile), Error> {
-        let number = inner.temporaries.fetch_add(1, Ordering::Relaxed);
-        let path = inner.paths.temporary(number);
-        let file = inner.disk.open(&path, Opening::New)?;
-        Ok((Self { path, keep: false, disk: inner.disk.clone() }, file))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The file has another name now.
-    pub(super) fn renamed(mut self) {
-        self.keep = true;
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.keep {
-            // What cannot be removed now is removed at the next start.
-            let _ = self.disk.remove(&self.path);
-        }
-    }
-}
-
-/// What a batch needs; travels into the blocking task and back.
-#[derive(Debug)]
-struct Sink {
-    inner: Arc<Inner>,
-    temporary: Temporary,
-    file: DiskFile,
-    hasher: Hasher,
-    unchecked: u64,
-    /// Bytes that a reader of the file finds.
-    on_disk: Arc<AtomicU64>,
-}
-
-impl Sink {
-    fn take(mut self, batch: &[Bytes]) -> Result<Self, Error> {
-        for piece in batch {
-            self.write(piece).map_err(|why| self.inner.explain(why, piece.len() as u64))?;
-        }
-        Ok(self)
-    }
-
-    fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
-        self.unchecked += piece.len() as u64;
-        if self.unchecked >= ROOM_CHECK_BYTES {
-            self.unchecked = 0;
-            self.inner.check_room(0)?;
-        }
-        self.file.write_all_at(self.on_disk.load(Ordering::Relaxed), piece)?;
-        self.on_disk.fetch_add(piece.len() as u64, Ordering::Release);
-        self.hasher.update(piece);
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Staged, Error> {
-        self.file.sync().map_err(|why| self.inner.explain(why.into(), 0))?;
-        let (size, digest, checksums) = self.hasher.finish();
-        let info = BlobInfo { digest, size, checksums, stored: now_seconds() };
-        Ok(Staged { temporary: self.temporary, info })
-    }
-}
-
-/// Where the sink is.
-#[derive(Debug)]
-enum State {
-    Idle(Box<Sink>),
-    Busy(JoinHandle<Result<Box<Sink>, Error>>),
-    Failed,
-}
-
-/// A temporary file on the blobs' device that hashes what passes. Dropped unfinished, it vanishes.
-#[derive(Debug)]
-pub struct BlobWriter {
-    state: State,
-    batch: Vec<Bytes>,
-    batch_bytes: usize,
-    written: u64,
-    limit: u64,
-    path: PathBuf,
-    on_disk: Arc<AtomicU64>,
-}
-
-impl BlobWriter {
-    /// Takes bytes; hashing runs off the async threads, at most one batch behind.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`] past the limit, [`Error::Full`] when the disk is. After any error the
-    /// writer is of no more use: drop it.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
-        let written = self.written.saturating_add(bytes.len() as u64);
-        if written > self.limit {
-            self.state = State::Failed;
-            return Err(Error::TooLarge { limit: self.limit });
-        }
-        self.written = written;
-        self.batch_bytes += bytes.len();
-        self.batch.push(bytes);
-        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_PIECES {
-            self.pass_on().await?;
-        }
-        Ok(())
-    }
-
-    /// How many bytes were taken so far.
-    #[must_use]
-    pub fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// A second handle of the file, for who passes bytes on while they come: see
-    /// [`BlobWriter::readable`]. It stays good after the commit, and after a drop.
-    ///
-    /// # Errors
-    /// When the file cannot be opened once more.
-    pub fn reader(&self) -> Result<Arc<std::fs::File>, Error> {
-        Ok(Arc::new(fs_err::File::open(&self.path)?.into_parts().0))
-    }
-
-    /// How many bytes a reader finds by now: behind [`BlobWriter::written`] by what is under way.
-    #[must_use]
-    pub fn readable(&self) -> u64 {
-        self.on_disk.load(Ordering::Acquire)
-    }
-
-    /// Sends what was gathered on its way to the file, without waiting until it is there.
-    ///
-    /// # Errors
-    /// As [`BlobWriter::write`].
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        if self.batch.is_empty() { Ok(()) } else { self.pass_on().await }
-    }
-
-    /// Flushes, syncs and closes; nothing is visible yet.
-    ///
-    /// # Errors
-    /// As [`BlobWriter::write`]; nothing is left behind then.
-    pub async fn finish(mut self) -> Result<Staged, Error> {
-        self.pass_on().await?;
-        let sink = self.sink().await?;
-        blocking(move || sink.finish()).await
-    }
-
-    /// Starts the next batch once the one before it is done.
-    async fn pass_on(&mut self) -> Result<(), Error> {
-        let sink = self.sink().await?;
-        let batch = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
-        let work = move || sink.take(&batch).map(Box::new);
-        self.state = State::Busy(tokio::task::spawn_blocking(work));
-        Ok(())
-    }
-
-    /// Waits for the batch under way. Cancelled, it can be asked again.
-    async fn sink(&mut self) -> Result<Box<Sink>, Error> {
-        if let State::Busy(work) = &mut self.state {
-            let done = work.await;
-            self.state = State::Failed;
-            match done {
-                Ok(result) => self.state = State::Idle(result?),
-                Err(died) if died.is_panic() => std::panic::resume_unwind(died.into_panic()),
-                Err(_) => return Err(std::io::Error::other("the node is stopping").into()),
-            }
-        }
-        match std::mem::replace(&mut self.state, State::Failed) {
-            State::Idle(sink) => Ok(sink),
-            State::Busy(_) | State::Failed => {
-                Err(std::io::Error::other("this upload has failed before").into())
-            }
-        }
-    }
-}
-
-/// Bytes written and hashed, not yet a blob: formats read it, then [`Store::commit`] or drop.
-#[derive(Debug)]
-pub struct Staged {
-    temporary: Temporary,
-    info: BlobInfo,
-}
-
-impl Staged {
-    /// Digest, size and checksums of what was written.
-    #[must_use]
-    pub fn info(&self) -> &BlobInfo {
-        &self.info
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.temporary.path()
-    }
-
-    /// It is a blob now; `moved`: under another name.
-    pub(super) fn entered(&mut self, moved: bool) {
-        self.temporary.keep |= moved;
-    }
-
-    /// For extractors: a plain file positioned at the start.
-    ///
-    /// # Errors
-    /// When the temporary file cannot be read.
-    pub fn open(&self) -> Result<std::fs::File, Error> {
-        Ok(fs_err::File::open(self.temporary.path())?.into_parts().0)
-    }
-}
+pub(super) use super::writing::Temporary;
+pub use super::writing::{BlobWriter, Staged};
 
 impl Store {
-    /// A temporary file that hashes what is written to it in the same pass. `limit` is the largest
-    /// size accepted.
-    ///
-    /// # Errors
-    /// [`Error::Full`] if the disk's reserve is already touched.
-    pub async fn writer(&self, hashes: Hashes, limit: u64) -> Result<BlobWriter, Error> {
-        let inner = Arc::clone(&self.inner);
-        let sink = blocking(move || {
-            inner.check_room(0)?;
-            let (temporary, file) =
-                Temporary::create(&inner).map_err(|why| inner.explain(why, 0))?;
-            let hasher = Hasher::new(hashes);
-            let on_disk = Arc::default();
-            Ok(Box::new(Sink { inner, temporary, file, hasher, unchecked: 0, on_disk }))
-        })
-        .await?;
-        let (path, on_disk) = (sink.temporary.path().to_owned(), Arc::clone(&sink.on_disk));
-        let (state, batch) = (State::Idle(sink), Vec::new());
-        Ok(BlobWriter { state, batch, batch_bytes: 0, written: 0, limit, path, on_disk })
-    }
-
     /// Makes a staged file a blob. An existing blob wins and the copy is dropped; checksums that
     /// only the copy has are added to the record.
     ///
@@ -327,6 +81,7 @@ impl Store {
         digest: &Digest,
     ) -> Result<Option<(BlobInfo, tokio::fs::File)>, Error> {
         let Some(info) = record(&self.read()?, digest)? else { return Ok(None) };
+        self.inner.uses.touch(digest);
         let mut opened = self.open_copy(&info).await?;
         if opened.is_none() && self.fetch_again(&info).await? {
             opened = self.open_copy(&info).await?;
@@ -343,17 +98,16 @@ impl Store {
 
     /// The file, if it is there with its whole length.
     async fn open_copy(&self, info: &BlobInfo) -> Result<Option<std::fs::File>, Error> {
-        let (path, size) = (self.inner.paths.blob(&info.digest), info.size);
-        let opened = blocking(move || match fs_err::File::open(path) {
-            Ok(file) => Ok((file.metadata()?.len() == size).then(|| file.into_parts().0)),
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(why) => Err(why.into()),
-        })
-        .await?;
-        if let (Some(_), Some(remote)) = (&opened, &self.inner.remote) {
-            remote.used(&self.inner, &info.digest, size);
+        let path = self.inner.paths.blob(&info.digest);
+        let opened = match open_at_once(&path) {
+            Some(file) => Some((file.metadata()?.len(), file)),
+            None => blocking(move || open(&path)).await?,
+        };
+        let whole = opened.filter(|(len, _)| *len == info.size).map(|(_, file)| file);
+        if let (Some(_), Some(remote)) = (&whole, &self.inner.remote) {
+            remote.used(&self.inner, &info.digest, info.size);
         }
-        Ok(opened)
+        Ok(whole)
     }
 
     /// Forgets a blob and removes its file (a quarantined or refused one).
@@ -406,25 +160,30 @@ pub(super) fn place(
     Ok((list(txn, info)?, moved))
 }
 
-/// Whether the blob is not there yet, whole.
+/// Whether the blob is not there yet, whole. Either way it is about to be named.
 pub(super) fn is_new(inner: &Inner, txn: &impl Tables, info: &BlobInfo) -> Result<bool, Error> {
+    // Before the record: whoever clears up behind this commit sees it.
+    inner.uses.arrive(&info.digest);
     Ok(!record(txn, &info.digest)?.is_some_and(|old| is_whole(inner, &old)))
 }
 
 /// The first half: synced files get the names of their digests, durably.
 pub(super) fn move_in(inner: &Inner, files: &[(&Path, Digest)]) -> Result<(), Error> {
     announce(inner, files.iter().map(|(_, digest)| digest))?;
-    let mut made = false;
-    for (from, digest) in files {
+    for (_, digest) in files {
         let shard = inner.paths.shard(digest);
         if !shard.is_dir() {
+            inner.shards_are_durable.store(false, Ordering::Relaxed);
             inner.disk.create_folder(&shard)?;
-            made = true;
         }
-        inner.disk.rename(from, &inner.paths.blob(digest))?;
     }
-    if made {
+    if !inner.shards_are_durable.load(Ordering::Relaxed) {
+        // First: a file that moves into a folder that vanishes is lost under both names.
         inner.disk.sync_folder(&inner.paths.blobs())?;
+        inner.shards_are_durable.store(true, Ordering::Relaxed);
+    }
+    for (from, digest) in files {
+        inner.disk.rename(from, &inner.paths.blob(digest))?;
     }
     sync_shards(inner, &files.iter().map(|(_, digest)| *digest).collect())
 }
@@ -464,8 +223,30 @@ pub(super) fn record(txn: &impl Tables, digest: &Digest) -> Result<Option<BlobIn
     row.map(|row| tables::decode("blob record", row.value())).transpose()
 }
 
+/// Opens a file whose name is in the system's memory: that needs no disk, and so no thread.
+#[cfg(target_os = "linux")]
+fn open_at_once(path: &Path) -> Option<std::fs::File> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok().map(Into::into)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_at_once(_: &Path) -> Option<std::fs::File> {
+    None
+}
+
+/// A file and its length, if it is there.
+fn open(path: &Path) -> Result<Option<(u64, std::fs::File)>, Error> {
+    match fs_err::File::open(path) {
+        Ok(file) => Ok(Some((file.metadata()?.len(), file.into_parts().0))),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(why.into()),
+    }
+}
+
 /// Whether the file is there with its whole length.
-fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
+pub(super) fn is_whole(inner: &Inner, info: &BlobInfo) -> bool {
     fs_err::metadata(inner.paths.blob(&info.digest)).is_ok_and(|file| file.len() == info.size)
 }
 
@@ -482,6 +263,7 @@ pub(super) fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result
 /// Removes a blob's row, and the ways to find it.
 pub(super) fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
     let Some(old) = record(txn, digest)? else { return Ok(()) };
+    usage::forget(txn, digest)?;
     txn.open_table(tables::BLOB)?.remove(digest.as_bytes())?;
     txn.open_table(tables::SHA256)?.remove(&old.checksums.sha256)?;
     if let Some(sha512) = &old.checksums.sha512 {
@@ -514,9 +296,30 @@ pub(super) fn erase(inner: &Inner, digest: &Digest) {
     }
 }
 
+/// The same for many: each folder is synced once.
+pub(super) fn erase_all<'d>(inner: &Inner, digests: impl IntoIterator<Item = &'d Digest>) {
+    let mut removed = BTreeSet::new();
+    for digest in digests.into_iter().filter(|digest| !holding::postpones(inner, digest)) {
+        let _ = inner.disk.remove(&inner.paths.tree(digest));
+        if inner.disk.remove(&inner.paths.blob(digest)).is_ok() {
+            removed.insert(*digest);
+        }
+        if let Some(remote) = &inner.remote {
+            remote.gone(digest);
+        }
+    }
+    let there = removed.iter().filter(|digest| inner.paths.shard(digest).is_dir());
+    if sync_shards(inner, &there.copied().collect()).is_ok() {
+        removed.iter().for_each(|digest| clear_intent(inner, digest));
+    }
+}
+
 /// Marks that names in `blobs/` are about to change, durably: a name that changed without its mark
 /// would be looked at by no start.
-fn announce<'d>(inner: &Inner, digests: impl IntoIterator<Item = &'d Digest>) -> Result<(), Error> {
+pub(super) fn announce<'d>(
+    inner: &Inner,
+    digests: impl IntoIterator<Item = &'d Digest>,
+) -> Result<(), Error> {
     for digest in digests {
         inner.disk.open(&inner.paths.intent(digest), Opening::Empty)?;
     }

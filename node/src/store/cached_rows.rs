@@ -98,7 +98,7 @@ pub(super) fn put_file(
 }
 
 /// Moves a row from the digests that it named to those that it names.
-fn exchange(
+pub(super) fn exchange(
     txn: &WriteTransaction,
     row: &Digest,
     (before, after): (&BTreeSet<Digest>, &BTreeSet<Digest>),
@@ -116,7 +116,7 @@ fn exchange(
 }
 
 /// A name of fixed width for a row.
-fn row_id(kind: &str, origin: &[u8; 32], names: [&str; 3]) -> Digest {
+pub(super) fn row_id(kind: &str, origin: &[u8; 32], names: [&str; 3]) -> Digest {
     let mut hasher = blake3::Hasher::new();
     hasher.update(kind.as_bytes()).update(origin);
     for name in names {

@@ -146,6 +146,23 @@ impl DiskFile {
         self.file.set_len(len)
     }
 
+    /// Takes room for `len` bytes in all; the file stays as long as it is. Where the file system
+    /// cannot do that, nothing happens.
+    pub(super) fn allocate(&self, len: u64) -> io::Result<()> {
+        #[cfg(test)]
+        self.before(|file| Op::Allocate { file, len })?;
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::io::Errno;
+            let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+            match rustix::fs::fallocate(&self.file, flags, 0, len) {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
     /// Makes bytes and length durable; the name needs its folder synced.
     pub(super) fn sync(&self) -> io::Result<()> {
         #[cfg(test)]

@@ -23,6 +23,16 @@ pub enum Error {
         /// Bytes that were to be written, with the reserve that the store keeps.
         needed: u64,
     },
+    /// The quota for blobs is used up; nothing was left behind.
+    #[error("the quota of {quota} bytes is used up: {held} bytes are held, {needed} more needed")]
+    OverQuota {
+        /// What blobs may take.
+        quota: u64,
+        /// What they take.
+        held: u64,
+        /// Bytes that were to come.
+        needed: u64,
+    },
     /// The database refused. If the disk did, the next call opens it again: see `database`.
     #[error("database: {0}")]
     Database(String),
@@ -71,8 +81,26 @@ pub enum Error {
         /// The blob that is being downloaded.
         digest: Digest,
     },
-    /// The home was written by an earlier program, from whose layout no step leads here; nothing was
-    /// touched.
+    /// No session of this name, or another's.
+    #[error("there is no such upload: it was finished, cancelled, or not used for a week")]
+    NoSession,
+    /// Bytes must go on where the session ends.
+    #[error("the upload goes on at byte {at}")]
+    Offset {
+        /// Bytes that it has.
+        at: u64,
+    },
+    /// Somebody writes to the session and does not let go.
+    #[error("another request is writing to this upload")]
+    SessionBusy,
+    /// Too many sessions are under way.
+    #[error("{limit} uploads are under way already")]
+    TooManySessions {
+        /// The most at a time.
+        limit: usize,
+    },
+    /// The home was written by an earlier program, from whose layout no step leads here; nothing
+    /// was touched.
     #[error("this home has schema {found}, which this griot (schema {known}) cannot bring further")]
     Older {
         /// The schema version of the files.
@@ -82,8 +110,8 @@ pub enum Error {
     },
     /// The home was written by a later program; nothing was touched.
     #[error(
-        "this home has schema {found}, this griot knows {known}: use {program} or a newer one, or go \
-         back by the copy store.redb.before-{known} if the home still has it"
+        "this home has schema {found}, this griot knows {known}: use {program} or a newer one, or \
+         go back by the copy store.redb.before-{known} if the home still has it"
     )]
     Newer {
         /// The schema version of the files.

@@ -50,6 +50,11 @@ pub(super) fn is_held(inner: &Inner) -> bool {
     lock(&inner.held).holders > 0
 }
 
+/// Whether its removal waits already.
+pub(super) fn waits(inner: &Inner, digest: &Digest) -> bool {
+    lock(&inner.held).waiting.contains(digest)
+}
+
 impl Drop for Holding {
     fn drop(&mut self) {
         let waiting = {
@@ -69,5 +74,13 @@ impl Drop for Holding {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Held {
+    /// As after a crash.
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
     }
 }

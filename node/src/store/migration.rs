@@ -21,8 +21,9 @@ use redb::{Database, ReadableTable as _, WriteTransaction};
 use super::database::Base;
 use super::disk::{Disk, Opening};
 use super::paths::Paths;
+use super::quota::RESERVE_BYTES;
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, RESERVE_BYTES, blob, database};
+use super::{BlobInfo, Error, blob, database};
 
 mod from_1;
 

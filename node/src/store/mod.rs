@@ -6,6 +6,7 @@
 //!        blobs/ab/<digest>  complete and verified, or absent
 //!        tmp/               files being written; emptied at every start
 //!        partial/           half downloads: data, hash tree, map of verified groups
+//!        uploads/           upload sessions: data, and the mark how far they are durable
 //!        outboard/<digest>  hash trees of blobs above 1 MiB, for sending; can be deleted
 //! ```
 //!
@@ -16,18 +17,17 @@
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, commits that many
-//! share in `batch`, what came from upstreams in `cached`, what belongs to this node alone in
-//! `local`; layouts of earlier programs in `migration`, copies of the whole in `backup` and
-//! `restore`; a bucket that holds the blobs for several nodes in
-//! `remote`.
+//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, the one redb file in
+//! `database`, commits that many share in `batch`, what came from upstreams in `cached`, what
+//! belongs to this node alone in `local`; layouts of earlier programs in `migration`, copies of the
+//! whole in `backup` and `restore`; a bucket that holds the blobs for several nodes in `remote`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
@@ -44,32 +44,41 @@ mod batch;
 pub mod blob;
 pub mod cached;
 mod cached_rows;
+mod changes;
 mod collections;
 mod counts;
 mod database;
 mod disk;
 mod documents;
 mod error;
+mod evict_rows;
+pub mod gc;
 mod hashing;
 mod holding;
 mod index;
+pub mod kinds;
 mod local;
 mod migration;
 mod outboard;
 pub mod partial;
 mod paths;
 mod pins;
+pub mod quota;
 pub mod receipts;
 mod records;
 mod recovery;
 pub mod remote;
 pub mod restore;
 mod search;
+pub mod sessions;
 mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod usage;
+pub mod verify;
 mod views;
+mod writing;
 
 pub use error::Error;
 pub use holding::Holding;
@@ -85,9 +94,6 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// Admissions that a slow subscriber may lag behind before it must look for itself.
 const SUBSCRIBER_LAG_MAX: usize = 1024;
-
-/// Room that is never filled with blobs, so that the database can still commit.
-const RESERVE_BYTES: u64 = 64 << 20;
 
 /// Makes one line for search out of a release's inline meta: (format, meta) → text.
 pub type Describe = fn(format: &str, meta: &[u8]) -> String;
@@ -108,6 +114,7 @@ struct Inner {
     epoch: u64,
     describe: Describe,
     admissions: broadcast::Sender<Arc<Admission>>,
+    changes: changes::Changes,
     follows: watch::Sender<u64>,
     /// Digests that a `Partial` is open for.
     flights: Mutex<BTreeSet<Digest>>,
@@ -116,7 +123,18 @@ struct Inner {
     authorities: Mutex<authority::Cache>,
     document_applies: AtomicU64,
     temporaries: AtomicU64,
-    reserve_bytes: AtomicU64,
+    /// Whether the names of the folders in `blobs/` were synced by this process: one that was
+    /// killed may have made some.
+    shards_are_durable: AtomicBool,
+    /// Writers that are open: they share what is gathered before it is hashed.
+    writers: Arc<AtomicUsize>,
+    sessions: Mutex<sessions::Sessions>,
+    /// Says that an upload session was let go of.
+    parked: tokio::sync::Notify,
+    /// Bytes that are kept free, and what blobs may take.
+    limits: quota::Limits,
+    uses: usage::Uses,
+    kinds: kinds::Memo,
     /// Changes that wait for the commit that they share.
     waiting: Mutex<batch::Waiting>,
     batch_commits: AtomicU64,
@@ -149,8 +167,8 @@ impl Store {
     /// Rebuilds the views if they were derived by other rules, otherwise reads nothing whole.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program wrote
-    /// it, [`Error::Restoring`] while a restore is not finished.
+    /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program
+    /// wrote it, [`Error::Restoring`] while a restore is not finished.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
         Self::open_in(home, describe, Blobs::Here)
     }
@@ -184,13 +202,20 @@ impl Store {
             epoch,
             describe,
             admissions: broadcast::channel(SUBSCRIBER_LAG_MAX).0,
+            changes: changes::Changes::new(),
             follows: watch::channel(0).0,
             flights: Mutex::default(),
             tree_maker: tokio::sync::Mutex::default(),
             authorities: Mutex::default(),
             document_applies: AtomicU64::new(0),
             temporaries: AtomicU64::new(0),
-            reserve_bytes: AtomicU64::new(RESERVE_BYTES),
+            shards_are_durable: AtomicBool::new(false),
+            writers: Arc::default(),
+            sessions: Mutex::default(),
+            parked: tokio::sync::Notify::new(),
+            limits: quota::Limits::default(),
+            uses: usage::Uses::default(),
+            kinds: kinds::Memo::default(),
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
@@ -201,6 +226,7 @@ impl Store {
             held: Mutex::default(),
         };
         recovery::clear_leftovers(&inner)?;
+        sessions::recover(&inner)?;
         remote::Remote::prepare(&inner)?;
         views::rebuild_if_outdated(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
@@ -223,8 +249,7 @@ impl Store {
     /// As if the device were full, or had room without end.
     #[cfg(test)]
     pub(crate) fn reserve_all(&self, all: bool) {
-        let bytes = if all { u64::MAX } else { 0 };
-        self.inner.reserve_bytes.store(bytes, Ordering::Relaxed);
+        self.inner.limits.set_reserve(if all { u64::MAX } else { 0 });
     }
 
     /// One write transaction, committed and synced before this returns. Runs to its end even if
@@ -255,10 +280,14 @@ impl Store {
             // Waited for on a thread, never in an async queue: there the turn could be given to a
             // future that its owner does not poll while it waits for a turn itself.
             let _turn = lock(&inner.writer);
+            // Also when the commit fails: nobody knows how far it came.
+            let counted = inner.changes.at_end();
             let (value, changed) =
                 inner.commit(is_change, change).map_err(|why| inner.give_up(why))?;
             if changed {
                 after(&inner, &value);
+            } else {
+                counted.unchanged();
             }
             Ok(value)
         })
@@ -312,13 +341,6 @@ impl Inner {
 
     fn free_space(&self) -> Result<u64, Error> {
         Ok(self.disk.free_space(&self.paths.tmp())?)
-    }
-
-    /// Refuses `needed` bytes that would eat into the reserve.
-    fn check_room(&self, needed: u64) -> Result<(), Error> {
-        let needed = needed.saturating_add(self.reserve_bytes.load(Ordering::Relaxed));
-        let free = self.free_space()?;
-        if free < needed { Err(Error::Full { free, needed }) } else { Ok(()) }
     }
 
     /// Says "full" where the system said so.

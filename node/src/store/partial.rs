@@ -3,7 +3,8 @@
 //! A download is a sparse file of the blob's size, the hash tree as far as it is known, and a map
 //! of the 16 KiB groups that were verified against the root before they were written. A checkpoint
 //! syncs the data and the tree, then replaces the map, then syncs the names; so a group in the map
-//! is on the disk, and a restart trusts the map. After a kill, what came since the last checkpoint is fetched again.
+//! is on the disk, and a restart trusts the map. After a kill, what came since the last checkpoint
+//! is fetched again.
 //! [`Partial::finish`] reads everything once for the checksums, and hashes it with BLAKE3 again
 //! then: a disk that lied about a sync is found before the blob exists.
 //!
@@ -59,13 +60,13 @@ struct Half {
 
 /// The right to download a digest.
 #[derive(Debug)]
-struct Flight {
+pub(super) struct Flight {
     inner: Arc<Inner>,
     digest: Digest,
 }
 
 impl Flight {
-    fn take(inner: &Arc<Inner>, digest: Digest) -> Result<Self, Error> {
+    pub(super) fn take(inner: &Arc<Inner>, digest: Digest) -> Result<Self, Error> {
         if lock(&inner.flights).insert(digest) {
             Ok(Self { inner: Arc::clone(inner), digest })
         } else {
@@ -87,6 +88,9 @@ impl Store {
     /// [`Error::Busy`] while another [`Partial`] of the digest lives, [`Error::Full`] if `size`
     /// would not fit.
     pub async fn partial(&self, digest: &Digest, size: u64) -> Result<Partial, Error> {
+        if !is_resumable(&self.inner, digest, size) {
+            self.await_room(size).await?;
+        }
         let flight = Flight::take(&self.inner, *digest)?;
         let inner = Arc::clone(&self.inner);
         let half = blocking(move || {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crdt::Digest;
 
 use super::disk::Disk;
+use super::sessions::SessionId;
 
 /// The ending of the marks that a rename into `blobs/` is under way.
 const INTENT: &str = ".intent";
@@ -31,7 +32,7 @@ impl Paths {
     /// Makes the folders that lack, durably: what is synced within one is worth nothing if its own
     /// name is lost.
     pub(super) fn create(&self, disk: &Disk) -> io::Result<()> {
-        let folders = [self.blobs(), self.tmp(), self.partials(), self.trees()];
+        let folders = [self.blobs(), self.tmp(), self.partials(), self.trees(), self.uploads()];
         if self.home.is_dir() && folders.iter().all(|folder| folder.is_dir()) {
             // They may be there since a start that was cut before its sync.
             return disk.sync_folder(&self.home);
@@ -88,6 +89,11 @@ impl Paths {
         self.home.join("tmp")
     }
 
+    /// Blobs that rotted; made when the first one does.
+    pub(super) fn quarantine(&self) -> PathBuf {
+        self.home.join("quarantine")
+    }
+
     /// Half downloads.
     pub(super) fn partials(&self) -> PathBuf {
         self.home.join("partial")
@@ -96,6 +102,21 @@ impl Paths {
     /// Hash trees of blobs above 1 MiB.
     pub(super) fn trees(&self) -> PathBuf {
         self.home.join("outboard")
+    }
+
+    /// Upload sessions.
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.home.join("uploads")
+    }
+
+    /// The bytes of an upload session.
+    pub(super) fn session_data(&self, id: SessionId) -> PathBuf {
+        self.uploads().join(format!("{id}.data"))
+    }
+
+    /// What an upload session is for, and how far it is durable.
+    pub(super) fn session_mark(&self, id: SessionId) -> PathBuf {
+        self.uploads().join(format!("{id}.mark"))
     }
 
     /// The folder of a blob: 256 of them, by the first byte.

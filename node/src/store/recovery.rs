@@ -19,7 +19,7 @@ use crdt::Digest;
 
 use super::blob::record;
 use super::paths::Paths;
-use super::{Error, Inner, partial};
+use super::{Error, Inner, holding, partial};
 
 /// Takes back unfinished changes and empties `tmp/`.
 pub(super) fn clear_leftovers(inner: &Inner) -> Result<(), Error> {
@@ -37,7 +37,9 @@ pub(super) fn take_back_all(inner: &Inner) -> Result<(), Error> {
     let announced: Vec<Digest> = files(&inner.paths.tmp())?.iter().filter_map(names).collect();
     let (mut undone, mut touched) = (Vec::new(), BTreeSet::new());
     for digest in announced {
-        if record(&inner.read()?, &digest)?.is_none() {
+        // What a backup still reads goes when it has ended.
+        let is_held = holding::waits(inner, &digest);
+        if !is_held && record(&inner.read()?, &digest)?.is_none() {
             take_back(inner, &digest, &mut touched)?;
             undone.push(digest);
         }

@@ -27,7 +27,7 @@ use super::backup::{Course, Phase, Refusal, Tell, blob_path, full, opened, recor
 use super::disk::{Disk, Opening};
 use super::paths::Paths;
 use super::tables::{self, Tables as _};
-use super::{BlobInfo, CACHE_BYTES, Error, RESERVE_BYTES, Store, blob, database, migration};
+use super::{BlobInfo, CACHE_BYTES, Error, Store, blob, database, migration, quota::RESERVE_BYTES};
 
 /// Kind and key of the row that says that the store went back in time.
 const RESTORED: (&str, &str) = ("store", "restored");

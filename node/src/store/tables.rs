@@ -104,16 +104,19 @@ pub(super) const CACHED_DIGEST: TableDefinition<(Id, Id), ()> =
 pub(super) const SHA512: TableDefinition<&[u8; 64], Id> = TableDefinition::new("sha512");
 /// Local. sha256 → digest, of all blobs.
 pub(super) const SHA256: TableDefinition<Id, Id> = TableDefinition::new("sha256");
+/// Local. digest → day since 1970 of the last use: see [`super::usage`].
+pub(super) const LAST_USE: TableDefinition<Id, u64> = TableDefinition::new("last_use");
 /// Local. (kind, key) → bytes of other layers.
 pub(super) const ROW: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("row");
 
-/// Calls a macro with all tables: whoever must see each of them (a new file, a backup) has one list.
+/// Calls a macro with all tables: whoever must see each of them (a new file, a backup) has one
+/// list.
 macro_rules! every_table {
     ($each:ident) => {
         $each!(META BLOB STMT SIG DOC_STMT DOC COLL COLL_STATE LOG LATEST STRANGER ARTIFACT);
         $each!(PEER_SEEN VIEW VIEW_VERSION PACKAGE AM_DOC);
         $each!(CACHED_DOCUMENT CACHED_FILE CACHED_DIGEST SHA512 SHA256);
-        $each!(FOLLOWED ROUTE PIN_CONTENT PIN_SOURCE PIN_CHAIN REVISION ROW);
+        $each!(FOLLOWED ROUTE PIN_CONTENT PIN_SOURCE PIN_CHAIN REVISION ROW LAST_USE);
     };
 }
 pub(super) use every_table;

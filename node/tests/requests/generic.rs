@@ -28,7 +28,7 @@ async fn a_generic_file_is_created_once_and_read_in_parts() {
         (vec![("range", "bytes=2-4")], 206, "bytes 2-4/10", "234"),
         (vec![("range", "bytes=7-")], 206, "bytes 7-9/10", "789"),
         (vec![("range", "bytes=-2")], 206, "bytes 8-9/10", "89"),
-        (vec![("range", "bytes=0-1,3-4")], 200, "", "0123456789"),
+        (vec![("range", "bytes=0-1,2-4")], 206, "bytes 0-4/10", "01234"),
         (vec![("range", "bytes=2-4"), ("if-range", etag)], 206, "bytes 2-4/10", "234"),
         (vec![("range", "bytes=2-4"), ("if-range", "\"x\"")], 200, "", "0123456789"),
         (vec![("if-none-match", etag)], 304, "", ""),

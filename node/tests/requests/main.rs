@@ -10,6 +10,7 @@ use crdt::{PackageId, SecretKey, Statement, Verified};
 use http_body_util::BodyExt as _;
 use node::formats::{ALL, Front, serve};
 use node::http::auth::{TokenScope, Tokens};
+use node::http::ready::{MEMORY_BYTES, Ready};
 use node::registry::{Registry, Scope, Setup, UpstreamChoice};
 use node::store::{FollowKind, Followed, Slot, Store};
 use node::upstream::Upstream;
@@ -27,6 +28,7 @@ mod npm_arriving;
 mod npm_audit;
 mod npm_hostile;
 mod npm_offline;
+mod npm_ready;
 mod npm_upstream;
 mod prefetch;
 #[path = "../../../tests/harness/upstream.rs"]
@@ -119,7 +121,11 @@ impl Node {
         background.spawn(async move {
             let _ = behind.run_background().await;
         });
-        Self { front: Front { registry, tokens, hosts }, home, _background: background }
+        Self {
+            front: Front { registry, tokens, hosts, ready: Ready::new(MEMORY_BYTES) },
+            home,
+            _background: background,
+        }
     }
 
     async fn ask(

@@ -33,6 +33,7 @@ use crdt::RealmId;
 pub mod backup;
 pub mod follows;
 pub mod join;
+pub mod lines;
 pub mod packages;
 pub mod pairs;
 pub mod peers;
@@ -41,6 +42,7 @@ pub mod realms;
 pub mod routes;
 pub mod status;
 pub mod tokens;
+pub mod upkeep;
 pub mod upstreams;
 
 /// Bytes of a JSON body; the largest is an envelope of 64 KiB.
@@ -102,6 +104,9 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/backup", post(backup::backup))
         .route("/api/admin/up-to-date", post(backup::up_to_date))
         .route("/api/admin/wants", get(prefetch::wants).delete(prefetch::forget))
+        .route("/api/admin/gc", post(upkeep::gc))
+        .route("/api/admin/verify", post(upkeep::verify))
+        .route("/api/admin/kept", get(upkeep::kept).post(upkeep::keep).delete(upkeep::unkeep))
         .fallback(|| async { Failure::not_found("no such admin call") })
         .with_state(admin)
 }

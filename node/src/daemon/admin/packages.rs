@@ -298,7 +298,7 @@ fn version(named: &Named) -> Result<&str, Failure> {
 }
 
 /// The package that a person means.
-async fn package(admin: &Admin, named: &Named) -> Result<PackageId, Failure> {
+pub(super) async fn package(admin: &Admin, named: &Named) -> Result<PackageId, Failure> {
     let format = match &named.format {
         Some(format) => format.clone(),
         None => only_format(admin, &named.name).await?,

@@ -5,33 +5,20 @@
 //! fetches that are under way.
 
 use std::sync::Arc;
-use std::task::Poll;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, State};
-use axum::http::{Request, Response, header};
-use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use axum::http::{Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
-use super::{Admin, ErrorDetail, Failure, Json, Read, word};
+use super::{Admin, Failure, Json, Read, lines};
 use crate::registry::{Progress, Project, Report, WantRow};
 
 /// Bytes of a project: about 300 for each package.
 const PROJECT_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Lines that wait for a slow reader.
-const LINES_MAX: usize = 64;
-
 /// A line of the answer to `prefetch`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Line {
-    /// One step.
-    Progress(Progress),
-    /// It ended here.
-    Error(ErrorDetail),
-}
+pub type Line = lines::Line<Progress>;
 
 /// A project as the body of a request, which may be larger than others.
 #[derive(Debug)]
@@ -63,34 +50,9 @@ pub(super) async fn prefetch(
     State(admin): State<Arc<Admin>>,
     Posted(project): Posted,
 ) -> Response<Body> {
-    let lines = steps(admin, project).map(|line| {
-        let mut text = serde_json::to_vec(&line)?;
-        text.push(b'\n');
-        Ok::<_, serde_json::Error>(bytes::Bytes::from(text))
-    });
-    let mut response = Response::new(Body::from_stream(lines));
-    let kind = header::HeaderValue::from_static("application/x-ndjson");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
-}
-
-/// The steps as they come. The work is done by whoever reads them.
-fn steps(admin: Arc<Admin>, project: Project) -> impl Stream<Item = Line> + Send + 'static {
-    let (sender, mut receiver) = mpsc::channel(LINES_MAX);
-    let work = async move {
-        let node = admin.http.clone();
-        let failed = admin.registry.prefetch(&project, &node, sender).await.err()?;
-        let failure = Failure::from(failed);
-        let code = word(failure.outcome).to_owned();
-        Some(Line::Error(ErrorDetail { code, message: failure.message, hint: failure.hint }))
-    };
-    let work = work.into_stream().filter_map(futures::future::ready);
-    let told = stream::poll_fn(move |context| match receiver.poll_recv(context) {
-        Poll::Ready(one) => Poll::Ready(one.map(Line::Progress)),
-        Poll::Pending => Poll::Pending,
-    });
-    // What was told comes out before the work goes on.
-    stream::select_with_strategy(told, work, |_: &mut ()| stream::PollNext::Left)
+    lines::answer(|steps| async move {
+        admin.registry.prefetch(&project, &admin.http, steps).await.map(|_| ())
+    })
 }
 
 /// Wants to forget.

@@ -10,7 +10,7 @@ use crdt::{PublicKey, RealmId};
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Failure, Json, pairing};
-use crate::registry::Alarm;
+use crate::registry::{Alarm, Storage};
 use crate::store::BucketStatus;
 
 /// `griot status --json`.
@@ -39,6 +39,9 @@ pub struct Status {
     /// The bucket that has them, if they are not only in the home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<BucketStatus>,
+    /// Why they are held, and how much room there is.
+    #[serde(default)]
+    pub storage: Storage,
     /// Misses that became wants.
     pub wants: u64,
     /// Nodes that ask for a role and wait for a root key.
@@ -116,6 +119,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Statu
         },
         blobs: BlobCounts { count: counts.blobs, bytes: counts.blob_bytes },
         bucket: admin.store.bucket(),
+        storage: admin.registry.storage().await?,
         wants: counts.wants,
         requests: requests as u64,
         alarms: admin.registry.alarms()?,
@@ -153,6 +157,7 @@ mod tests {
             index: IndexCounts { realms: 1, packages: 2, releases: 3, statements: 4 },
             blobs: BlobCounts { count: 5, bytes: 6 },
             bucket: None,
+            storage: Storage::default(),
             wants: 7,
             requests: 0,
             alarms: Vec::new(),
@@ -169,6 +174,7 @@ mod tests {
             serde_json::json!({"realms":1,"packages":2,"releases":3,"statements":4})
         );
         assert_eq!(value["blobs"], serde_json::json!({"count":5,"bytes":6}));
+        assert_eq!(value["storage"]["published"], serde_json::json!({"count":0,"bytes":0}));
         assert_eq!((&value["wants"], &value["online"]), (&7.into(), &true.into()));
         assert_eq!(value["mesh"][0], "/ip4/127.0.0.1/tcp/7879/p2p/12D3");
         assert_eq!(value["http"], "http://127.0.0.1:7878");

@@ -5,17 +5,22 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use crdt::derive::VersionView;
 use crdt::digest::to_hex;
-use crdt::{PackageId, SlotState};
+use crdt::{Content, PackageId, RealmId, SlotState};
 use serde_json::{Value, json};
 
 use crate::formats::text::{SUMS, file_name};
 use crate::formats::{Context, url_segment};
 use crate::http::body::{self, Label};
 use crate::http::error::{Error, settle};
+use crate::http::sessions::Uploads;
 use crate::http::{range, upload};
 use crate::registry::{Error as RegistryError, Metadata, Outcome, Publication};
 
 const FORMAT: &str = "generic";
+/// Uploads in several requests; no name begins so.
+const UPLOADS: &str = "~uploads";
+/// The parameter of a PUT that names such an upload in place of a body.
+const UPLOAD: &str = "upload";
 
 /// A file by its place.
 struct Place {
@@ -37,6 +42,9 @@ async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<B
             let place = place(context, name, version, file);
             put(context, head, body, place).await
         }
+        ([UPLOADS], &Method::POST) => start(context, head, body).await,
+        ([UPLOADS, id], _) => upload_session(context, head, body, id).await,
+        ([UPLOADS, ..], _) => Err(Error::no_such_path()),
         ([name, version, SUMS], &Method::GET | &Method::HEAD) => {
             sums(context, head, name, version).await
         }
@@ -74,16 +82,24 @@ async fn put(
         // Nothing of the body was read yet; the client must still see why.
         Err(error) => return Ok(upload::refuse(&head.headers, body, error.into_response()).await),
     };
-    let writer = context.registry.stage(FORMAT).await?;
-    let staged = upload::receive(&head.headers, body, writer).await?;
+    let staged = match context.path.parameter(UPLOAD) {
+        Some(id) => {
+            let url = uploads_url(context);
+            uploads(context, &url).finish(id, &context.path, (&head.headers, body)).await?
+        }
+        None => {
+            let writer = context.registry.stage(FORMAT).await?;
+            upload::receive(&head.headers, body, writer).await?
+        }
+    };
     let etag = etag(&staged.info().checksums.sha256);
     let publication = Publication {
         format: FORMAT,
         name: place.package.name.clone(),
         version: place.version.clone(),
         files: vec![(place.file.clone(), staged)],
-        tags: Vec::new(),
-        realm: None,
+        tags: tags(context),
+        realm: realm(context)?,
         claimed_time: None,
     };
     let published = context.registry.publish(&context.who, publication).await?;
@@ -101,6 +117,63 @@ async fn put(
     Ok(response)
 }
 
+async fn start(context: &Context, head: &Parts, body: Body) -> Result<Response<Body>, Error> {
+    let url = uploads_url(context);
+    let started = async {
+        may_start(context).await?;
+        uploads(context, &url).start(&context.path).await
+    };
+    let answer = settle(started.await);
+    Ok(upload::refuse(&head.headers, body, answer).await)
+}
+
+/// Where the query says what the upload will be, it is refused now and not at its end.
+async fn may_start(context: &Context) -> Result<(), Error> {
+    let parameters = ["name", "version", "file"].map(|name| context.path.parameter(name));
+    let [Some(name), Some(version), Some(file)] = parameters else { return Ok(()) };
+    let place = place(context, name, version, file)?;
+    let name = &place.package.name;
+    context.registry.check_publish(&context.who, FORMAT, name, realm(context)?).await?;
+    let size = context.path.parameter("size").and_then(|text| text.parse().ok());
+    refuse_other_size(context, size, &place).await
+}
+
+async fn upload_session(
+    context: &Context,
+    head: &Parts,
+    body: Body,
+    id: &str,
+) -> Result<Response<Body>, Error> {
+    let url = uploads_url(context);
+    let uploads = uploads(context, &url);
+    match head.method {
+        Method::PATCH => uploads.append(id, &head.headers, body).await,
+        Method::GET | Method::HEAD => uploads.status(id),
+        Method::DELETE => uploads.cancel(id).await,
+        _ => Err(Error::method_not_allowed("GET, HEAD, PATCH, DELETE")),
+    }
+}
+
+fn uploads<'a>(context: &'a Context, url: &'a str) -> Uploads<'a> {
+    Uploads { registry: &context.registry, who: &context.who, format: FORMAT, url }
+}
+
+fn uploads_url(context: &Context) -> String {
+    format!("{}/{UPLOADS}", context.door_url(FORMAT))
+}
+
+/// Tags that the query asks for.
+fn tags(context: &Context) -> Vec<String> {
+    let query = context.path.query.iter();
+    query.filter(|(key, _)| key == "tag").map(|(_, tag)| tag.clone()).collect()
+}
+
+/// The realm that the query asks for.
+fn realm(context: &Context) -> Result<Option<RealmId>, Error> {
+    let asked = context.path.parameter("realm").map(str::parse);
+    asked.transpose().map_err(|_| Error::invalid("the realm is not the id of one"))
+}
+
 /// All that can be refused before the body is read.
 async fn may_put(
     context: &Context,
@@ -109,7 +182,12 @@ async fn may_put(
 ) -> Result<Place, Error> {
     let place = place?;
     let name = &place.package.name;
-    context.registry.check_publish(&context.who, FORMAT, name, None).await?;
+    context.registry.check_publish(&context.who, FORMAT, name, realm(context)?).await?;
+    if context.path.parameter(UPLOAD).is_none() {
+        let size = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let size = size.and_then(|text| text.trim().parse().ok());
+        refuse_other_size(context, size, &place).await?;
+    }
     let create_only = body::joined(&head.headers, header::IF_NONE_MATCH);
     let only_over = body::joined(&head.headers, header::IF_MATCH);
     if create_only.is_none() && only_over.is_none() {
@@ -127,8 +205,35 @@ async fn may_put(
     Ok(place)
 }
 
+/// A version never changes: a file of another size is refused before it comes.
+async fn refuse_other_size(
+    context: &Context,
+    size: Option<u64>,
+    place: &Place,
+) -> Result<(), Error> {
+    let Some(size) = size else { return Ok(()) };
+    // What is served here need not be of the realm that was asked for.
+    if context.who.realm.is_some() || realm(context)?.is_some() {
+        return Ok(());
+    }
+    let held = current(context, place).await?;
+    if held.is_none_or(|content| content.size == size) {
+        return Ok(());
+    }
+    let (name, version, file) = (&place.package.name, &place.version, &place.file);
+    let message =
+        format!("{name} {version} has {file} with other bytes, and a version never changes");
+    Err(Error::new(StatusCode::CONFLICT, message).with_hint("publish it as another version"))
+}
+
 /// The ETag of what is served at a place now, if anything is.
 async fn current_etag(context: &Context, place: &Place) -> Result<Option<String>, Error> {
+    let content = current(context, place).await?;
+    Ok(content.map(|content| etag(&content.checksums.sha256)))
+}
+
+/// What is served at a place now.
+async fn current(context: &Context, place: &Place) -> Result<Option<Content>, Error> {
     let metadata = match context.registry.metadata(context.door, &place.package).await {
         Ok(metadata) => metadata,
         Err(RegistryError { outcome: Outcome::NotFound | Outcome::NotHere, .. }) => {
@@ -138,8 +243,7 @@ async fn current_etag(context: &Context, place: &Place) -> Result<Option<String>
     };
     let version = metadata.view.versions.get(&place.version);
     let file = version.and_then(|version| version.files.get(&place.file));
-    let content = file.and_then(|file| file.serves.as_ref());
-    Ok(content.map(|content| etag(&content.checksums.sha256)))
+    Ok(file.and_then(|file| file.serves.clone()))
 }
 
 async fn get(context: &Context, head: &Parts, place: Place) -> Result<Response<Body>, Error> {

@@ -54,6 +54,7 @@ mod upstream_rules;
 #[cfg(test)]
 mod upstream_tests;
 mod version;
+mod whole;
 
 /// What npm, pnpm, yarn and bun speak.
 pub static FORMAT: Format = Format {

@@ -15,12 +15,12 @@ use crdt::PackageId;
 use serde_json::{Value, json};
 
 use super::attestation::{self, Attested};
-use super::metadata::{self, ABBREVIATED, Beside, Form};
+use super::metadata::{self, Beside, Form};
 use super::mode::{self, Mode};
-use super::render::{self, Look, Segment};
+use super::render::{self, Segment};
 use super::routes::{answer, readable};
 use super::upstream_rules::{FULL, SHORT};
-use super::{FORMAT, MOUNT, name, spans, stream, version};
+use super::{FORMAT, MOUNT, name, spans, stream, version, whole};
 use crate::formats::Context;
 use crate::http::body;
 use crate::http::error::Error;
@@ -42,148 +42,20 @@ pub(super) async fn document(
     Ok(context.registry.document(context.door, package, ask).await?)
 }
 
-fn says_no_cache(head: &Parts) -> bool {
+pub(super) fn says_no_cache(head: &Parts) -> bool {
     let control = body::joined(&head.headers, header::CACHE_CONTROL).unwrap_or_default();
     control.split(',').any(|word| word.trim().eq_ignore_ascii_case("no-cache"))
 }
 
 /// A client that looks whether there is a newer one of itself: nobody waits for that.
-fn is_update_check(head: &Parts, name: &str) -> bool {
+pub(super) fn is_update_check(head: &Parts, name: &str) -> bool {
     let agent = head.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let client = agent.unwrap_or_default().split('/').next();
     name == "npm" || client == Some(name)
 }
 
-/// `GET /{pkg}`.
-pub(super) async fn packument(
-    context: &Context,
-    head: &Parts,
-    name: &str,
-) -> Result<Response<Body>, Error> {
-    let package = readable(context, name)?;
-    let form = metadata::form(body::joined(&head.headers, header::ACCEPT).as_deref());
-    let writing = context.path.parameter("write").is_some();
-    let mut response = match document(context, head, &package, form).await? {
-        Document::Hosted(metadata) => {
-            if metadata.offered.is_empty() && !metadata.hidden.is_empty() && !writing {
-                return Err(all_hidden(name, &metadata.hidden.join(", ")));
-            }
-            let (door, attested) = (context.door_url(MOUNT), attested(context, &package)?);
-            let beside = Beside { door: &door, attested: &attested };
-            let bytes = metadata::packument(&metadata, beside, form);
-            let mut response = body::document(&head.method, &head.headers, kind(form), bytes);
-            count_hidden(&mut response, metadata.hidden.len());
-            response
-        }
-        Document::Upstream(document) => {
-            if document.hidden() > 0 && document.offered.as_ref().is_some_and(|o| o.is_empty()) {
-                return Err(all_hidden(name, &format!("all {} versions", document.hidden())));
-            }
-            whole(context, head, &document, form).await?
-        }
-    };
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static(mode::VARY));
-    Ok(response)
-}
-
 fn attested(context: &Context, package: &PackageId) -> Result<Attested, Error> {
     attestation::attested(&context.registry, package)
-}
-
-/// A document without versions would read as "unpublished".
-fn all_hidden(name: &str, known: &str) -> Error {
-    let message = format!("{name}: {known} cannot be had now, neither here nor from a peer");
-    Error::new(StatusCode::FAILED_DEPENDENCY, message)
-        .with_hint(format!("griot info {name} --format npm"))
-}
-
-const fn kind(form: Form) -> &'static str {
-    match form {
-        Form::Full => "application/json",
-        Form::Abbreviated => ABBREVIATED,
-    }
-}
-
-fn count_hidden(response: &mut Response<Body>, hidden: usize) {
-    if hidden > 0 {
-        response.headers_mut().insert("x-griot-hidden-versions", HeaderValue::from(hidden));
-    }
-}
-
-/// An upstream's whole packument.
-async fn whole(
-    context: &Context,
-    head: &Parts,
-    document: &UpstreamDocument,
-    form: Form,
-) -> Result<Response<Body>, Error> {
-    let mode = Mode::of(&head.headers);
-    let door = context.door_url(MOUNT);
-    let (form, kind) = shown(context, document, form).await?;
-    let look = look(document, form, mode, &door);
-    let etag = etag(document, &look, "");
-    let mut response = described(document, &etag, kind)?;
-    count_hidden(&mut response, document.hidden());
-    if is_known(head, &mut response) {
-        return Ok(response);
-    }
-    let untouched = form == Form::Full && mode == Mode::Canonical;
-    let segments = if untouched && document.offered.is_none() && document.tags.is_none() {
-        Arc::from([Segment::Range(0..document.size)])
-    } else {
-        let table = spans::table(&context.registry, &document.digest).await?;
-        stream::shared(&etag, || render::packument(&table, &look)).await
-    };
-    filled(context, head, document, (response, segments)).await
-}
-
-/// The form in which an upstream's bytes are shown, and its media type.
-///
-/// A client gets what the upstream itself would answer: npm 8 writes members of a full document
-/// into its lockfile if it gets one. So the answer to the short ask stays as it is, and a full
-/// document is shortened unless this upstream is known to answer the short ask in full.
-async fn shown(
-    context: &Context,
-    document: &UpstreamDocument,
-    asked: Form,
-) -> Result<(Form, &'static str), Error> {
-    if asked == Form::Full {
-        return Ok((Form::Full, kind(Form::Full)));
-    }
-    let key = format!("full-alone/{}", document.base);
-    let full_alone = context.registry.note(FORMAT.id, &key)?.is_some();
-    if document.variant != SHORT {
-        let form = if full_alone { Form::Full } else { Form::Abbreviated };
-        return Ok((form, kind(form)));
-    }
-    let short = document.content_type.starts_with(ABBREVIATED);
-    if !short && !full_alone {
-        context.registry.put_note(FORMAT.id, &key, Vec::new()).await?;
-    }
-    Ok((Form::Full, kind(if short { Form::Abbreviated } else { Form::Full })))
-}
-
-fn look<'a>(document: &'a UpstreamDocument, form: Form, mode: Mode, door: &'a str) -> Look<'a> {
-    Look {
-        form,
-        mode,
-        door,
-        base: &document.base,
-        offered: document.offered.as_ref(),
-        tags: document.tags.as_ref(),
-    }
-}
-
-/// Everything that the bytes depend on.
-fn etag(document: &UpstreamDocument, look: &Look<'_>, part: &str) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(document.digest.as_bytes());
-    let door = if look.mode == Mode::Own { look.door } else { "" };
-    for text in [kind(look.form), look.mode.word(), door, &document.revision, part] {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    }
-    format!("\"{}\"", &hasher.finalize().to_hex()[..32])
 }
 
 /// An answer without its body.
@@ -280,8 +152,9 @@ async fn upstream_manifest(
 ) -> Result<Response<Body>, Error> {
     let found = pick(document, wanted)?;
     let door = context.door_url(MOUNT);
-    let look = look(document, Form::Full, Mode::of(&head.headers), &door);
-    let mut response = described(document, &etag(document, &look, &found), "application/json")?;
+    let look = whole::look(document, Form::Full, Mode::of(&head.headers), &door);
+    let mut response =
+        described(document, &whole::etag(document, &look, &found), "application/json")?;
     response.headers_mut().insert(header::VARY, HeaderValue::from_static(mode::VARY));
     if is_known(head, &mut response) {
         return Ok(response);

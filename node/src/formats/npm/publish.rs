@@ -101,7 +101,14 @@ pub(super) async fn read(
 ) -> Result<Upload, Error> {
     let mut chunks = upload::Chunks::new(headers, body)?;
     let inflate = upload::Inflate::new(headers, BODY_MAX_BYTES)?;
-    let mut files = Files { registry, open: None, done: None };
+    let announced = chunks.announced();
+    if announced.is_some_and(|bytes| bytes > BODY_MAX_BYTES) {
+        chunks.refuse(headers).await;
+        return Err(Error::too_large(BODY_MAX_BYTES));
+    }
+    // Base64 of all of it, at most; what is not used is given back.
+    let room = announced.filter(|_| inflate.is_plain()).map(|bytes| bytes / 4 * 3);
+    let mut files = Files { registry, room, open: None, done: None };
     let document = match scan(&mut chunks, inflate, &mut files).await {
         Ok(document) => document,
         Err(error) => {
@@ -141,6 +148,8 @@ async fn scan(
 /// The tarballs of one body: one, or the body is refused.
 struct Files<'r> {
     registry: &'r Registry,
+    /// Bytes that the tarball has at most, where that is known.
+    room: Option<u64>,
     open: Option<(String, BlobWriter)>,
     done: Option<(String, Staged)>,
 }
@@ -152,7 +161,11 @@ impl Files<'_> {
                 if self.done.is_some() {
                     return Err(Error::invalid("the body holds several tarballs"));
                 }
-                self.open = Some((key, self.registry.stage(super::FORMAT.id).await?));
+                let mut writer = self.registry.stage(super::FORMAT.id).await?;
+                if let Some(room) = self.room {
+                    upload::expect(&mut writer, room).await?;
+                }
+                self.open = Some((key, writer));
             }
             Event::Data(bytes) => {
                 if let Some((_, writer)) = &mut self.open {

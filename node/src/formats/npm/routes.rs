@@ -8,7 +8,9 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use crdt::PackageId;
 use serde_json::{Value, json};
 
-use super::{FORMAT, accounts, attestation, audit, change, name, packument, search, tarball};
+use super::{
+    FORMAT, accounts, attestation, audit, change, name, packument, search, tarball, whole,
+};
 use crate::formats::Context;
 use crate::http::error::Error;
 use crate::http::upload;
@@ -55,7 +57,7 @@ async fn package(
 ) -> Result<Response<Body>, Error> {
     let (reading, method) = (reads(&head.method), &head.method);
     match rest {
-        [] if reading => packument::packument(context, head, name).await,
+        [] if reading => whole::packument(context, head, name).await,
         [wanted] if reading => packument::manifest(context, head, name, wanted).await,
         [] if method == Method::PUT => change::put(context, head, body, (name, None)).await,
         ["-rev", rev] if method == Method::PUT => {

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
@@ -58,8 +58,7 @@ struct Reading {
 
 /// The segments of a file, one after another.
 pub(super) fn body(file: File, segments: Arc<[Segment]>) -> Body {
-    let (window, window_at) = (Vec::new(), 0);
-    let reading = Reading { file, segments, next: 0, rest: None, window, window_at };
+    let reading = Reading::new(file, segments);
     Body::from_stream(stream::try_unfold(reading, |mut reading| async move {
         let read = move || reading.piece().map(|piece| (piece, reading));
         let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?;
@@ -68,7 +67,28 @@ pub(super) fn body(file: File, segments: Arc<[Segment]>) -> Body {
     }))
 }
 
+/// The same written out; blocks.
+pub(super) fn write(
+    file: File,
+    segments: Arc<[Segment]>,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let mut reading = Reading::new(file, segments);
+    loop {
+        let piece = reading.piece()?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        out.write_all(&piece)?;
+    }
+}
+
 impl Reading {
+    fn new(file: File, segments: Arc<[Segment]>) -> Self {
+        let (window, window_at) = (Vec::new(), 0);
+        Self { file, segments, next: 0, rest: None, window, window_at }
+    }
+
     /// The next piece; empty at the end.
     fn piece(&mut self) -> std::io::Result<Vec<u8>> {
         let mut out = Vec::with_capacity(PIECE_BYTES);

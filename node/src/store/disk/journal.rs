@@ -16,20 +16,50 @@ pub(crate) type FileId = usize;
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Op {
-    Open { file: FileId, path: PathBuf, opening: Opening },
-    Write { file: FileId, offset: u64, bytes: Arc<[u8]> },
-    SetLen { file: FileId, len: u64 },
-    Sync { file: FileId },
-    Rename { from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf },
-    CreateFolder { path: PathBuf },
-    SyncFolder { path: PathBuf },
+    Open {
+        file: FileId,
+        path: PathBuf,
+        opening: Opening,
+    },
+    Write {
+        file: FileId,
+        offset: u64,
+        bytes: Arc<[u8]>,
+    },
+    SetLen {
+        file: FileId,
+        len: u64,
+    },
+    /// Room past the end; what the file holds and its length stay.
+    Allocate {
+        file: FileId,
+        len: u64,
+    },
+    Sync {
+        file: FileId,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    CreateFolder {
+        path: PathBuf,
+    },
+    SyncFolder {
+        path: PathBuf,
+    },
 }
 
 impl Op {
     /// Whether a cut right before or after it is worth trying: names and durability change there.
     pub(crate) fn is_turning_point(&self) -> bool {
-        !matches!(self, Self::Open { .. } | Self::Write { .. } | Self::SetLen { .. })
+        !matches!(
+            self,
+            Self::Open { .. } | Self::Write { .. } | Self::SetLen { .. } | Self::Allocate { .. }
+        )
     }
 
     /// Whether a full disk could refuse it, at its worst. Removing always helps.

@@ -59,7 +59,7 @@ struct Entry {
 
 /// The whole step.
 pub(super) fn run(txn: &WriteTransaction) -> Result<(), Error> {
-    tables::create(txn)?;
+    txn.open_table(tables::LATEST)?;
     list_mirrors(txn)?;
     if take_receipts_out(txn)? > 0 {
         txn.open_table(tables::PEER_SEEN)?.retain(|_, _| false)?;
@@ -114,7 +114,7 @@ fn receipts_after(txn: &WriteTransaction, last: u64) -> Result<(Vec<Entry>, Opti
         let row = row?;
         let (sequence, (realm, part, id, key)) = (row.0.value(), row.1.value());
         next = Some(sequence);
-        if !statements.get(id)?.is_some_and(|row| row.value().0 == "receipt") {
+        if statements.get(id)?.is_none_or(|row| row.value().0 != "receipt") {
             continue;
         }
         let (realm, part) = (RealmId(Digest::from_bytes(*realm)), part.to_owned());

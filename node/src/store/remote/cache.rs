@@ -13,10 +13,9 @@ use crdt::Digest;
 
 use super::super::{Error, lock};
 
-/// Copies, and a limit to their bytes.
-#[derive(Debug)]
+/// Copies, in the order of their use.
+#[derive(Debug, Default)]
 pub(super) struct Cache {
-    limit: u64,
     held: Mutex<Held>,
 }
 
@@ -30,11 +29,6 @@ struct Held {
 }
 
 impl Cache {
-    /// Empty.
-    pub(super) fn new(limit: u64) -> Self {
-        Self { limit, held: Mutex::default() }
-    }
-
     /// Takes what lies in `blobs/`, the oldest first.
     pub(super) fn find(&self, blobs: &Path) -> Result<(), Error> {
         let mut found = Vec::new();
@@ -80,14 +74,14 @@ impl Cache {
         lock(&self.held).bytes
     }
 
-    /// What must go so that the limit holds: the longest unused first, never the newest, and never
-    /// what `stays`.
-    pub(super) fn excess(&self, stays: impl Fn(&Digest) -> bool) -> Vec<Digest> {
+    /// What must go so that no more bytes than `limit` are held: the longest unused first, never the
+    /// newest, and never what `stays`.
+    pub(super) fn excess(&self, limit: u64, stays: impl Fn(&Digest) -> bool) -> Vec<Digest> {
         let held = lock(&self.held);
         let mut bytes = held.bytes;
         let mut going = Vec::new();
         for (used, digest) in &held.order {
-            if bytes <= self.limit || *used == held.clock {
+            if bytes <= limit || *used == held.clock {
                 break;
             }
             if !stays(digest) {
@@ -115,15 +109,23 @@ mod tests {
     #[test]
     fn the_longest_unused_goes_first_and_the_newest_never() {
         let digest = |byte: u8| Digest::of(&[byte]);
-        let cache = Cache::new(10);
+        let cache = Cache::default();
         (0..3).for_each(|byte| cache.used(&digest(byte), 4));
-        assert_eq!(cache.excess(|_| false), [digest(0)]);
+        assert_eq!(cache.excess(10, |_| false), [digest(0)]);
         cache.used(&digest(0), 4);
-        assert_eq!(cache.excess(|_| false), [digest(1)]);
-        assert_eq!(cache.excess(|held| *held == digest(1)), [digest(2)], "what stays is passed by");
+        assert_eq!(cache.excess(10, |_| false), [digest(1)]);
+        assert_eq!(
+            cache.excess(10, |held| *held == digest(1)),
+            [digest(2)],
+            "what stays is passed by"
+        );
         cache.gone(&digest(1));
-        assert_eq!((cache.bytes(), cache.excess(|_| false).len()), (8, 0));
+        assert_eq!((cache.bytes(), cache.excess(10, |_| false).len()), (8, 0));
         cache.used(&digest(9), 1000);
-        assert_eq!(cache.excess(|_| false), [digest(2), digest(0)], "too large, and the newest");
+        assert_eq!(
+            cache.excess(10, |_| false),
+            [digest(2), digest(0)],
+            "too large, and the newest"
+        );
     }
 }

@@ -105,6 +105,30 @@ impl Store {
         flight
     }
 
+    /// Reads a blob out of the bucket past the copies here, unverified; says whether there is one.
+    ///
+    /// # Errors
+    /// [`Error::NotFetched`]; what `each` says.
+    pub(in super::super) async fn read_through(
+        &self,
+        digest: &Digest,
+        mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let Some(remote) = &self.inner.remote else { return Ok(false) };
+        let not_fetched = |why| Error::NotFetched { bucket: remote.bucket.url.clone(), why };
+        let got = match remote.bucket.objects.get(&remote.path(digest)).await {
+            Err(Why::NotFound { source, .. }) if !names_no_bucket(source.as_ref()) => {
+                return Ok(false);
+            }
+            other => remote.answered(other).map_err(not_fetched)?,
+        };
+        let mut stream = got.into_stream();
+        while let Some(piece) = stream.next().await {
+            each(&remote.answered(piece).map_err(not_fetched)?)?;
+        }
+        Ok(true)
+    }
+
     async fn download(
         &self,
         digest: &Digest,

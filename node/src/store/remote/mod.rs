@@ -103,7 +103,7 @@ impl Remote {
     /// Touches the disk alone: a start does not depend on the bucket.
     pub(super) fn new(bucket: Bucket) -> Self {
         Self {
-            cache: Cache::new(bucket.cache_bytes),
+            cache: Cache::default(),
             sends: Crew::new(SENDS_AT_ONCE),
             fetches: Crew::new(FETCHES_AT_ONCE),
             flights: Mutex::default(),
@@ -141,11 +141,15 @@ impl Remote {
     /// Removes copies that were not used for the longest time. Who reads one goes on reading;
     /// while a backup copies, all stay.
     fn evict(&self, inner: &Inner) {
+        self.evict_above(inner, self.bucket.cache_bytes);
+    }
+
+    fn evict_above(&self, inner: &Inner, limit: u64) {
         if holding::is_held(inner) {
             return;
         }
         let unsent = lock(&self.unsent);
-        for digest in self.cache.excess(|digest| unsent.contains(digest)) {
+        for digest in self.cache.excess(limit, |digest| unsent.contains(digest)) {
             match inner.disk.remove(&inner.paths.blob(&digest)) {
                 Ok(()) => {
                     self.cache.gone(&digest);
@@ -154,6 +158,21 @@ impl Remote {
                 Err(why) => tracing::warn!(%digest, %why, "a copy was not removed"),
             }
         }
+    }
+
+    /// Whether the bucket has a recorded blob, so that the file here is only a copy.
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        !self.is_unsent(digest)
+    }
+
+    /// Bytes of all copies.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+
+    /// Removes copies of so many bytes for the sake of others, if there are so many.
+    pub(super) fn make_room(&self, inner: &Inner, bytes: u64) {
+        self.evict_above(inner, self.cache.bytes().saturating_sub(bytes));
     }
 
     fn is_unsent(&self, digest: &Digest) -> bool {

@@ -1,7 +1,5 @@
 //! Absent or complete; nothing left behind.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use crdt::Digest;
 use sha2::Digest as _;
@@ -133,7 +131,7 @@ async fn a_full_disk_is_said_and_leaves_nothing() {
     let home = tempdir().unwrap();
     let store = Store::open(home.path()).unwrap();
     let mut writer = store.writer(Hashes::default(), u64::MAX).await.unwrap();
-    store.inner.reserve_bytes.store(u64::MAX, Ordering::Relaxed);
+    store.inner.limits.set_reserve(u64::MAX);
     writer.write(Bytes::from(noise(17 << 20))).await.unwrap();
     let full = writer.finish().await;
     assert!(matches!(full, Err(Error::Full { .. })), "{full:?}");
@@ -197,6 +195,38 @@ async fn a_record_without_its_file_is_absent_and_dropped() {
     assert_eq!(store.counts().unwrap().blob_bytes, 0);
     let info = stored(&store, b"gone").await;
     assert_eq!(content(&store, &info).await, b"gone");
+}
+
+#[tokio::test]
+async fn what_is_held_is_read_while_a_change_takes_its_time() {
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let info = stored(&store, &noise(100_000)).await;
+    let (begun, started) = tokio::sync::oneshot::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let change = store.write(
+        move |_, _| {
+            begun.send(()).unwrap();
+            // The writer's turn and its transaction are held until the reads are done.
+            ended.recv().unwrap();
+            Ok(())
+        },
+        |_, ()| {},
+    );
+    let reads = async {
+        started.await.unwrap();
+        let known = store.blob(&info.digest).unwrap();
+        let bytes = content(&store, &info).await;
+        let counts = store.counts().unwrap();
+        end.send(()).unwrap();
+        (known, bytes, counts.blob_bytes)
+    };
+    let both = async { tokio::join!(change, reads) };
+    let bound = std::time::Duration::from_secs(60);
+    let (changed, (known, bytes, sum)) = tokio::time::timeout(bound, both).await.unwrap();
+    changed.unwrap();
+    assert_eq!((known, sum), (Some(info), 100_000));
+    assert!(bytes == noise(100_000));
 }
 
 #[tokio::test]
@@ -264,4 +294,29 @@ async fn the_records_are_for_their_owner_alone_in_a_folder_that_others_may_read(
     let _store = Store::open(home.path()).unwrap();
     let mode = fs_err::metadata(home.path().join("store.redb")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_size_that_is_known_is_refused_early_or_taken_at_once() {
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let mut writer = store.writer(Hashes::default(), 5 << 20).await.unwrap();
+    let much = writer.expect((5 << 20) + 1).await;
+    assert!(matches!(much, Err(Error::TooLarge { limit: 5_242_880 })));
+    drop(writer);
+    let mut writer = store.writer(Hashes::default(), u64::MAX).await.unwrap();
+    let full = writer.expect(1 << 60).await;
+    assert!(matches!(full, Err(Error::Full { .. })), "{full:?}");
+    drop(writer);
+    assert!(files(home.path(), "tmp").is_empty());
+    // More room than bytes: what was not used is given back.
+    let bytes = noise(1_500_000);
+    let mut writer = store.writer(Hashes::default(), u64::MAX).await.unwrap();
+    writer.expect(4 << 20).await.unwrap();
+    writer.write(Bytes::from(bytes.clone())).await.unwrap();
+    let info = store.commit(writer.finish().await.unwrap()).await.unwrap();
+    assert_eq!(content(&store, &info).await, bytes);
+    let file = fs_err::metadata(store.inner.paths.blob(&info.digest)).unwrap();
+    let held = std::os::unix::fs::MetadataExt::blocks(&file) * 512;
+    assert!(held < 2 << 20, "{held} bytes on the disk");
 }

@@ -2,12 +2,12 @@
 //!
 //! Each scene of `crash_disk_scenes` is played on a disk that is watched. Then, for every change
 //! that makes something durable or moves a name, right before it and right after it, the states
-//! that a disk could show (`disk::replay`) are laid out and opened as a start does it. It must open;
-//! all that a call had promised before the cut is there; what is there is whole; nothing is left
-//! over; the scene can be played again to its end. Starts are cut as well.
+//! that a disk could show (`disk::replay`) are laid out and opened as a start does it. It has to
+//! open; all that a call had promised before the cut is there; what is there is whole; nothing is
+//! left over; the scene can be played again to its end. Starts are cut as well.
 //!
-//! An ordinary run tries two states a moment, a long one `GRIOT_CRASH_SEEDS` of them (8 or more have
-//! each extreme) and cuts each start that has work to do:
+//! An ordinary run tries two states a moment, a long one `GRIOT_CRASH_SEEDS` of them (8 or more
+//! have each extreme) and cuts each start that has work to do:
 //!
 //! ```text
 //! GRIOT_CRASH_SEEDS=32 cargo test -p griot-node --lib crash_disk -- --nocapture
@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use crdt::Digest;
+use futures::FutureExt as _;
 use redb::ReadableTable as _;
 use tempfile::tempdir;
 
@@ -137,8 +138,14 @@ async fn check(store: &Store, home: &Path, facts: &[Fact], is_new: bool) -> Resu
 }
 
 impl Cut<'_> {
-    /// Opens what is left; plays on if that is wished. Gives what the start changed.
+    /// The same as [`Cut::opens_well`]; a panic is a failure like others.
     async fn opens(&self, home: &Path, again: bool) -> Result<Vec<Op>, String> {
+        let opened = std::panic::AssertUnwindSafe(self.opens_well(home, again));
+        opened.catch_unwind().await.unwrap_or_else(|_| Err("it panicked".to_owned()))
+    }
+
+    /// Opens what is left; plays on if that is wished. Gives what the start changed.
+    async fn opens_well(&self, home: &Path, again: bool) -> Result<Vec<Op>, String> {
         let stage = Stage::open(home).map_err(|why| format!("it does not open: {why}"))?;
         let ops = stage.journal.ops();
         check(&stage.store, home, &self.facts, true).await?;
@@ -158,7 +165,7 @@ impl Cut<'_> {
         let home = tempdir().unwrap();
         disk.lay_out(state, home.path()).unwrap();
         let mut before = Replay::of(home.path()).unwrap();
-        let again = deep || tally.states % 5 == 0;
+        let again = deep || tally.states.is_multiple_of(5);
         tally.states += 1;
         tally.played_again += usize::from(again);
         let ops = match self.opens(home.path(), again).await {
@@ -192,7 +199,12 @@ fn short(op: Option<&Op>) -> String {
     }
 }
 
-async fn try_scene(scene: &Scene) -> Tally {
+/// With so many states a moment, until so many failures; `forgets`: syncs that the disk skips.
+async fn try_scene(
+    scene: &Scene,
+    (seeds, failures): (u64, usize),
+    forgets: fn(&Op) -> bool,
+) -> Tally {
     let home = tempdir().unwrap();
     let mut disk = Replay::of(home.path()).unwrap();
     let stage = Stage::open(home.path()).unwrap();
@@ -210,8 +222,7 @@ async fn try_scene(scene: &Scene) -> Tally {
             let known = facts.iter().filter(|(since, _)| *since <= at);
             let facts: Vec<Fact> = known.map(|(_, fact)| fact.clone()).collect();
             let killed = disk.killed();
-            let count = seeds().unwrap_or(2);
-            for seed in (0..count).map(|seed| at as u64 * count + seed) {
+            for seed in (0..seeds).map(|seed| at as u64 * seeds + seed) {
                 let state = disk.cut(seed);
                 if !seen.insert((state.print(), facts.len())) {
                     continue;
@@ -221,7 +232,7 @@ async fn try_scene(scene: &Scene) -> Tally {
                 let name = format!("{}: cut {at} seed {seed} before {op}", scene.name);
                 let cut = Cut { scene, facts: facts.clone(), name };
                 // Starts alike are cut once.
-                let deep = starts.insert(leftovers(&state)) || seeds().is_some_and(|it| it > 8);
+                let deep = starts.insert(leftovers(&state)) || seeds > 8;
                 cut.tries(&disk, &state, deep, &mut tally).await;
             }
             let name = format!("{}: kill at {at}", scene.name);
@@ -230,10 +241,10 @@ async fn try_scene(scene: &Scene) -> Tally {
                 cut.tries(&disk, &killed, false, &mut tally).await;
             }
         }
-        if tally.failures.len() >= SHOWN_MAX {
+        if tally.failures.len() >= failures {
             break;
         }
-        ops.get(at).iter().for_each(|op| disk.play(op));
+        ops.get(at).filter(|op| !forgets(op)).into_iter().for_each(|op| disk.play(op));
     }
     tally
 }
@@ -257,7 +268,7 @@ async fn a_cut_at_any_moment_loses_nothing_that_was_promised() {
     let mut all = Tally::default();
     for scene in SCENES {
         let begun = std::time::Instant::now();
-        let tally = try_scene(scene).await;
+        let tally = try_scene(scene, (seeds().unwrap_or(2), SHOWN_MAX), |_| false).await;
         println!(
             "{}: {} states, {} with faults, {} played again, {} starts cut, {:?}",
             scene.name,
@@ -279,4 +290,31 @@ async fn a_cut_at_any_moment_loses_nothing_that_was_promised() {
     );
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
     assert!(all.states > 100 && all.faults > 50 && all.starts_cut > 10);
+}
+
+/// What would be found if one of the syncs were not there. Each has to be for some scene.
+#[tokio::test]
+async fn no_sync_is_for_nothing() {
+    fn in_folder(op: &Op, is_it: fn(&str) -> bool) -> bool {
+        let Op::SyncFolder { path } = op else { return false };
+        path.file_name().is_some_and(|name| is_it(&name.to_string_lossy()))
+    }
+    type Forgotten = (&'static str, &'static [&'static str], fn(&Op) -> bool);
+    let forgotten: [Forgotten; 7] = [
+        ("every file", &["publish"], |op| matches!(op, Op::Sync { .. })),
+        ("every folder", &["publish"], |op| matches!(op, Op::SyncFolder { .. })),
+        ("the home", &["publish"], |op| in_folder(op, |name| name.starts_with(".tmp"))),
+        ("intents", &["publish", "removal"], |op| in_folder(op, |name| name == "tmp")),
+        ("new shards", &["publish", "install"], |op| in_folder(op, |name| name == "blobs")),
+        ("shards", &["publish", "removal"], |op| in_folder(op, |name| name.len() == 2)),
+        ("half downloads", &["mirror"], |op| in_folder(op, |name| name == "partial")),
+    ];
+    for (what, scenes, forgets) in forgotten {
+        for name in scenes {
+            let scene = SCENES.iter().find(|scene| scene.name == *name).unwrap();
+            let tally = try_scene(scene, (4, 1), forgets).await;
+            println!("without the sync of {what}, {name}: {:?}", tally.failures.first());
+            assert!(!tally.failures.is_empty(), "{name} does not miss the sync of {what}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! A disk that is full, or fails once, at every change of every scene: the call says so, nothing
 //! is harmed, what is held can be read meanwhile, and once there is room the same store goes on.
 //!
-//! `GRIOT_CRASH_SEEDS` (see `crash_disk`) tries every change, else every fifth.
+//! `GRIOT_CRASH_SEEDS` (see `crash_disk`) tries every change, else every ninth.
 
 use tempfile::tempdir;
 

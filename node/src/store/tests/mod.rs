@@ -1,15 +1,19 @@
 //! Facts about the store, each in its own home.
 
 mod admission;
+mod backup;
 mod blobs;
 mod cached;
 mod crash;
 mod crash_disk;
 mod crash_disk_full;
 mod crash_disk_scenes;
+mod life;
 mod local;
+mod migration;
 mod partials;
 mod receipts;
+mod sessions;
 mod views;
 mod world;
 

@@ -4,6 +4,7 @@ mod contract;
 mod copies;
 mod faults;
 mod refusals;
+mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;

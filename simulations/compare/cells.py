@@ -1,0 +1,179 @@
+"""What is measured, one function a kind of cell; each yields its rows through `Series.row`.
+
+Peers take their turns within a round, so that a ratio is of one minute of one machine.
+"""
+
+import os
+import statistics
+import time
+
+import load
+from peers import Griot, Nginx, Registry, Verdaccio
+from upstream import Upstream
+
+
+class Series:
+    """The peers, the bytes, and the rows so far."""
+
+    def __init__(self, settings, peers, bodies):
+        self.settings, self.peers, self.bodies, self.rows = settings, peers, bodies, []
+        self.round, self.upstream, self.sizes = 0, None, {}
+
+    def end(self):
+        """Stops all that was started."""
+        for peer in self.peers:
+            peer.stop()
+        if self.upstream:
+            self.upstream.stop()
+
+    def row(self, cell, peer, connections, found):
+        found.setdefault("valid", True)
+        self.rows.append(dict(
+            found, cell=cell, peer=peer.name, version=peer.version, connections=connections,
+            round=self.round, load=os.getloadavg()[0]))
+        if not found["valid"]:
+            print(f"invalid: {cell}, {peer.name}, {connections}: {found['why']}", flush=True)
+
+    def peer(self, kind):
+        return next((peer for peer in self.peers if isinstance(peer, kind)), None)
+
+
+def begin(series):
+    """Starts all, and puts the same things into each."""
+    files = {"1 MB": series.bodies.plain(series.bodies.middle)[0],
+             "100 MB": series.bodies.plain()[0]}
+    for peer in series.peers:
+        peer.start()
+        peer.fill(files)
+    for path in files.values():
+        os.remove(path)
+    series.upstream = Upstream(series.bodies.folder)
+    with open(os.path.join(series.bodies.folder, "big"), "wb") as file:
+        file.write(series.bodies.document(series.upstream.url))
+    for peer in (series.peer(Griot), series.peer(Verdaccio)):
+        if peer:
+            peer.mirror(series.upstream.url)
+    griot, nginx = series.peer(Griot), series.peer(Nginx)
+    if griot and nginx:
+        for what in ("small", "5 MB"):
+            nginx.serve(what, griot.ask("GET", griot.targets[what][0])[1])
+    for peer in series.peers:
+        for what, (path, headers) in peer.targets.items():
+            size = len(peer.ask("GET", path, headers=headers)[1])
+            series.sizes[peer.name, what] = size
+    expect_equal(series)
+
+
+def expect_equal(series):
+    """The same bytes, or no comparison. Verdaccio lays documents out its own way."""
+    for what in {name for _, name in series.sizes}:
+        sizes = {peer: size for (peer, name), size in series.sizes.items() if name == what}
+        exact = [size for peer, size in sizes.items()
+                 if what in ("1 MB", "100 MB") or peer in ("griot", "nginx")]
+        if len(set(exact)) > 1 or max(sizes.values()) > 2 * min(sizes.values()):
+            raise RuntimeError(f"{what} is not of one size everywhere: {sizes}")
+
+
+def asked(series, what):
+    """GETs of one thing at so many connections."""
+    for connections in series.settings.connections:
+        for peer in series.peers:
+            if what not in peer.targets or series.settings.leaves_out(peer, what, connections):
+                continue
+            seconds = series.settings.seconds(what, connections)
+            found = load.ask(peer, what, connections, seconds, series.sizes[peer.name, what])
+            series.row(f"{what} down" if what.endswith("00 MB") or what == "1 MB" else
+                       f"{what} metadata", peer, connections, found)
+
+
+def small(series):
+    """Metadata of about 700 bytes."""
+    asked(series, "small")
+
+
+def big(series):
+    """Metadata of 5 MB."""
+    asked(series, "5 MB")
+
+
+def files(series):
+    """1 MB and 100 MB down."""
+    asked(series, "1 MB")
+    asked(series, "100 MB")
+
+
+def uploads(series):
+    """100 MB up, alone and five at once, as a file and as npm publishes."""
+    for at_once in (1, 5):
+        for kind in ("file", "npm"):
+            for peer in series.peers:
+                if kind not in peer.uploads:
+                    continue
+                found = load.upload(peer, kind, series.bodies, at_once)
+                series.row(f"100 MB up, {kind}", peer, at_once, found)
+
+
+def start(series):
+    """From the fork to the first answer, with a home that exists."""
+    for peer in series.peers:
+        series.row("cold start", peer, "", cold(series, peer))
+
+
+def cold(series, peer):
+    """A second server of the kind: the first goes on."""
+    peer.stop()
+    taken = sorted(restart(peer) for _ in range(series.settings.starts))
+    return {"p50": statistics.median(taken), "p99": taken[-1], "pss": peer.process.pss(),
+            "most": peer.process.most(), "command": " ".join(peer.process.command)}
+
+
+def restart(peer):
+    peer.stop()
+    return peer.start()
+
+
+def beside_uploads(series):
+    """p99 of small metadata while five uploads of 100 MB run, over its quiet value."""
+    seconds = series.settings.seconds("small", 8) + 1
+    for peer in series.peers:
+        if "file" not in peer.uploads or "small" not in peer.targets:
+            continue
+        size = series.sizes[peer.name, "small"]
+        quiet = load.ask(peer, "small", 8, seconds, size)
+        with load.Uploads(peer, "file", series.bodies, 5) as running:
+            found = load.ask(peer, "small", 8, seconds, size)
+        why = running.check()
+        if why or not quiet["valid"]:
+            found.update(valid=False, why=why or quiet["why"])
+        if found["valid"]:
+            found["times"] = found["p99"] / quiet["p99"]
+        series.row("small beside 5 uploads", peer, 8, found)
+
+
+def beside_readers(series):
+    """A file of 1 MB while 64 readers ask for the document of 5 MB, over its quiet time."""
+    seconds = series.settings.seconds("5 MB", 64) + 2
+    for peer in series.peers:
+        if "5 MB" not in peer.targets or "1 MB" not in peer.targets:
+            continue
+        path, headers = peer.targets["1 MB"]
+        quiet, wrong, _ = load.time_of_files(peer.url + path, headers, 20)
+        at, its = peer.targets["5 MB"]
+        _, readers = load.start_asking(peer.url + at, its, 64, seconds)
+        time.sleep(0.5)
+        busy, also_wrong, command = load.time_of_files(peer.url + path, headers, 1, readers)
+        read = load.what_was_asked(readers)
+        found = {"command": command + " beside wrk", "valid": True, "requests": len(busy),
+                 "p50": statistics.median(busy), "p95": busy[int(len(busy) * .95)], "p99": busy[-1]}
+        found["times"] = found["p50"] / statistics.median(quiet)
+        if wrong or also_wrong or not read["valid"]:
+            why = f"files were answered {wrong + also_wrong}" if read["valid"] else read["why"]
+            found.update(valid=False, why=f"the readers: {why}")
+        series.row("1 MB beside 64 readers", peer, 1, found)
+
+
+CELLS = {
+    "start": start, "small": small, "big": big, "files": files, "uploads": uploads,
+    "beside-uploads": beside_uploads, "beside-readers": beside_readers,
+}
+KINDS = (Nginx, Griot, Registry, Verdaccio)
