@@ -278,7 +278,7 @@ async fn a_cut_at_any_moment_loses_nothing_that_was_promised() {
             tally.starts_cut,
             begun.elapsed(),
         );
-        assert!(tally.faults > 3, "{}: the faults did not fire", scene.name);
+        assert!(tally.faults > 0, "{}: the faults did not fire", scene.name);
         all.states += tally.states;
         all.faults += tally.faults;
         all.starts_cut += tally.starts_cut;
