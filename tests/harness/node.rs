@@ -31,10 +31,10 @@ pub(crate) struct NodeOptions {
     pub(crate) host: Option<String>,
     /// What its wall clock says at its start, if not the truth; see [`Clock`](super::Clock).
     pub(crate) clock: Option<super::Clock>,
-    /// More arguments of `up`.
-    pub(crate) arguments: Vec<String>,
     /// More variables of its environment, such as a proxy.
     pub(crate) environment: Vec<(String, String)>,
+    /// More flags of `griot up`.
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Default for NodeOptions {
@@ -45,8 +45,8 @@ impl Default for NodeOptions {
             mesh_listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
             host: None,
             clock: None,
-            arguments: Vec::new(),
             environment: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 }

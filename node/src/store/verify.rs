@@ -72,8 +72,8 @@ impl Store {
         Ok(super::kinds::Amount { count, bytes: txn.meta(tables::META_BLOB_BYTES)? })
     }
 
-    /// Begins to read a blob again; `None` if its file is not there at all, which says nothing where
-    /// a bucket has it: see [`Store::quarantine`].
+    /// Begins to read a blob again; `None` if its file is not there at all, which says nothing
+    /// where a bucket has it: see [`Store::quarantine`].
     ///
     /// # Errors
     /// When the file cannot be opened.

@@ -74,8 +74,8 @@ impl Cache {
         lock(&self.held).bytes
     }
 
-    /// What must go so that no more bytes than `limit` are held: the longest unused first, never the
-    /// newest, and never what `stays`.
+    /// What must go so that no more bytes than `limit` are held: the longest unused first, never
+    /// the newest, and never what `stays`.
     pub(super) fn excess(&self, limit: u64, stays: impl Fn(&Digest) -> bool) -> Vec<Digest> {
         let held = lock(&self.held);
         let mut bytes = held.bytes;

@@ -11,9 +11,9 @@
 //! only when its bytes were read back and hashed.
 //!
 //! What can be had again (from an upstream, from a peer) is kept here while the bucket does not
-//! answer, and *unsent*: a row of that kind names it, it is never evicted, and [`Store::send_unsent`]
-//! sends it later. What is published is refused then. A home that had blobs before it had a bucket
-//! has them all unsent at first.
+//! answer, and *unsent*: a row of that kind names it, it is never evicted, and
+//! [`Store::send_unsent`] sends it later. What is published is refused then. A home that had blobs
+//! before it had a bucket has them all unsent at first.
 //!
 //! Nothing here ever deletes an object: other nodes may need it. Credentials come from the
 //! environment and are never written anywhere.
