@@ -11,8 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crdt::statement::Subject;
 use crdt::{Digest, PackageId, PublicKey};
@@ -29,8 +30,10 @@ use crate::store::cached::{CachedBy, CachedDocument};
 
 /// The kind of row that keeps what was believed.
 const BELIEVED: &str = "believed";
-/// How long a person waits for a document that a neighbour has.
+/// How long a person waits for a document that a neighbour has, while none comes at all.
 const DELIVERY_MAX: Duration = Duration::from_secs(25);
+/// How long one that waits its turn behind others may take; clients give up after five minutes.
+const QUEUE_MAX: Duration = Duration::from_secs(240);
 /// How often it is asked whether a meeting goes on.
 const MEETING_LOOK: Duration = Duration::from_millis(100);
 /// Mirrors' words that are tried for one document.
@@ -86,12 +89,32 @@ impl Declined {
 
 impl Registry {
     /// The fullest form of the document that a believed receipt gives, the one asked for first.
+    ///
+    /// An install asks for hundreds at once, and a thin link or a slow machine brings them one after
+    /// the other: as long as any document lands, waiting is worth it.
     pub(super) async fn document_by_receipt(
         &self,
         sought: &Sought,
         asked: Variant,
     ) -> Result<Option<CachedDocument>, Error> {
-        let mut disagreement = None;
+        let begun = Instant::now();
+        loop {
+            let landed = self.inner.landed.load(Ordering::Relaxed);
+            let (found, is_late) = self.delivered_in_time(sought, asked).await?;
+            let moves = self.inner.landed.load(Ordering::Relaxed) != landed;
+            if found.is_some() || !is_late || !moves || begun.elapsed() >= QUEUE_MAX {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The same within one wait; and whether something is still on its way.
+    async fn delivered_in_time(
+        &self,
+        sought: &Sought,
+        asked: Variant,
+    ) -> Result<(Option<CachedDocument>, bool), Error> {
+        let (mut disagreement, mut is_late) = (None, false);
         for variant in sought.answers(asked).chain(sought.lesser(asked)) {
             let subject = sought.subject(variant.name);
             let believed = match self.believed(&sought.package, &subject) {
@@ -107,15 +130,15 @@ impl Registry {
             for one in believed.into_iter().take(some) {
                 let landing = self.delivery(sought, &subject, one);
                 match tokio::time::timeout(patience, landing).await {
-                    Ok(Ok(document)) => return Ok(Some(document)),
+                    Ok(Ok(document)) => return Ok((Some(document), false)),
                     Ok(Err(error)) => {
                         tracing::debug!(%error, "a receipt's document did not come");
                     }
-                    Err(_) => tracing::debug!("a receipt's document is still on its way"),
+                    Err(_) => is_late = true,
                 }
             }
         }
-        disagreement.map_or(Ok(None), Err)
+        disagreement.map_or(Ok((None, is_late)), Err)
     }
 
     /// Waits until members that were met just now have told what they know. Says whether there
@@ -200,6 +223,7 @@ impl Registry {
         let fresh = CachedDocument { earlier: earlier(before.as_ref(), &fresh), ..fresh };
         self.remember_believed(sought, &fresh).await?;
         self.inner.store.put_cached_document(fresh.clone()).await?;
+        self.inner.landed.fetch_add(1, Ordering::Relaxed);
         self.inner.outlines.put(receipt.blake3, &outline);
         self.fulfil_document(&fresh.subject).await?;
         Ok(fresh)

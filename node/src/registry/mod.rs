@@ -16,6 +16,7 @@
 //! of releases this node refused because the bytes contradicted them (rows of kind `refused`).
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
 use crdt::{PackageId, PublicKey, RealmId, SecretKey, StatementId, Verified};
@@ -152,6 +153,8 @@ struct Inner {
     files: flight::Flights<CachedFile>,
     arrivals: arriving::Arrivals,
     deliveries: flight::Flights<CachedDocument>,
+    /// Documents that neighbours have delivered so far.
+    landed: AtomicU64,
     looks: flight::Flights<Arc<nearby::Near>>,
     sides: flight::Flights<SideDocument>,
     absences: absent::Absences,
@@ -195,6 +198,7 @@ impl Registry {
             files: flight::Flights::new(),
             arrivals: arriving::Arrivals::default(),
             deliveries: flight::Flights::new(),
+            landed: AtomicU64::new(0),
             looks: flight::Flights::new(),
             sides: flight::Flights::new(),
             absences,
