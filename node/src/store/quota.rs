@@ -154,6 +154,9 @@ impl Store {
     pub fn set_limits(&self, quota_bytes: Option<u64>, reserve_bytes: Option<u64>) {
         let limits = &self.inner.limits;
         if let Some(bytes) = quota_bytes {
+            if self.inner.remote.is_some() {
+                tracing::warn!("a quota is of no effect with a bucket: --blobs-cache bounds it");
+            }
             limits.quota_bytes.store(bytes, Ordering::Relaxed);
         }
         if let Some(bytes) = reserve_bytes {
