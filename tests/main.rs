@@ -57,6 +57,8 @@ mod reunion;
 #[cfg(test)]
 mod run_proxy;
 #[cfg(test)]
+mod s3;
+#[cfg(test)]
 mod strangers;
 #[cfg(test)]
 mod stub;

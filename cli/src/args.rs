@@ -127,6 +127,14 @@ pub(crate) struct Up {
     /// Ask no upstream; the mesh still works
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Keep blobs in a bucket that several nodes may share; the environment names endpoint and
+    /// credentials (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID …) [default: in the home]
+    #[arg(long, value_name = "s3://BUCKET/PREFIX")]
+    pub(crate) blobs: Option<String>,
+    /// With --blobs: copies that the home holds, such as 500MB or 20GB
+    #[arg(long, value_name = "SIZE", default_value = "1GB", value_parser = bytes)]
+    #[arg(requires = "blobs")]
+    pub(crate) blobs_cache: u64,
     /// Memory for documents that are ready to be sent, such as 64M or 1G; 0 keeps none
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = crate::size::parse)]
     pub(crate) metadata_memory: usize,

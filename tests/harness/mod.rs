@@ -1,5 +1,6 @@
 //! What the end-to-end tests stand on: folders, processes, clients, links, and waiting.
 
+pub(crate) mod bucket;
 pub(crate) mod client;
 pub(crate) mod clients;
 pub(crate) mod clock;
@@ -17,6 +18,7 @@ pub(crate) mod upstream;
 pub(crate) mod wait;
 pub(crate) mod world;
 
+pub(crate) use bucket::BucketServer;
 pub(crate) use client::{Curl, Npm};
 pub(crate) use clients::Client;
 pub(crate) use clock::Clock;

@@ -2,6 +2,7 @@
 
 use node::daemon::admin::status::Status;
 use node::registry::{Storage, WantRow};
+use node::store::BucketStatus;
 
 use super::{Context, want};
 use crate::output::{Failure, count, plain, short, size};
@@ -23,6 +24,19 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
 fn wanted(number: u64, wants: &[WantRow]) -> Vec<String> {
     let mut out = vec![format!("{}: griot want list", count(number, "want"))];
     out.extend(wants.iter().take(WANTS_SHOWN).map(|row| format!("  {}", want::title(&row.want))));
+    out
+}
+
+/// Where the files are, what of them is here, and what is wrong with the bucket.
+fn bucket_lines(bucket: &BucketStatus) -> Vec<String> {
+    let (held, room) = (size(bucket.cached_bytes), size(bucket.cache_bytes));
+    let mut out = vec![format!("files are in {}   copies here {held} of {room}", bucket.url)];
+    if bucket.unsent > 0 {
+        out.push(format!("  {} not sent there yet", count(bucket.unsent, "file")));
+    }
+    if let Some(why) = &bucket.trouble {
+        out.push(format!("  it did not answer when last asked: {}", plain(why)));
+    }
     out
 }
 
@@ -76,6 +90,9 @@ fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
         ),
         format!("{}   {}", count(status.blobs.count, "file"), size(status.blobs.bytes)),
     ];
+    if let Some(bucket) = &status.bucket {
+        out.extend(bucket_lines(bucket));
+    }
     out.extend(storage(&status.storage));
     if !status.online {
         out.push("offline: no upstream is asked".into());

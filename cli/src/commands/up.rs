@@ -2,6 +2,7 @@
 
 use node::daemon::{self, Config, Daemon, Upkeep};
 use node::store::gc::Halves;
+use node::store::{Blobs, Bucket};
 use serde::Serialize;
 
 use super::{Context, home_flag};
@@ -18,6 +19,16 @@ struct Ready {
 }
 
 pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
+    let blobs = match &up.blobs {
+        None => Blobs::Here,
+        Some(address) => {
+            Bucket::s3(address, up.blobs_cache).map(Blobs::Bucket).map_err(|error| {
+                Failure::new(error.to_string()).hint(
+                    "griot up --blobs s3://BUCKET/PREFIX, with AWS_ENDPOINT_URL and credentials",
+                )
+            })?
+        }
+    };
     let config = Config {
         home: context.home.clone(),
         listen: up.listen,
@@ -25,6 +36,7 @@ pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
         peers: up.peer,
         mdns: !up.no_mdns,
         offline: up.offline,
+        blobs,
         metadata_memory: up.metadata_memory,
         upkeep: Upkeep { quota: up.quota, reserve: up.reserve, scrub: up.scrub },
     };

@@ -29,7 +29,7 @@ use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
 use crate::registry::{self, Registry, Setup};
 use crate::store::gc::Halves;
-use crate::store::{self, Store};
+use crate::store::{self, Blobs, Store};
 use crate::upstream::Upstream;
 
 pub mod admin;
@@ -76,6 +76,8 @@ pub struct Config {
     pub mdns: bool,
     /// Ask no upstream; the mesh still works.
     pub offline: bool,
+    /// Where blobs are kept for good.
+    pub blobs: Blobs,
     /// Memory for documents that are ready to be sent, in bytes.
     pub metadata_memory: usize,
     /// What may be kept, and how it is looked after.
@@ -186,7 +188,7 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
         return Err(Error::NotLoopback(config.listen));
     }
     create_home(&config.home)?;
-    let store = Store::open_with(&config.home, describe)?;
+    let store = Store::open_in(&config.home, describe, config.blobs.clone())?;
     store.set_limits(config.upkeep.quota, config.upkeep.reserve);
     let recovered = store.halves().await?;
     let listener = bind(config.listen).await?;
@@ -197,6 +199,7 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     let http = format!("http://{address}");
     serve(&config, &parts, listener, &mut tasks)?;
     tasks.start("artifacts", parts.registry.clone().keep_new_artifacts());
+    tasks.start("bucket", parts.store.clone().send_unsent());
     tasks.start("background", parts.registry.clone().run_background());
     tasks.start("uploads", parts.registry.clone().sweep_uploads());
     let joining = Arc::clone(&parts.joining);
@@ -433,6 +436,7 @@ mod tests {
             peers: Vec::new(),
             mdns: false,
             offline: true,
+            blobs: Blobs::Here,
             metadata_memory: 0,
             upkeep: Upkeep::default(),
         };

@@ -77,10 +77,18 @@ impl Flight {
         if let Some(held) = self.store.blob(&self.digest)? {
             return if held.size == self.size { Ok(()) } else { Err(self.other_size(held.size)) };
         }
+        // A bucket that several nodes share is nearer than any of them.
+        let silent = match self.store.recall(&self.digest, self.size, self.hashes()?).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => None,
+            Err(why @ store::Error::NotFetched { .. }) => Some(why),
+            Err(why) => return Err(why.into()),
+        };
+        let nowhere = || silent.map_or(Error::Nowhere(self.digest), Error::from);
         let searches = self.peers.iter().map(|peer| search(control.clone(), *peer, self.digest));
         let searches = stream::iter(searches).buffer_unordered(ASKED_AT_ONCE);
         let mut holders = searches.filter_map(std::future::ready).boxed();
-        let first = holders.next().await.ok_or(Error::Nowhere(self.digest))?;
+        let first = holders.next().await.ok_or_else(nowhere)?;
         let partial = self.store.partial(&self.digest, self.size).await?;
         let mut download = Download::new(&self, partial);
         let done = download.run(first, holders).await;

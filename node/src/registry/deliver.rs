@@ -90,8 +90,8 @@ impl Declined {
 impl Registry {
     /// The fullest form of the document that a believed receipt gives, the one asked for first.
     ///
-    /// An install asks for hundreds at once, and a thin link or a slow machine brings them one after
-    /// the other: as long as any document lands, waiting is worth it.
+    /// An install asks for hundreds at once, and a thin link or a slow machine brings them one
+    /// after the other: as long as any document lands, waiting is worth it.
     pub(super) async fn document_by_receipt(
         &self,
         sought: &Sought,

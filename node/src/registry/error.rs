@@ -90,6 +90,9 @@ impl From<store::Error> for Error {
                 "griot gc frees what nothing needs, griot status shows what holds the rest; \
                  or start the node with a larger --quota",
             ),
+            store::Error::NotFetched { .. } => Self::not_here(message).with_hint("griot status"),
+            store::Error::NotSent { .. } => Self::new(Outcome::Unavailable, message)
+                .with_hint("once griot status shows no trouble with it, try again"),
             store::Error::TooLarge { .. } => Self::new(Outcome::Invalid, message),
             store::Error::NoSession => Self::not_found(message),
             store::Error::Offset { .. } | store::Error::SessionBusy => Self::conflict(message),

@@ -196,9 +196,15 @@ impl Registry {
             return Ok(None);
         }
         tracing::error!(%digest, "a file rotted on the disk: it was put aside");
+        // What a bucket has is recorded still: reading it makes a new copy.
+        let recalled = match self.inner.store.bucket() {
+            Some(_) => self.inner.store.open_blob(digest).await.map(|_| ()),
+            None => Ok(()),
+        };
         let (names, fetched) = self.fetch_again(digest).await?;
         let held = self.inner.store.blob(digest)?.is_some();
         let (end, why) = match fetched {
+            _ if recalled.is_err() => (Mended::Missing, recalled.err().map(|e| e.to_string())),
             _ if held => (Mended::FetchedAgain, None),
             Some(Err(error)) => (Mended::Missing, Some(error.message)),
             // Another body has come, or none was named.

@@ -14,6 +14,8 @@
 //! A file gets its name when its bytes are durable. The manifest of the backup before stands until
 //! it is replaced; after that, what only the one before named is removed.
 //!
+//! A blob of which there is no copy here is read out of the bucket, if there is one; while that
+//! cannot be asked there is no backup.
 //! A record whose blob is gone or damaged is left out and told. Half downloads, uploads under way
 //! and hash trees are left out. Restoring is in `restore`.
 //!
@@ -25,6 +27,7 @@ use std::time::{Duration, Instant};
 use crdt::{Digest, RealmId};
 use redb::ReadTransaction;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
 use super::tables::Tables as _;
 use super::{Error, FollowKind, Store, blocking, tables};
@@ -297,7 +300,14 @@ impl Work<'_> {
         for info in records::blobs(&txn)? {
             let info = info?;
             let from = self.store.inner.paths.blob(&info.digest);
-            let brought = self.folder.bring_blob(&from, &info, &mut self.course)?;
+            let mut brought = self.folder.bring_blob(&from, &info, &mut self.course)?;
+            if brought == folder::Brought::Lacking && self.store.inner.remote.is_some() {
+                let (store, digest) = (self.store, &info.digest);
+                let read = |each: &mut folder::Each<'_>| {
+                    Handle::current().block_on(store.read_through(digest, each))
+                };
+                brought = self.folder.bring_from(&info, &mut self.course, read)?;
+            }
             match brought {
                 folder::Brought::Lacking => lacking.push(info.digest),
                 folder::Brought::Had => sum.add(&info),

@@ -8,7 +8,9 @@
 //! A crash before the record leaves an intent without a record, and the next start takes the
 //! rename back; a crash after it leaves a complete blob.
 //!
-//! Half downloads live in `partial`. Does not decide what to keep.
+//! Where a bucket has the blobs, the bytes are sent before the record, and the file here is a copy
+//! that comes and goes: see `remote`. Half downloads live in `partial`. Does not decide what to
+//! keep.
 //!
 //! Source: DESIGN.md section 5.
 
@@ -47,47 +49,65 @@ impl Store {
         row: Option<Change>,
     ) -> Result<BlobInfo, Error> {
         let copy = staged.info().clone();
-        let blob = Change::Blob(Box::new(staged));
-        match self.keep(std::iter::once(blob).chain(row).collect()).await? {
+        // What a row names besides was found elsewhere, and can be had from there again.
+        let unsent = self.send_first(&copy, staged.path(), row.is_some()).await?;
+        let (blob, stays) = (Change::Blob(Box::new(staged)), unsent.is_some());
+        let kept = self.keep(std::iter::once(blob).chain(row).chain(unsent).collect()).await?;
+        self.sent(&copy, stays);
+        match kept {
             Kept::Blob(info) => Ok(*info),
             Kept::Row | Kept::Source(_) => Ok(copy),
         }
     }
 
-    /// A blob's record, if its file is there, whole.
+    /// A blob's record, if its file is there, whole; or if a bucket has it.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, Error> {
         let Some(info) = record(&self.read()?, digest)? else { return Ok(None) };
-        Ok(is_whole(&self.inner, &info).then_some(info))
+        let held = self.inner.remote.is_some() || is_whole(&self.inner, &info);
+        Ok(held.then_some(info))
     }
 
-    /// Opens a complete blob for reading. A record whose file is gone is dropped.
+    /// Opens a complete blob for reading, fetched from the bucket if that has it. A record whose
+    /// file is gone is dropped.
     ///
     /// # Errors
-    /// When the disk or the database cannot be read.
+    /// When the disk or the database cannot be read; [`Error::NotFetched`] while the bucket cannot
+    /// be asked.
     pub async fn open_blob(
         &self,
         digest: &Digest,
     ) -> Result<Option<(BlobInfo, tokio::fs::File)>, Error> {
         let Some(info) = record(&self.read()?, digest)? else { return Ok(None) };
         self.inner.uses.touch(digest);
-        let path = self.inner.paths.blob(digest);
-        let opened = match open_at_once(&path) {
-            Some(file) => Some((file.metadata()?.len(), file)),
-            None => blocking(move || open(&path)).await?,
-        };
+        let mut opened = self.open_copy(&info).await?;
+        if opened.is_none() && self.fetch_again(&info).await? {
+            opened = self.open_copy(&info).await?;
+        }
         match opened {
-            Some((size, file)) if size == info.size => {
-                Ok(Some((info, tokio::fs::File::from_std(file))))
-            }
-            _ => {
+            Some(file) => Ok(Some((info, tokio::fs::File::from_std(file)))),
+            None => {
                 tracing::error!(%digest, "a blob's file is gone or cut: its record is dropped");
                 self.remove_blob(digest).await?;
                 Ok(None)
             }
         }
+    }
+
+    /// The file, if it is there with its whole length.
+    async fn open_copy(&self, info: &BlobInfo) -> Result<Option<std::fs::File>, Error> {
+        let path = self.inner.paths.blob(&info.digest);
+        let opened = match open_at_once(&path) {
+            Some(file) => Some((file.metadata()?.len(), file)),
+            None => blocking(move || open(&path)).await?,
+        };
+        let whole = opened.filter(|(len, _)| *len == info.size).map(|(_, file)| file);
+        if let (Some(_), Some(remote)) = (&whole, &self.inner.remote) {
+            remote.used(&self.inner, &info.digest, info.size);
+        }
+        Ok(whole)
     }
 
     /// Forgets a blob and removes its file (a quarantined or refused one).
@@ -271,6 +291,9 @@ pub(super) fn erase(inner: &Inner, digest: &Digest) {
     if removed.is_ok() && (!shard.is_dir() || inner.disk.sync_folder(&shard).is_ok()) {
         clear_intent(inner, digest);
     }
+    if let Some(remote) = &inner.remote {
+        remote.gone(digest);
+    }
 }
 
 /// The same for many: each folder is synced once.
@@ -280,6 +303,9 @@ pub(super) fn erase_all<'d>(inner: &Inner, digests: impl IntoIterator<Item = &'d
         let _ = inner.disk.remove(&inner.paths.tree(digest));
         if inner.disk.remove(&inner.paths.blob(digest)).is_ok() {
             removed.insert(*digest);
+        }
+        if let Some(remote) = &inner.remote {
+            remote.gone(digest);
         }
     }
     let there = removed.iter().filter(|digest| inner.paths.shard(digest).is_dir());

@@ -48,6 +48,30 @@ pub enum Error {
         /// The largest size that was accepted.
         limit: u64,
     },
+    /// What `--blobs` or the environment says of a bucket cannot be used.
+    #[error("the bucket {address}: {why}")]
+    Address {
+        /// As it was written.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The bytes are in the bucket, if anywhere, and it cannot be asked now.
+    #[error("the bytes are in {bucket}, which did not give them: {why}")]
+    NotFetched {
+        /// Which bucket.
+        bucket: String,
+        /// What it said, or that it did not answer.
+        why: String,
+    },
+    /// The bucket has not taken the bytes, so nothing was recorded.
+    #[error("{bucket} did not take the bytes, and nothing was kept: {why}")]
+    NotSent {
+        /// Which bucket.
+        bucket: String,
+        /// What it said, or that it did not answer.
+        why: String,
+    },
     /// Two nodes on one home would corrupt it.
     #[error("another griot node runs on this home: stop it, or choose another home with --home")]
     Locked,

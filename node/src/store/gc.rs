@@ -7,6 +7,9 @@
 //! | a file in `blobs/` without a record, a hash tree without a blob | at once |
 //! | a file in `quarantine/` | its blob is held again, or after thirty days |
 //!
+//! A record without a file is no garbage: a bucket may have the bytes, and no object of a bucket
+//! is ever removed.
+//!
 //! Everything is judged again at its removal, by whoever holds the writer's turn: a publish that
 //! names a blob between look and removal wins. A removal is announced by an intent (see
 //! `recovery`) where a record is involved, and is one step where none is: a crash at any moment
@@ -258,6 +261,9 @@ fn of_no_blob(inner: &Inner, folder: &Path, trial: bool) -> Result<Amount, Error
                 // A backup may be reading it: then it goes when that ends.
                 if !trial && !holding::postpones(inner, digest) {
                     inner.disk.remove(file)?;
+                    if let Some(remote) = &inner.remote {
+                        remote.gone(digest);
+                    }
                 }
             }
         }

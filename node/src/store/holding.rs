@@ -45,6 +45,11 @@ pub(super) fn postpones(inner: &Inner, digest: &Digest) -> bool {
     held.holders > 0
 }
 
+/// Whether somebody holds now.
+pub(super) fn is_held(inner: &Inner) -> bool {
+    lock(&inner.held).holders > 0
+}
+
 /// Whether its removal waits already.
 pub(super) fn waits(inner: &Inner, digest: &Digest) -> bool {
     lock(&inner.held).waiting.contains(digest)

@@ -20,7 +20,7 @@
 //! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, the one redb file in
 //! `database`, commits that many share in `batch`, what came from upstreams in `cached`, what
 //! belongs to this node alone in `local`; layouts of earlier programs in `migration`, copies of the
-//! whole in `backup` and `restore`.
+//! whole in `backup` and `restore`; a bucket that holds the blobs for several nodes in `remote`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
@@ -67,6 +67,7 @@ pub mod quota;
 pub mod receipts;
 mod records;
 mod recovery;
+pub mod remote;
 pub mod restore;
 mod search;
 pub mod sessions;
@@ -86,6 +87,7 @@ pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,
 };
+pub use remote::{Blobs, Bucket, BucketStatus};
 
 /// Memory that redb may use for pages. Its default grew to 866 MB (index.md section 2.4).
 const CACHE_BYTES: usize = 16 << 20;
@@ -138,6 +140,8 @@ struct Inner {
     batch_commits: AtomicU64,
     /// Receipts that are kept of a realm.
     receipts_max: AtomicU64,
+    /// The bucket that has the blobs, where `blobs/` has copies only.
+    remote: Option<remote::Remote>,
     /// Files whose removal waits for a backup.
     held: Mutex<holding::Held>,
 }
@@ -166,11 +170,24 @@ impl Store {
     /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program
     /// wrote it, [`Error::Restoring`] while a restore is not finished.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
-        Self::open_on(Disk::default(), home, describe)
+        Self::open_in(home, describe, Blobs::Here)
+    }
+
+    /// The same with a choice of where blobs are kept for good. Does not wait for a bucket.
+    ///
+    /// # Errors
+    /// As [`Store::open_with`].
+    pub fn open_in(home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
+        Self::open_all(Disk::default(), home, describe, blobs)
     }
 
     /// The same on a file system that may be watched.
+    #[cfg(test)]
     fn open_on(disk: Disk, home: &Path, describe: Describe) -> Result<Self, Error> {
+        Self::open_all(disk, home, describe, Blobs::Here)
+    }
+
+    fn open_all(disk: Disk, home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
         let paths = Paths::new(home);
         paths.create(&disk)?;
         let lock = take_lock(&paths)?;
@@ -202,10 +219,15 @@ impl Store {
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
+            remote: match blobs {
+                Blobs::Here => None,
+                Blobs::Bucket(bucket) => Some(remote::Remote::new(bucket)),
+            },
             held: Mutex::default(),
         };
         recovery::clear_leftovers(&inner)?;
         sessions::recover(&inner)?;
+        remote::Remote::prepare(&inner)?;
         views::rebuild_if_outdated(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
     }

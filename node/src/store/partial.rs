@@ -30,7 +30,7 @@ use super::disk::{DiskFile, Opening};
 use super::hashing::Hasher;
 use super::outboard::{self, GROUP_BYTES, invalid};
 use super::paths::Paths;
-use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, lock};
+use super::{BlobInfo, Error, Hashes, Inner, Store, blocking, lock, remote};
 
 pub use super::outboard::{RANGE_BYTES_MAX, encode};
 
@@ -195,11 +195,17 @@ impl Partial {
         let inner = Arc::clone(&self.store.inner);
         let verify = move || lock(&half).verify(hashes).map_err(|why| inner.explain(why, 0));
         let info = blocking(verify).await?;
+        let from = self.store.inner.paths.partial_data(&info.digest);
+        // Whoever gave it has it still.
+        let stays = self.store.send_first(&info, &from, true).await?.is_some();
         let placed = move |inner: &Inner, txn: &redb::WriteTransaction| {
-            let from = inner.paths.partial_data(&info.digest);
+            if stays {
+                remote::note_unsent(txn, &info.digest)?;
+            }
             place(inner, txn, &from, info).map(|(info, _)| info)
         };
         let info = self.store.write(placed, settle).await?;
+        self.store.sent(&info, stays);
         Ok(info)
     }
 }

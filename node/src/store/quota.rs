@@ -6,6 +6,10 @@
 //! low-water mark: least recently used first, and only what can be had again. What was published
 //! here or pinned stays. A writer that finds no room waits a moment for a sweep under way.
 //!
+//! With a bucket, what is not here takes no room: the bound of the copies is the cache's (see
+//! `remote`), the quota is without meaning, and a sweep takes only what nothing names. A disk that
+//! is full takes copies away.
+//!
 //! A blob of a cached document goes together with the row that needs it; a file that is open for
 //! reading keeps its bytes, because a removal takes only the name.
 //!
@@ -150,6 +154,9 @@ impl Store {
     pub fn set_limits(&self, quota_bytes: Option<u64>, reserve_bytes: Option<u64>) {
         let limits = &self.inner.limits;
         if let Some(bytes) = quota_bytes {
+            if self.inner.remote.is_some() {
+                tracing::warn!("a quota is of no effect with a bucket: --blobs-cache bounds it");
+            }
             limits.quota_bytes.store(bytes, Ordering::Relaxed);
         }
         if let Some(bytes) = reserve_bytes {
@@ -296,6 +303,7 @@ impl Store {
 /// Whether a blob of this kind may be evicted now.
 fn may_go(inner: &Inner, kind: Kind, digest: &Digest) -> bool {
     match kind {
+        Kind::Mirrored | Kind::Cached if inner.remote.is_some() => false,
         Kind::Mirrored | Kind::Cached => !inner.uses.is_younger(digest, JUST_COME),
         Kind::Unnamed => !inner.uses.is_young(digest),
         Kind::Published | Kind::Pinned => false,
@@ -304,14 +312,22 @@ fn may_go(inner: &Inner, kind: Kind, digest: &Digest) -> bool {
 
 impl Inner {
     fn room(&self) -> Result<Room, Error> {
-        let held = self.read()?.meta(tables::META_BLOB_BYTES)?;
-        let (reserve, quota) = (self.limits.reserve(), self.limits.quota());
+        let reserve = self.limits.reserve();
+        let (held, quota) = match &self.remote {
+            Some(remote) => (remote.held_bytes(), None),
+            None => (self.read()?.meta(tables::META_BLOB_BYTES)?, self.limits.quota()),
+        };
         Ok(Room { free: self.free_space()?, reserve, quota, held })
     }
 
     /// Refuses `needed` bytes that would break a limit; wakes who sweeps before it comes to that.
     pub(super) fn check_room(&self, needed: u64) -> Result<(), Error> {
-        let room = self.room()?;
+        let mut room = self.room()?;
+        let missing = needed.saturating_add(room.reserve).saturating_sub(room.free);
+        if let Some(remote) = self.remote.as_ref().filter(|_| missing > 0) {
+            remote.make_room(self, missing);
+            room = self.room()?;
+        }
         let Room { free, reserve, quota, held } = room;
         if room.with(needed).excess() > 0 {
             self.limits.asked.fetch_max(needed, Ordering::Relaxed);

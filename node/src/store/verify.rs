@@ -2,7 +2,8 @@
 //!
 //! A blob is read and hashed again. One whose bytes are not what its name says goes to
 //! `quarantine/<digest>` and its record is dropped, in one commit: it is never served again, and
-//! can be fetched anew. The file stays as evidence until `gc` takes it.
+//! can be fetched anew. The file stays as evidence until `gc` takes it. Where a bucket has the
+//! blob, only the copy goes and the record stays: the next reader fetches it again.
 //!
 //! An intent covers the move, so a crash leaves the blob either recorded, and found rotten again,
 //! or gone. Reading is in pieces, so that whoever calls sets the pace. Does not fetch anything.
@@ -71,7 +72,8 @@ impl Store {
         Ok(super::kinds::Amount { count, bytes: txn.meta(tables::META_BLOB_BYTES)? })
     }
 
-    /// Begins to read a blob again; `None` if its file is not there at all.
+    /// Begins to read a blob again; `None` if its file is not there at all, which says nothing
+    /// where a bucket has it: see [`Store::quarantine`].
     ///
     /// # Errors
     /// When the file cannot be opened.
@@ -89,7 +91,7 @@ impl Store {
     }
 
     /// Puts a rotten blob aside and drops its record, unless another file has its name by now, or
-    /// the blob has gone. Says whether it did.
+    /// the blob has gone, or it lacks here because a bucket has it. Says whether it did.
     ///
     /// # Errors
     /// When the database refuses; the blob is then still there.
@@ -97,16 +99,24 @@ impl Store {
         let digest = *digest;
         let change = move |inner: &Inner, txn: &WriteTransaction| {
             let now = fs_err::metadata(inner.paths.blob(&digest)).ok().map(|file| file.ino());
-            if blob::record(txn, &digest)?.is_none() || now != seen.inode {
+            let in_bucket = inner.remote.as_ref().is_some_and(|remote| remote.has(&digest));
+            let lacks = seen.inode.is_none();
+            if blob::record(txn, &digest)?.is_none() || now != seen.inode || (in_bucket && lacks) {
                 return Ok(false);
             }
             blob::announce(inner, [&digest])?;
-            blob::forget(txn, &digest).map(|()| true)
+            if !in_bucket {
+                blob::forget(txn, &digest)?;
+            }
+            Ok(true)
         };
-        let after = move |inner: &Inner, done: &bool| {
-            if *done && let Err(why) = put_aside(inner, &digest) {
+        let after = move |inner: &Inner, _: &bool| {
+            if let Err(why) = put_aside(inner, &digest) {
                 tracing::warn!(%digest, %why, "a rotten blob could not be put aside: removed");
                 blob::erase(inner, &digest);
+            }
+            if let Some(remote) = &inner.remote {
+                remote.gone(&digest);
             }
         };
         self.write_if(|done| *done, change, after).await
@@ -151,7 +161,9 @@ impl Check {
 
 /// After the record is gone: the file moves out of `blobs/`, and its tree goes.
 fn put_aside(inner: &Inner, digest: &Digest) -> std::io::Result<()> {
-    if holding::postpones(inner, digest) {
+    // A backup takes what is in a bucket from there.
+    let in_bucket = inner.remote.as_ref().is_some_and(|remote| remote.has(digest));
+    if !in_bucket && holding::postpones(inner, digest) {
         // A backup looks for it under its name, and removes it when it ends.
         return Ok(());
     }

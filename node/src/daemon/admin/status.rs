@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Admin, Failure, Json, pairing};
 use crate::registry::{Alarm, Storage};
+use crate::store::BucketStatus;
 
 /// `griot status --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Status {
     pub index: IndexCounts,
     /// Bytes that are held.
     pub blobs: BlobCounts,
+    /// The bucket that has them, if they are not only in the home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketStatus>,
     /// Why they are held, and how much room there is.
     #[serde(default)]
     pub storage: Storage,
@@ -114,6 +118,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Statu
             statements: counts.statements,
         },
         blobs: BlobCounts { count: counts.blobs, bytes: counts.blob_bytes },
+        bucket: admin.store.bucket(),
         storage: admin.registry.storage().await?,
         wants: counts.wants,
         requests: requests as u64,
@@ -151,6 +156,7 @@ mod tests {
             online: true,
             index: IndexCounts { realms: 1, packages: 2, releases: 3, statements: 4 },
             blobs: BlobCounts { count: 5, bytes: 6 },
+            bucket: None,
             storage: Storage::default(),
             wants: 7,
             requests: 0,

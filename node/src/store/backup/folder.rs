@@ -52,6 +52,9 @@ pub(super) enum Brought {
     Lacking,
 }
 
+/// Takes bytes of a blob, a piece at a time.
+pub(super) type Each<'e> = dyn FnMut(&[u8]) -> Result<(), Error> + 'e;
+
 impl Folder {
     /// Makes the folder if need be, and takes it.
     pub(super) fn open(path: &Path, home: &Path) -> Result<Self, Error> {
@@ -121,11 +124,7 @@ impl Folder {
         if !fs_err::metadata(from).is_ok_and(|there| there.len() == info.size) {
             return Ok(Brought::Lacking);
         }
-        let shard = to.parent().unwrap_or(&self.path).to_owned();
-        if !shard.is_dir() {
-            create_folder(&shard)?;
-            self.touched.insert(self.path.join("blobs"));
-        }
+        let shard = self.shard_of(&to)?;
         let brought = if self.link(from, &to)? {
             course.step(info.size)?;
             Brought::Linked
@@ -134,6 +133,50 @@ impl Folder {
         };
         self.touched.insert(shard);
         Ok(brought)
+    }
+
+    /// Writes a blob that is not in the home: `read` gives its bytes, and says whether there are
+    /// any.
+    pub(super) fn bring_from(
+        &mut self,
+        info: &BlobInfo,
+        course: &mut Course,
+        read: impl FnOnce(&mut Each<'_>) -> Result<bool, Error>,
+    ) -> Result<Brought, Error> {
+        let to = blob_path(&self.path, &info.digest);
+        let shard = self.shard_of(&to)?;
+        let part = to.with_extension(PART);
+        let mut target = options().truncate(true).open(&part)?;
+        let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
+        let there = read(&mut |piece: &[u8]| {
+            size += piece.len() as u64;
+            if size > info.size {
+                return Ok(());
+            }
+            hasher.update(piece);
+            target.write_all(piece)?;
+            course.step(piece.len() as u64)
+        })?;
+        let is_it = size == info.size && hasher.finalize().as_bytes() == info.digest.as_bytes();
+        if !there || !is_it {
+            tracing::error!(digest = %info.digest, there, "the bucket lacks a blob: not backed up");
+            remove(&part)?;
+            return Ok(Brought::Lacking);
+        }
+        target.sync_all()?;
+        fs_err::rename(&part, &to)?;
+        self.touched.insert(shard);
+        Ok(Brought::Copied)
+    }
+
+    /// The folder of a blob's name, made if need be.
+    fn shard_of(&mut self, to: &Path) -> Result<PathBuf, Error> {
+        let shard = to.parent().unwrap_or(&self.path).to_owned();
+        if !shard.is_dir() {
+            create_folder(&shard)?;
+            self.touched.insert(self.path.join("blobs"));
+        }
+        Ok(shard)
     }
 
     /// Whether the file has a second name now.

@@ -24,13 +24,13 @@ use bytes::Bytes;
 use super::{BlobInfo, Error, Hashes, Store, blob::Staged};
 
 /// Bytes that do not repeat within a group.
-fn noise(size: usize) -> Vec<u8> {
+pub(super) fn noise(size: usize) -> Vec<u8> {
     let mut bytes = vec![0; size];
     blake3::Hasher::new().update(&(size as u64).to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 
-async fn staged(store: &Store, bytes: &[u8]) -> Result<Staged, Error> {
+pub(super) async fn staged(store: &Store, bytes: &[u8]) -> Result<Staged, Error> {
     let mut writer = store.writer(Hashes::default(), u64::MAX).await?;
     for piece in bytes.chunks(100_000) {
         writer.write(Bytes::copy_from_slice(piece)).await?;
@@ -38,12 +38,12 @@ async fn staged(store: &Store, bytes: &[u8]) -> Result<Staged, Error> {
     writer.finish().await
 }
 
-async fn stored(store: &Store, bytes: &[u8]) -> BlobInfo {
+pub(super) async fn stored(store: &Store, bytes: &[u8]) -> BlobInfo {
     let staged = staged(store, bytes).await.unwrap();
     store.commit(staged).await.unwrap()
 }
 
-async fn content(store: &Store, info: &BlobInfo) -> Vec<u8> {
+pub(super) async fn content(store: &Store, info: &BlobInfo) -> Vec<u8> {
     let (_, mut file) = store.open_blob(&info.digest).await.unwrap().unwrap();
     let mut bytes = Vec::new();
     tokio::io::AsyncReadExt::read_to_end(&mut file, &mut bytes).await.unwrap();
@@ -51,7 +51,7 @@ async fn content(store: &Store, info: &BlobInfo) -> Vec<u8> {
 }
 
 /// Names of the files under a folder of the home, sorted.
-fn files(home: &Path, folder: &str) -> Vec<String> {
+pub(super) fn files(home: &Path, folder: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut folders = vec![home.join(folder)];
     while let Some(folder) = folders.pop() {

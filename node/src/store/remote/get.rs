@@ -1,0 +1,198 @@
+//! A blob comes out of the bucket: hashed while it is written, and a copy in `blobs/` only when it
+//! is what its name says.
+//!
+//! One flight a digest, whoever asks; it goes on when the first asker goes away, so that a second
+//! try finds the copy. An object that is not its blob is never shown to anybody: its record is
+//! dropped, so that peers and upstreams are asked, and the next upload replaces it.
+
+use crdt::Digest;
+use futures::StreamExt as _;
+use object_store::Error as Why;
+use object_store::ObjectStoreExt as _;
+use tokio::sync::watch;
+
+use super::super::batch::{Change, Kept};
+use super::super::{BlobInfo, Error, Hashes, Store, lock};
+use super::{Remote, connection};
+
+/// What became of a flight; nothing while it is in the air.
+pub(super) type Flown = Option<Result<Option<BlobInfo>, Failed>>;
+
+/// A failure that many are told.
+#[derive(Debug, Clone)]
+pub(super) enum Failed {
+    Unreachable(String),
+    Wrong,
+    Full { free: u64, needed: u64 },
+    Here(String),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Full { free, needed } => Self::Full { free, needed },
+            Error::TooLarge { .. } | Error::WrongDigest { .. } => Self::Wrong,
+            other => Self::Here(other.to_string()),
+        }
+    }
+}
+
+impl Store {
+    /// Asks the bucket, if there is one, for a blob of this size that this node has no record of.
+    /// Hashed before it is recorded; says whether it is held now.
+    ///
+    /// # Errors
+    /// [`Error::NotFetched`] while the bucket cannot be asked. An object that is not the blob is
+    /// none.
+    pub async fn recall(&self, digest: &Digest, size: u64, hashes: Hashes) -> Result<bool, Error> {
+        match self.fetch((*digest, size), hashes).await {
+            Err(Error::WrongDigest { .. }) => Ok(false),
+            other => other.map(|found| found.is_some()),
+        }
+    }
+
+    /// A copy of a recorded blob, where a bucket has it; says whether there is one now.
+    ///
+    /// # Errors
+    /// As [`Store::recall`], [`Error::Full`].
+    pub(in super::super) async fn fetch_again(&self, info: &BlobInfo) -> Result<bool, Error> {
+        self.recall(&info.digest, info.size, Hashes::default()).await
+    }
+
+    /// Makes a copy of it, whoever else waits for the same.
+    ///
+    /// # Errors
+    /// [`Error::NotFetched`], [`Error::WrongDigest`], [`Error::Full`].
+    pub(in super::super) async fn fetch(
+        &self,
+        (digest, size): (Digest, u64),
+        hashes: Hashes,
+    ) -> Result<Option<BlobInfo>, Error> {
+        let Some(remote) = &self.inner.remote else { return Ok(None) };
+        let mut flight = self.board(remote, (digest, size), hashes);
+        let flown = flight.wait_for(Option::is_some).await;
+        let flown = flown.ok().and_then(|flown| flown.clone());
+        let stopping = || Err(Failed::Here("the node is stopping".to_owned()));
+        let bucket = || remote.bucket.url.clone();
+        flown.unwrap_or_else(stopping).map_err(|failed| match failed {
+            Failed::Unreachable(why) => Error::NotFetched { bucket: bucket(), why },
+            Failed::Wrong => Error::WrongDigest { expected: digest },
+            Failed::Full { free, needed } => Error::Full { free, needed },
+            Failed::Here(why) => std::io::Error::other(why).into(),
+        })
+    }
+
+    /// The flight of this digest, a new one if there is none.
+    fn board(
+        &self,
+        remote: &Remote,
+        (digest, size): (Digest, u64),
+        hashes: Hashes,
+    ) -> watch::Receiver<Flown> {
+        let mut flights = lock(&remote.flights);
+        if let Some(flight) = flights.get(&digest) {
+            return flight.clone();
+        }
+        let (tell, flight) = watch::channel(None);
+        flights.insert(digest, flight.clone());
+        let landing = Landing { store: self.clone(), digest };
+        // The runtime keeps the flight, not the asker: what it is told is in the channel.
+        drop(remote.fetches.run(async move {
+            let result = landing.store.download(&digest, size, hashes).await;
+            drop(landing);
+            tell.send_replace(Some(result));
+        }));
+        flight
+    }
+
+    /// Reads a blob out of the bucket past the copies here, unverified; says whether there is one.
+    ///
+    /// # Errors
+    /// [`Error::NotFetched`]; what `each` says.
+    pub(in super::super) async fn read_through(
+        &self,
+        digest: &Digest,
+        mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let Some(remote) = &self.inner.remote else { return Ok(false) };
+        let not_fetched = |why| Error::NotFetched { bucket: remote.bucket.url.clone(), why };
+        let got = match remote.bucket.objects.get(&remote.path(digest)).await {
+            Err(Why::NotFound { source, .. }) if !names_no_bucket(source.as_ref()) => {
+                return Ok(false);
+            }
+            other => remote.answered(other).map_err(not_fetched)?,
+        };
+        let mut stream = got.into_stream();
+        while let Some(piece) = stream.next().await {
+            each(&remote.answered(piece).map_err(not_fetched)?)?;
+        }
+        Ok(true)
+    }
+
+    async fn download(
+        &self,
+        digest: &Digest,
+        size: u64,
+        hashes: Hashes,
+    ) -> Result<Option<BlobInfo>, Failed> {
+        let Some(remote) = &self.inner.remote else { return Ok(None) };
+        remote.ask().map_err(Failed::Unreachable)?;
+        let got = match remote.bucket.objects.get(&remote.path(digest)).await {
+            Err(Why::NotFound { source, .. }) if !names_no_bucket(source.as_ref()) => {
+                return Ok(None);
+            }
+            other => remote.answered(other).map_err(Failed::Unreachable)?,
+        };
+        if got.meta.size != size {
+            tracing::error!(%digest, found = got.meta.size, size, "an object has another length");
+            return Err(Failed::Wrong);
+        }
+        let mut writer = self.writer(hashes, size).await?;
+        let mut stream = got.into_stream();
+        while let Some(piece) = stream.next().await {
+            writer.write(remote.answered(piece).map_err(Failed::Unreachable)?).await?;
+        }
+        let staged = writer.finish().await?;
+        if staged.info().digest != *digest {
+            tracing::error!(%digest, "an object of the bucket is not its blob");
+            return Err(Failed::Wrong);
+        }
+        let info = staged.info().clone();
+        let kept = self.keep(vec![Change::Blob(Box::new(staged))]).await?;
+        remote.used(&self.inner, digest, size);
+        Ok(Some(if let Kept::Blob(info) = kept { *info } else { info }))
+    }
+}
+
+/// The flight is over, also if it panicked.
+struct Landing {
+    store: Store,
+    digest: Digest,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if let Some(remote) = &self.store.inner.remote {
+            lock(&remote.flights).remove(&self.digest);
+        }
+    }
+}
+
+/// A bucket that is not there says nothing about its objects.
+fn names_no_bucket(mut cause: &(dyn std::error::Error + 'static)) -> bool {
+    loop {
+        if connection::code_of(&cause.to_string()).as_deref() == Some("NoSuchBucket") {
+            return true;
+        }
+        match cause.source() {
+            Some(inner) => cause = inner,
+            None => return false,
+        }
+    }
+}
+
+impl std::fmt::Debug for Landing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Landing").field("digest", &self.digest).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,58 @@
+//! Facts about blobs in a bucket, on one in memory that can be made to fail.
+
+mod contract;
+mod copies;
+mod faults;
+mod refusals;
+mod upkeep;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::tests::{content, noise, staged, stored};
+use super::super::{BlobInfo, Blobs, Bucket, Store};
+use faults::Faulty;
+
+/// Copies that a home holds in these tests, unless one says otherwise.
+const ROOM: u64 = 1 << 30;
+
+/// A bucket that only this test has.
+fn bucket(cache_bytes: u64) -> (Bucket, Arc<Faulty>) {
+    let objects = Arc::new(Faulty::default());
+    (on(&objects, cache_bytes), objects)
+}
+
+/// One more view of a bucket, as another node has.
+fn on(objects: &Arc<Faulty>, cache_bytes: u64) -> Bucket {
+    Bucket {
+        url: "s3://blobs/griot".into(),
+        objects: Arc::<Faulty>::clone(objects),
+        prefix: "griot".into(),
+        cache_bytes,
+    }
+}
+
+fn open(home: &Path, bucket: &Bucket) -> Store {
+    Store::open_in(home, |_, _| String::new(), Blobs::Bucket(bucket.clone())).unwrap()
+}
+
+/// Where a blob's object is.
+fn key(info: &BlobInfo) -> String {
+    let name = info.digest.to_hex();
+    format!("griot/{}/{name}", &name[..2])
+}
+
+/// Whether the home has a copy.
+fn copied(store: &Store, info: &BlobInfo) -> bool {
+    store.inner.paths.blob(&info.digest).exists()
+}
+
+/// As if the cache had needed its room.
+fn drop_copy(store: &Store, info: &BlobInfo) {
+    fs_err::remove_file(store.inner.paths.blob(&info.digest)).unwrap();
+}
+
+/// As if the five seconds were over in which a silent bucket is left alone.
+fn ask_again(store: &Store) {
+    *super::lock(&store.inner.remote.as_ref().unwrap().trouble) = None;
+}
