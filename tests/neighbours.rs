@@ -1,6 +1,7 @@
 //! What one node fetched, its neighbours install: with the upstream gone, by a mirror's word.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -116,11 +117,21 @@ fn who_joins_and_asks_at_once_waits_for_what_the_member_tells() {
     // Refused at once: nothing but the meeting takes time.
     drop(stub);
     b.json(&["join", &a.invite(), "--yes"]);
-    for number in [299, 0, 150] {
-        let text = b.get(&format!("/npm/part-{number}")).text();
-        // The document came; its bytes nobody has asked for.
-        assert!(text.contains("all 1 versions cannot be had now"), "part-{number}: {text}");
-    }
+    // From the first moment on, so that some ask just when the last of it is told.
+    std::thread::scope(|scope| {
+        for first in 0..20 {
+            let b = &b;
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(first as u64 * 10));
+                for number in (first..300).rev().step_by(20) {
+                    let text = b.get(&format!("/npm/part-{number}")).text();
+                    // The document came; its bytes nobody has asked for.
+                    let came = text.contains("all 1 versions cannot be had now");
+                    assert!(came, "part-{number}: {text}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

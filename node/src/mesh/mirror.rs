@@ -51,6 +51,11 @@ const LATE_FOR: Duration = Duration::from_secs(60);
 const BUSY_MAX: u32 = 10;
 /// The longest pause that a busy member may ask for.
 const BUSY_PAUSE_MAX_MS: u32 = 5_000;
+/// How often a member is asked anew after its stream was cut: one that has too many streams at that
+/// instant drops the next, and a line may break.
+const CUTS_MAX: usize = 3;
+/// Before it is asked again, as long again each time.
+const CUT_PAUSE: Duration = Duration::from_millis(100);
 /// Who gives fewer bytes a second, from the first on, is left.
 const PACE_MIN: u64 = 512;
 /// A stream has one question at a time.
@@ -187,6 +192,9 @@ impl DocumentFlight {
                 Stop::Refused(Refusal::AsBlob) => is_too_large = true,
                 stop => {
                     self.blame(peer, &stop).await;
+                    if matches!(stop, Stop::Broken(Broken::Cut(_))) {
+                        search.cut(peer).await;
+                    }
                     failure = Some(format!("{peer}: {stop}"));
                 }
             }
@@ -343,13 +351,15 @@ struct Search<'a> {
     flight: &'a DocumentFlight,
     left: VecDeque<PeerId>,
     waiting: Vec<PeerId>,
+    /// Whose streams were cut, each as often as that.
+    cut: Vec<PeerId>,
     asked: FuturesUnordered<BoxFuture<'a, (PeerId, Result<Offered, Stop>)>>,
 }
 
 impl<'a> Search<'a> {
     fn new(flight: &'a DocumentFlight) -> Self {
         let left = flight.peers.iter().copied().collect();
-        Self { flight, left, waiting: Vec::new(), asked: FuturesUnordered::new() }
+        Self { flight, left, waiting: Vec::new(), cut: Vec::new(), asked: FuturesUnordered::new() }
     }
 
     /// The next answer; `None` when everybody has answered.
@@ -379,6 +389,19 @@ impl<'a> Search<'a> {
             }
             return Some((peer, answer));
         }
+    }
+
+    /// Its stream was cut: it is asked again after all the others, if there were not too many cuts.
+    async fn cut(&mut self, peer: PeerId) {
+        self.cut.push(peer);
+        let cuts = self.cut.iter().filter(|of| **of == peer).count();
+        if cuts > CUTS_MAX {
+            return;
+        }
+        if self.left.is_empty() && self.asked.is_empty() {
+            sleep(CUT_PAUSE * u32::try_from(cuts).unwrap_or(1)).await;
+        }
+        self.left.push_back(peer);
     }
 
     fn push(&mut self) -> Option<()> {

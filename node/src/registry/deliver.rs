@@ -88,11 +88,32 @@ impl Declined {
 }
 
 impl Registry {
+    /// What a believed receipt gives; while a member that was met just now is still telling what it
+    /// knows, that is waited for.
+    pub(super) async fn document_from_members(
+        &self,
+        sought: &Sought,
+        asked: Variant,
+    ) -> Result<Option<CachedDocument>, Error> {
+        loop {
+            // Asked before the look: what is told between the two would never be looked at.
+            let meeting = match self.mesh() {
+                Some(mesh) => mesh.is_meeting().await,
+                None => false,
+            };
+            let receipt = self.document_by_receipt(sought, asked).await;
+            if !meeting || !matches!(receipt, Ok(None)) {
+                return receipt;
+            }
+            tokio::time::sleep(MEETING_LOOK).await;
+        }
+    }
+
     /// The fullest form of the document that a believed receipt gives, the one asked for first.
     ///
     /// An install asks for hundreds at once, and a thin link or a slow machine brings them one
     /// after the other: as long as any document lands, waiting is worth it.
-    pub(super) async fn document_by_receipt(
+    async fn document_by_receipt(
         &self,
         sought: &Sought,
         asked: Variant,
@@ -139,18 +160,6 @@ impl Registry {
             }
         }
         disagreement.map_or(Ok((None, is_late)), Err)
-    }
-
-    /// Waits until members that were met just now have told what they know. Says whether there
-    /// were any.
-    pub(super) async fn meeting_is_over(&self) -> bool {
-        let Some(mesh) = self.mesh() else { return false };
-        let mut waited = false;
-        while mesh.is_meeting().await {
-            waited = true;
-            tokio::time::sleep(MEETING_LOOK).await;
-        }
-        waited
     }
 
     /// While the upstream is away: a mirror may know a later form of what is held.

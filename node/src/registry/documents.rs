@@ -169,14 +169,7 @@ impl Registry {
             Ok(Word::Absent) => return Err(no_such_package(sought)),
             Err(why) => why,
         };
-        let receipt = self.document_by_receipt(sought, variant).await;
-        let receipt = match receipt {
-            // A member that was met just now may be telling of it.
-            Ok(None) if self.meeting_is_over().await => {
-                self.document_by_receipt(sought, variant).await
-            }
-            receipt => receipt,
-        };
+        let receipt = self.document_from_members(sought, variant).await;
         if let Ok(Some(found)) = receipt {
             return self.present(sought, found, true).await;
         }

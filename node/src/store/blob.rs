@@ -279,6 +279,19 @@ pub(super) fn unlist(inner: &Inner, txn: &WriteTransaction, digest: &Digest) -> 
     forget(txn, digest)
 }
 
+/// The same for many: one sync announces all.
+pub(super) fn unlist_all<'d>(
+    inner: &Inner,
+    txn: &WriteTransaction,
+    digests: impl Iterator<Item = &'d Digest> + Clone,
+) -> Result<(), Error> {
+    announce(inner, digests.clone())?;
+    for digest in digests {
+        forget(txn, digest)?;
+    }
+    Ok(())
+}
+
 /// The second half, once the first is durable; later, if a backup reads: see `holding`.
 pub(super) fn erase(inner: &Inner, digest: &Digest) {
     if holding::postpones(inner, digest) {

@@ -110,10 +110,7 @@ impl Store {
                     gone.push(info);
                 }
             }
-            blob::announce(inner, gone.iter().map(|info| &info.digest))?;
-            for info in &gone {
-                blob::forget(txn, &info.digest)?;
-            }
+            blob::unlist_all(inner, txn, gone.iter().map(|info| &info.digest))?;
             Ok(gone)
         };
         let after = |inner: &Inner, gone: &Vec<BlobInfo>| {

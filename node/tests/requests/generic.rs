@@ -52,6 +52,9 @@ async fn generic_preconditions_and_digests_are_held() {
     assert_eq!(put("1", ("if-none-match", "*"), "a").await, 412);
     assert_eq!(put("2", ("if-match", "*"), "a").await, 412);
     assert_eq!(put("1", ("if-match", "*"), "a").await, 200);
+    let etag = node.get("/generic/app/1/f").await.header("etag").to_owned();
+    assert_eq!(put("1", ("if-match", &etag), "a").await, 200);
+    assert_eq!(put("1", ("if-match", &format!("W/{etag}")), "a").await, 412, "RFC 9110 13.1.1");
     let right = "sha-256=:ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=:";
     assert_eq!(put("3", ("content-digest", right), "a").await, 201);
     assert_eq!(put("4", ("content-digest", right), "b").await, 400);

@@ -8,12 +8,12 @@ use std::task::Poll;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Response, header};
-use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use axum::http::Response;
+use futures::{FutureExt as _, Stream, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Admin, Done, ErrorDetail, Failure, Json, Read, word};
+use super::{Admin, Done, ErrorDetail, Failure, Json, Read, lines, word};
 use crate::daemon::backup::{Wish, order};
 use crate::store::backup::{Progress, Report};
 
@@ -39,15 +39,7 @@ pub(super) async fn backup(
     if !wish.folder.is_absolute() {
         return Err(Failure::invalid("the folder of a backup is named by an absolute path"));
     }
-    let lines = steps(admin, wish).map(|line| {
-        let mut text = serde_json::to_vec(&line)?;
-        text.push(b'\n');
-        Ok::<_, serde_json::Error>(bytes::Bytes::from(text))
-    });
-    let mut response = Response::new(Body::from_stream(lines));
-    let kind = header::HeaderValue::from_static("application/x-ndjson");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    Ok(response)
+    Ok(lines::written(steps(admin, wish)))
 }
 
 /// The steps as they come; whoever reads them drives the work.

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use axum::body::Body;
 use axum::http::{Response, header};
-use futures::{FutureExt as _, StreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -48,7 +48,14 @@ where
     });
     // What was told comes out before the work goes on.
     let steps = stream::select_with_strategy(told, work, |_: &mut ()| stream::PollNext::Left);
-    let lines = steps.map(|line: Line<T>| {
+    written(steps)
+}
+
+/// An answer with a line for each of these, as they come.
+pub(super) fn written<T: Serialize + Send + 'static>(
+    steps: impl Stream<Item = T> + Send + 'static,
+) -> Response<Body> {
+    let lines = steps.map(|line| {
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
         Ok::<_, serde_json::Error>(bytes::Bytes::from(text))

@@ -197,7 +197,7 @@ async fn may_put(
     let refused = create_only
         .is_some_and(|list| current.as_ref().is_some_and(|etag| range::names(&list, etag)))
         || only_over
-            .is_some_and(|list| !current.as_ref().is_some_and(|etag| range::names(&list, etag)));
+            .is_some_and(|list| !current.is_some_and(|etag| range::names_strongly(&list, &etag)));
     if refused {
         let message = format!("{name} {} {}: the precondition fails", place.version, place.file);
         return Err(Error::new(StatusCode::PRECONDITION_FAILED, message));

@@ -115,6 +115,28 @@ async fn after_a_liar_or_a_cut_in_the_middle_the_document_comes_from_the_next_me
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_stream_was_cut_is_asked_again_if_it_is_the_only_one() {
+    let body = document(2_000);
+    let (digest, size, right) = (Digest::of(&body), body.len() as u64, packed(&body));
+    let (guest, realm) = (Node::start(), Realm::new("village"));
+    let mut member = invited(&guest, &realm).await;
+    let fetching = guest.mesh.fetch_document(digest, size, &[]);
+    let answering = async {
+        // As one does that has too many streams, then as a line that breaks.
+        member.drop_a_question().await;
+        member.mirror_with(&sent(&right[..right.len() / 2], right.len())).await;
+        member.mirror_with(&sent(&right, right.len())).await;
+    };
+    // The last stream is kept for the next question: answering never ends.
+    let fetched = tokio::select! {
+        fetched = tokio::time::timeout(DEADLINE, fetching) => fetched,
+        () = answering => panic!("the stream that served is ended"),
+    };
+    fetched.expect("it is asked again").expect("it has it");
+    assert!(guest.content(&digest).await == body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_says_nothing_is_not_waited_for() {
     let (keeper, guest, realm) = site().await;
     let puppet = invited(&guest, &realm).await;
