@@ -67,6 +67,8 @@ mod thin;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod upkeep;
+#[cfg(test)]
 mod uploads;
 #[cfg(test)]
 mod upstream_verbs;

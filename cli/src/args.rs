@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -144,9 +145,15 @@ pub(crate) struct Up {
     /// What is left free on the disk [default: 67MB]
     #[arg(long, env = "GRIOT_RESERVE", hide_env = true, value_name = "SIZE", value_parser = bytes)]
     pub(crate) reserve: Option<u64>,
-    /// Read all files again in the background at this rate, such as 1MB/s, once a week
+    /// How often what nothing refers to is removed, such as 12h or 7d
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = crate::period::parse)]
+    pub(crate) gc_every: Duration,
+    /// Read all files again in the background at this rate, such as 1MB/s
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub(crate) scrub: Option<u64>,
+    /// From the end of one background reading to the next
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = crate::period::parse)]
+    pub(crate) scrub_every: Duration,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::blob::now_seconds;
 use super::disk::Opening;
 use super::hashing::Hasher;
+use super::kinds::Amount;
 use super::{Error, Hashes, Inner, Store, blocking, lock};
 use mark::Head;
 use writer::Live;
@@ -312,6 +313,14 @@ impl Store {
             Ok(())
         })
         .await
+    }
+
+    /// How many sessions there are, and the bytes that they have.
+    pub(super) fn uploads_under_way(&self) -> Amount {
+        let mut found = Amount::default();
+        let sessions = lock(&self.inner.sessions);
+        sessions.rows.values().for_each(|row| found.add(row.bytes.load(Ordering::Relaxed)));
+        found
     }
 
     /// Removes the sessions that nobody has used since [`EXPIRY_SECONDS`]; says how many.
