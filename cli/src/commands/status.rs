@@ -107,6 +107,12 @@ fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
         out.extend(bucket_lines(bucket));
     }
     out.extend(storage(&status.storage));
+    if status.restored {
+        out.push(
+            "restored from a backup: roles of the realm stay as they are until a member of".into(),
+        );
+        out.push("  the site is in sync, or, if there is none: griot restore --up-to-date".into());
+    }
     if !status.online {
         out.push("offline: no upstream is asked".into());
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crdt::Digest;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -94,10 +94,13 @@ impl Registry {
         let _sweeping = store.sweeping();
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         let mut garbage_due = self.garbage_due(every);
+        let mut peers = self.mesh().map(|mesh| mesh.watch_peers());
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = store.room_wanted() => {}
+                // One that has come may hold what nobody near held before.
+                () = changed(&mut peers) => {}
                 () = tokio::time::sleep_until(garbage_due) => {}
                 _ = flush.tick() => note("last uses", store.flush_uses().await.map(|_| ())),
             }
@@ -257,6 +260,17 @@ impl Registry {
             collected: self.last_garbage()?,
             verified: self.last_verify()?,
         })
+    }
+}
+
+/// Resolves when a peer comes or goes; never without a mesh.
+async fn changed(peers: &mut Option<watch::Receiver<u64>>) {
+    let gone = match peers {
+        Some(peers) => peers.changed().await.is_err(),
+        None => true,
+    };
+    if gone {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -67,6 +67,7 @@ pub mod quota;
 pub mod receipts;
 mod records;
 mod recovery;
+mod regained;
 pub mod remote;
 pub mod restore;
 mod search;
@@ -88,6 +89,7 @@ pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,
 };
 pub use recovery::Recovered;
+pub use regained::NotYet;
 pub use remote::{Blobs, Bucket, BucketStatus};
 
 /// Memory that redb may use for pages. Its default grew to 866 MB (index.md section 2.4).

@@ -29,9 +29,11 @@ use super::{Error, Hashes, Inner, Store, blocking, lock};
 use mark::Head;
 use writer::Live;
 
+mod hold;
 mod mark;
 mod writer;
 
+pub(super) use hold::is_held;
 pub use writer::SessionWriter;
 
 /// Sessions of all owners together.
@@ -326,7 +328,7 @@ impl Store {
     /// Removes the sessions that nobody has used since [`EXPIRY_SECONDS`]; says how many.
     ///
     /// # Errors
-    /// When the node is stopping.
+    /// When the node is stopping, or the database refuses.
     pub async fn sweep_sessions(&self) -> Result<usize, Error> {
         self.sweep_sessions_at(now_seconds()).await
     }
@@ -334,7 +336,7 @@ impl Store {
     /// The same as if it were another time.
     pub(super) async fn sweep_sessions_at(&self, now: u64) -> Result<usize, Error> {
         let inner = Arc::clone(&self.inner);
-        blocking(move || {
+        let removed = blocking(move || {
             let old: Vec<_> = {
                 let sessions = lock(&inner.sessions);
                 let idle = |row: &Row| !matches!(row.place, Place::Open(_));
@@ -347,7 +349,9 @@ impl Store {
             }
             Ok(old.len())
         })
-        .await
+        .await?;
+        self.sweep_holds(now).await?;
+        Ok(removed)
     }
 }
 
