@@ -151,6 +151,71 @@ fn under_a_quota_what_can_be_had_again_makes_room_and_the_rest_stays() {
 }
 
 #[test]
+fn what_a_connected_peer_has_makes_room_and_what_only_we_have_stays() {
+    let world = World::new();
+    let mut a = world.node("a");
+    a.json(&["realm", "grant", "generic:*", &a.publisher()]);
+    let mut b = world.node_dialling("b", &[a.multiaddress()]);
+    let peer = a.peer();
+    wait_until("b to meet a", SOON, || b.peers().contains(&peer));
+    b.follow(&a);
+    let path = |number: u64| format!("/generic/part{number}/1.0.0/part.bin");
+    for number in 0..6 {
+        assert_eq!(publish(&a, &path(number), noise(number, 200_000)), 201);
+        b.wait_held("generic", (&format!("part{number}"), "1.0.0"), EVENTUALLY);
+    }
+    // One is pinned, one is b's own, and of one a has lost the bytes without knowing it.
+    b.json(&["keep", "part0", "--format", "generic"]);
+    assert_eq!(publish(&b, PATH, noise(9, 200_000)), 201);
+    let row = b.version("generic", "part1", "1.0.0");
+    let lied = row["artifacts"][0]["digest"].as_str().expect("a digest").to_owned();
+    disk::tamper(&disk::blob(&a.home(), &lied));
+
+    // Alone nothing goes, however full it is; what came in an earlier run is old enough.
+    assert!(b.terminate().success() && a.terminate().success());
+    b.set_arguments(&["--quota", "1000000"]);
+    b.up();
+    wait_until("a sweep in vain", EVENTUALLY, || b.logs().contains("made room files=0"));
+    assert_eq!(b.status()["blobs"]["count"], 7);
+    let reply = b.send(
+        &Request::put("/generic/tool/2.0.0/tool.bin", noise(8, 200_000)).token(&b.token("publish")),
+    );
+    assert_eq!(reply.status, 507, "{}", reply.text());
+
+    a.up();
+    wait_until("room to be made", EVENTUALLY, || {
+        b.status()["blobs"]["bytes"].as_u64() <= Some(850_000)
+    });
+    let status = b.status();
+    assert!(status["storage"]["evicted"]["count"].as_u64() >= Some(3), "{status}");
+    assert_eq!(status["storage"]["pinned"]["count"], 1, "{status}");
+    assert_eq!(status["storage"]["published"]["count"], 1, "{status}");
+    assert_eq!(b.get(PATH).status, 200);
+    assert_eq!(b.get(&path(0)).status, 200);
+
+    // Gone with the peer: an honest miss, that is wanted and comes again with it. What it only
+    // said it had never comes, and is never served with other bytes.
+    assert!(a.terminate().success());
+    wait_until("b to be alone", EVENTUALLY, || b.peers().is_empty());
+    let gone: Vec<u64> = (1..6).filter(|number| b.get(&path(*number)).status == 424).collect();
+    assert!(gone.len() >= 3, "{gone:?}");
+    assert_eq!(b.status()["wants"].as_u64(), Some(gone.len() as u64));
+    a.up();
+    for number in gone.into_iter().filter(|number| *number != 1) {
+        wait_until("what was let go to come again", EVENTUALLY, || {
+            b.get(&path(number)).status == 200
+        });
+        assert_eq!(sha256(&b.get(&path(number)).body), sha256(&noise(number, 200_000)));
+    }
+    let reply = b.get(&path(1));
+    match reply.status {
+        200 => assert_eq!(sha256(&reply.body), sha256(&noise(1, 200_000)), "it had stayed"),
+        424 => assert!(b.griot(&["want", "list"]).contains("part1@1.0.0")),
+        other => panic!("{other}: {}", reply.text()),
+    }
+}
+
+#[test]
 fn without_room_new_bytes_are_refused_with_the_next_step_and_what_is_held_is_served() {
     let world = World::new();
     let mut node = world.node("a");

@@ -25,6 +25,8 @@ mod confusion;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod generic;
 #[cfg(test)]
 mod harness;

@@ -152,7 +152,7 @@ fn a_start_after_a_kill_says_what_it_found_half_done() {
     let start = node.send(&Request::post("/generic/~uploads/?size=3000000", "").token(&token));
     assert_eq!(start.status, 202);
     // A request whose body does not come to its end: its bytes lie in `tmp/`.
-    let cut = Request::put(PATH, noise(1, 2_000_000)).token(&token).claiming(4_000_000);
+    let cut = Request::put(PATH, noise(1, 30_000_000)).token(&token).claiming(60_000_000);
     let address = node.address().to_owned();
     let tmp = node.home().join("tmp");
     std::thread::scope(|threads| {

@@ -151,6 +151,7 @@ impl Driver {
                 }
             }
             Report::InSync(id, follows) => {
+                tracing::debug!(peer = %id, "in sync");
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.behind = 0;
                     peer.meeting.is_over(follows);

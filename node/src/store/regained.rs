@@ -188,7 +188,8 @@ impl Store {
             && let Some((last, ..)) = page.last()
         {
             after = *last;
-            page.iter().for_each(|(_, _, item)| drop(old.remove(item)));
+            let newer: BTreeSet<Item> = page.iter().map(|(_, _, item)| *item).collect();
+            old.retain(|item| !newer.contains(item));
         }
         Ok(!old.is_empty())
     }

@@ -337,3 +337,20 @@ async fn a_full_disk_is_told_and_leaves_nothing_and_what_is_held_stays() {
     node.registry.store().reserve_all(false);
     assert_eq!(node.text("pad", "1.0.0").await.unwrap(), content("pad", "1.0.0"));
 }
+
+#[tokio::test]
+async fn a_document_that_is_given_out_of_memory_counts_as_used() {
+    let stub = Stub::start().await;
+    stub.publish("pad", &["1.0.0"]);
+    let node = Asker::of(&stub).await;
+    let found = node.document("pad").await.unwrap();
+    let (registry, stamp) = (&node.registry, found.stamp.expect("it is of the upstream"));
+    let store = &registry.inner.store;
+    store.forget_uses();
+    assert!(registry.vouches(&stamp, false));
+    assert!(store.is_used(&found.digest), "whoever is vouched for reads it");
+    // A stamp that is not good any more gives nobody anything.
+    store.put_row("kind", "key", Vec::new()).await.unwrap();
+    store.forget_uses();
+    assert!(!registry.vouches(&stamp, false) && !store.is_used(&found.digest));
+}
