@@ -73,6 +73,25 @@ fn the_background_reading_finds_what_rotted_and_a_neighbour_gives_it_again() {
 }
 
 #[test]
+fn a_person_who_verifies_does_not_wait_for_the_background_reading() {
+    let world = World::new();
+    let mut node = world.node("a");
+    for number in 0..6 {
+        let path = format!("/generic/tool/1.0.{number}/tool.bin");
+        assert_eq!(publish(&node, &path, noise(number, 200_000)), 201);
+    }
+    assert!(node.terminate().success());
+    // Minutes for each file: it is under way until it is told to end.
+    node.set_arguments(&["--scrub", "1kB/s"]);
+    node.up();
+    let verified = node.json(&["verify", "--rate", "0"]);
+    assert_eq!(verified["course"]["blobs"], 6, "{verified}");
+    assert_eq!(node.status()["storage"]["verified"]["blobs"], 6);
+    let end = "griot verify goes on with it";
+    wait_until("the background reading to end", SOON, || node.logs().contains(end));
+}
+
+#[test]
 fn what_rotted_is_fetched_again_from_the_upstream_once_that_answers() {
     let (world, stub) = (World::new(), Stub::start());
     stub.publish("part", "1.0.0", |release| release.padding(100_000));

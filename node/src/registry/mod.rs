@@ -168,7 +168,7 @@ struct Inner {
     declined: deliver::Declined,
     pace: wants::Pace,
     /// Held while the blobs are read again.
-    verifying: tokio::sync::Mutex<()>,
+    verifying: scrub::Turn,
 }
 
 impl Registry {
@@ -211,7 +211,7 @@ impl Registry {
             unsigned: receipts::Unsigned::default(),
             declined: deliver::Declined::default(),
             pace: wants::Pace::default(),
-            verifying: tokio::sync::Mutex::default(),
+            verifying: scrub::Turn::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -11,11 +11,12 @@
 //!
 //! Source: product.md section 10.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crdt::Digest;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, MutexGuard, mpsc};
 
 use super::documents::DocumentAsk;
 use super::upkeep::{self, LastVerify};
@@ -27,6 +28,10 @@ const VERIFY: &str = "verify";
 const POSITION: &str = "position";
 /// How often it is remembered.
 const REMEMBER_EVERY: Duration = Duration::from_secs(5);
+/// A run in the background that waits looks so often whether a person wants to go on with it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a person waits for that.
+const YIELD_MAX: Duration = Duration::from_secs(10);
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 /// Blobs that are listed at a time.
@@ -136,12 +141,22 @@ struct Position {
     findings: Vec<Finding>,
 }
 
+/// Whose turn it is to verify.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    held: Mutex<()>,
+    /// A person waits for it.
+    asked: AtomicBool,
+}
+
 /// A run under way.
 struct Run<'a> {
     registry: &'a Registry,
     steps: Option<&'a mpsc::Sender<VerifyStep>>,
     pace: Pace,
     verified: Scrubbed,
+    /// The last blob that was read to its end, and the bytes up to there.
+    after: Option<(Digest, u64)>,
     told: Instant,
     remembered: Instant,
 }
@@ -173,9 +188,7 @@ impl Registry {
         order: VerifyOrder,
         steps: Option<&mpsc::Sender<VerifyStep>>,
     ) -> Result<Scrubbed, Error> {
-        let _alone = self.inner.verifying.try_lock().map_err(|_| {
-            Error::conflict("the store is being verified already").with_hint("griot status")
-        })?;
+        let _alone = self.alone(steps.is_some()).await?;
         let from = if order.anew { None } else { self.position()? };
         let of = self.inner.store.blob_amount()?;
         let (resumed, last) = (from.is_some(), self.last_verify()?);
@@ -188,12 +201,33 @@ impl Registry {
         }
         let (now, rate) = (Instant::now(), order.rate);
         let pace = Pace { rate, began: now, bytes: 0 };
-        let mut run = Run { registry: self, steps, pace, verified, told: now, remembered: now };
-        run.all(after).await?;
+        let mut run =
+            Run { registry: self, steps, pace, verified, after: None, told: now, remembered: now };
+        if let Err(error) = run.all(after).await {
+            run.leave().await?;
+            return Err(error);
+        }
         self.note_verified(&run.verified).await?;
         self.inner.store.delete_row(VERIFY, POSITION).await?;
         run.tell(VerifyStep::Done(run.verified.clone())).await?;
         Ok(run.verified)
+    }
+
+    /// One run at a time. A person's goes on where one in the background was, which ends.
+    async fn alone(&self, is_persons: bool) -> Result<MutexGuard<'_, ()>, Error> {
+        let turn = &self.inner.verifying;
+        let mine = match turn.held.try_lock() {
+            Err(_) if is_persons => {
+                turn.asked.store(true, Ordering::Relaxed);
+                let waited = tokio::time::timeout(YIELD_MAX, turn.held.lock()).await;
+                turn.asked.store(false, Ordering::Relaxed);
+                waited.ok()
+            }
+            mine => mine.ok(),
+        };
+        mine.ok_or_else(|| {
+            Error::conflict("another griot verify is under way").with_hint("wait for its end")
+        })
     }
 
     /// What the last run found that came to its end, and what has come back since.
@@ -340,18 +374,19 @@ impl Run<'_> {
         }
         let course = &mut self.verified.course;
         (course.blobs, course.bytes) = (course.blobs + 1, before + info.size);
+        self.after = Some((digest, course.bytes));
         if found || self.remembered.elapsed() >= REMEMBER_EVERY {
-            self.remember(digest).await?;
+            self.remember((digest, before + info.size)).await?;
         }
         self.progress().await
     }
 
     /// A run that is cut goes on behind this blob.
-    async fn remember(&mut self, after: Digest) -> Result<(), Error> {
+    async fn remember(&mut self, (after, bytes): (Digest, u64)) -> Result<(), Error> {
         self.remembered = Instant::now();
         let (course, findings) = (&self.verified.course, &self.verified.findings);
         let findings = findings.iter().take(FINDINGS_MAX).cloned().collect();
-        let position = Position { after, blobs: course.blobs, bytes: course.bytes, findings };
+        let position = Position { after, blobs: course.blobs, bytes, findings };
         let value = serde_json::to_vec(&position).map_err(|e| Error::invalid(e.to_string()))?;
         self.registry.inner.store.put_row(VERIFY, POSITION, value).await?;
         tracing::debug!(blobs = position.blobs, "remembered the verify position");
@@ -364,9 +399,7 @@ impl Run<'_> {
             return Ok(Some(Rotten::MISSING));
         };
         loop {
-            if let Some(wait) = self.pace.due() {
-                tokio::time::sleep(wait).await;
-            }
+            self.go_slow().await?;
             match check.go_on().await? {
                 Checked::Going(on, bytes) => {
                     check = on;
@@ -377,6 +410,27 @@ impl Run<'_> {
                 Checked::Sound => return Ok(None),
                 Checked::Rotten(rotten) => return Ok(Some(rotten)),
             }
+        }
+    }
+
+    /// Waits until the next bytes may be read; a run in the background ends for a person's.
+    async fn go_slow(&self) -> Result<(), Error> {
+        loop {
+            let asked = &self.registry.inner.verifying.asked;
+            if self.steps.is_none() && asked.load(Ordering::Relaxed) {
+                return Err(Error::conflict("griot verify goes on with it"));
+            }
+            let Some(wait) = self.pace.due() else { return Ok(()) };
+            tokio::time::sleep(wait.min(LOOK_EVERY)).await;
+        }
+    }
+
+    /// The next run goes on here.
+    async fn leave(&mut self) -> Result<(), Error> {
+        // What was read of the blob under way is read again.
+        match self.after {
+            Some(after) => self.remember(after).await,
+            None => Ok(()),
         }
     }
 
