@@ -1,8 +1,8 @@
 //! What upkeep a node has done, and when the next is due: a row for each kind, so that one that is
 //! restarted every hour still does what is due once a day.
 //!
-//! The wall clock is used, and trusted in nothing: a time that lies ahead of it was noted by another
-//! clock, and the work is due. A row that cannot be read is none.
+//! The wall clock is used, and trusted in nothing: a time that lies ahead of it was noted by
+//! another clock, and the work is due. A row that cannot be read is none.
 //!
 //! Does not do the work: see `room` and `scrub`. Source: product.md section 10.
 
