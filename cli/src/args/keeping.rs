@@ -38,10 +38,12 @@ pub(crate) struct Up {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::parse)]
     pub(crate) metadata_memory: u64,
     /// What all files may take, such as 20GB; what can be had again goes first [default: no limit]
-    #[arg(long, env = "GRIOT_QUOTA", hide_env = true, value_name = "SIZE", value_parser = size::parse)]
+    #[arg(long, env = "GRIOT_QUOTA", hide_env = true)]
+    #[arg(value_name = "SIZE", value_parser = size::parse)]
     pub(crate) quota: Option<u64>,
     /// What is left free on the disk [default: 67MB]
-    #[arg(long, env = "GRIOT_RESERVE", hide_env = true, value_name = "SIZE", value_parser = size::parse)]
+    #[arg(long, env = "GRIOT_RESERVE", hide_env = true)]
+    #[arg(value_name = "SIZE", value_parser = size::parse)]
     pub(crate) reserve: Option<u64>,
     /// Read all files again in the background at this rate, such as 1MB/s, once a week
     #[arg(long, value_name = "RATE", value_parser = size::rate)]
