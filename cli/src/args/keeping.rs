@@ -118,9 +118,10 @@ pub(crate) struct Backup {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 The new folder is --home (or GRIOT_HOME); it must be empty. Every byte is verified. A restore that \
-was cut is typed again. Until --up-to-date, a restored node signs no change of its realm's roles: \
-another node may have a newer one, and two would split the realm. Never run both the old node and \
-the restored one: they have the same keys.")]
+was cut is typed again. Until it is in sync with a member of its site that knew it before the \
+backup, or until --up-to-date, a restored node signs no change of its realm's roles: another node \
+may have a newer one, and two would split the realm. Never run both the old node and the restored \
+one: they have the same keys.")]
 pub(crate) struct Restore {
     /// The folder of the backup
     #[arg(value_name = "DIR", required_unless_present = "up_to_date")]

@@ -60,6 +60,9 @@ const MESH_LISTEN_WAIT: Duration = Duration::from_secs(3);
 /// Tokens age by the hour of running time.
 const TOKEN_TICK: Duration = Duration::from_secs(60 * 60);
 
+/// What to do when not even a start finds room.
+const NO_ROOM: &str = "make some megabytes of room on that disk, then griot up: all is still there";
+
 /// What a node is started with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -136,9 +139,11 @@ pub enum Error {
 impl Error {
     /// The next command to type, if there is one.
     #[must_use]
-    pub const fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(store::Error::Locked) => Some("griot status"),
+            Self::Store(store::Error::Full { .. }) => Some(NO_ROOM),
+            Self::Home(why) if is_full(why) => Some(NO_ROOM),
             Self::Mesh(mesh::Error::Listen(_)) => {
                 Some("griot up without --mesh-listen takes a free port")
             }
@@ -149,6 +154,10 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn is_full(why: &std::io::Error) -> bool {
+    matches!(why.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// A node that serves.

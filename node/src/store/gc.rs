@@ -2,7 +2,7 @@
 //!
 //! | what | when it goes |
 //! |---|---|
-//! | a blob that no release and no cached row names | unless it came within the hour, or of an upload |
+//! | a blob that no release and no cached row names | unless of an upload, or of this hour |
 //! | a half download | unused for seven days, and nobody downloads it now |
 //! | a file in `blobs/` without a record, a hash tree without a blob | at once |
 //! | a file in `quarantine/` | its blob is held again, or after thirty days |
