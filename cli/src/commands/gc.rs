@@ -61,6 +61,7 @@ fn lines(done: &Collected) -> Vec<String> {
         .collect();
     said.push(match (done.dry_run, done.count) {
         (true, 0) => "there is nothing to remove".to_owned(),
+        (false, 0) => "there was nothing to remove".to_owned(),
         (true, _) => format!("would free {}: griot gc does it", size(done.bytes)),
         (false, _) => format!("freed {}", size(done.bytes)),
     });
