@@ -26,8 +26,9 @@ use super::backup::manifest::{self, Manifest, damaged};
 use super::backup::{Course, Phase, Refusal, Tell, blob_path, full, opened, records_blobs};
 use super::disk::{Disk, Opening};
 use super::paths::Paths;
+use super::quota::RESERVE_BYTES;
 use super::tables::{self, Tables as _};
-use super::{BlobInfo, CACHE_BYTES, Error, Store, blob, database, migration, quota::RESERVE_BYTES};
+use super::{BlobInfo, CACHE_BYTES, Error, Store, blob, database, migration, publishing};
 
 /// Kind and key of the row that says that the store went back in time.
 const RESTORED: (&str, &str) = ("store", "restored");
@@ -269,7 +270,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn next_counter(&self, last: u64) -> Result<u64, Error> {
-        Ok(last.max(self.read()?.meta(tables::META_COUNTERS)?) + 1)
+        publishing::next_counter(&self.read()?, last)
     }
 
     /// Whether the records came from a backup and nobody has said since that they are up to date.

@@ -26,6 +26,7 @@ use super::{noise, staged};
 pub(super) const SCENES: &[Scene] = &[
     Scene { name: "first start", play: |stage| start(stage).boxed() },
     Scene { name: "publish", play: |stage| publish(stage).boxed() },
+    Scene { name: "publish at once", play: |stage| publish_at_once(stage).boxed() },
     Scene { name: "mirror", play: |stage| mirror(stage).boxed() },
     Scene { name: "install", play: |stage| install(stage).boxed() },
     Scene { name: "renewal", play: |stage| renewal(stage).boxed() },
@@ -130,6 +131,39 @@ async fn publish(stage: &Stage) -> Result<(), Error> {
             let key = (slot.version.clone(), slot.file.clone());
             store.pins(&id, &package("x")).unwrap().contains_key(&key)
         });
+    }
+    Ok(())
+}
+
+/// Bytes, release and pin of a publish are there together or not at all.
+async fn publish_at_once(stage: &Stage) -> Result<(), Error> {
+    let (realm, store) = (Realm::new(1), &stage.store);
+    let id = realm.id;
+    store.follow(realm.followed(FollowKind::Own)).await?;
+    store.admit(vec![realm.genesis.clone()], None).await?;
+    for version in ["1.0.0", "1.0.1"] {
+        let bytes = noise(30_000 + version.len() * usize::from(version.ends_with('1')));
+        let (digest, plan) = (Digest::of(&bytes), super::publishing::plan(&realm, version, &bytes));
+        let slot = plan.pins[0].0.clone();
+        let has = move |store: &Store| {
+            let view = store.package(&id, &package("x")).unwrap();
+            let pin = (slot.version.clone(), slot.file.clone());
+            [
+                view.is_some_and(|view| view.versions.contains_key(&slot.version)),
+                store.pins(&id, &package("x")).unwrap().contains_key(&pin),
+                store.blob(&digest).unwrap().is_some(),
+            ]
+        };
+        let whole = has.clone();
+        stage.told(Fact::Moving(digest));
+        stage.is_true(format!("all or nothing of {version}"), move |store| {
+            let has = whole(store);
+            has == [true; 3] || has == [false; 3]
+        });
+        let blobs = vec![staged(store, &bytes).await?];
+        store.publish::<_, Error, _>(blobs, move |_| Ok((plan, ()))).await?;
+        stage.told(Fact::Held(digest));
+        stage.is_true(format!("release {version}"), move |store| has(store) == [true; 3]);
     }
     Ok(())
 }
