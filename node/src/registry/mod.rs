@@ -142,7 +142,6 @@ struct Inner {
     publisher: SecretKey,
     mirror: SecretKey,
     own: RealmId,
-    /// Serialises the short step from "is the slot free" to "the statement is admitted".
     routing: sources::RoutingCache,
     refused: RwLock<BTreeSet<StatementId>>,
     background: background::Background,
@@ -164,6 +163,8 @@ struct Inner {
     unsigned: receipts::Unsigned,
     declined: deliver::Declined,
     pace: wants::Pace,
+    /// How far the log was read for what to fetch ahead; its row may be behind.
+    kept_to: std::sync::Mutex<Option<keep::Progress>>,
     /// Held while the blobs are read again.
     verifying: tokio::sync::Mutex<()>,
 }
@@ -207,6 +208,7 @@ impl Registry {
             unsigned: receipts::Unsigned::default(),
             declined: deliver::Declined::default(),
             pace: wants::Pace::default(),
+            kept_to: std::sync::Mutex::default(),
             verifying: tokio::sync::Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
