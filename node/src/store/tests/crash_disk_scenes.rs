@@ -5,6 +5,7 @@
 //! left of it. To add one, write a function and add its line to [`SCENES`].
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use crdt::routes::Source;
@@ -27,6 +28,7 @@ pub(super) const SCENES: &[Scene] = &[
     Scene { name: "first start", play: |stage| start(stage).boxed() },
     Scene { name: "publish", play: |stage| publish(stage).boxed() },
     Scene { name: "publish at once", play: |stage| publish_at_once(stage).boxed() },
+    Scene { name: "publish, large", play: |stage| publish_to_large(stage).boxed() },
     Scene { name: "mirror", play: |stage| mirror(stage).boxed() },
     Scene { name: "install", play: |stage| install(stage).boxed() },
     Scene { name: "renewal", play: |stage| renewal(stage).boxed() },
@@ -166,6 +168,12 @@ async fn publish_at_once(stage: &Stage) -> Result<(), Error> {
         stage.is_true(format!("release {version}"), move |store| has(store) == [true; 3]);
     }
     Ok(())
+}
+
+/// As in a database that is large: each commit says what is free in it.
+async fn publish_to_large(stage: &Stage) -> Result<(), Error> {
+    stage.store.inner.quick_repair_above.store(0, Ordering::Relaxed);
+    publish_at_once(stage).await
 }
 
 async fn fetch(from: &Store, to: &mut Partial, upto: u64) -> Result<(), Error> {
