@@ -66,6 +66,22 @@ impl Store {
         self.write_if(|changed| *changed, change, |_, _| {}).await
     }
 
+    /// Forgets a pin, outside of a withdraw. Says whether there was one. The view follows.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn unpin_content(&self, slot: &Slot) -> Result<bool, Error> {
+        let slot = slot.clone();
+        let change = move |inner: &Inner, txn: &WriteTransaction| {
+            let changed = remove_content(txn, &slot)?;
+            if changed {
+                follow_up(inner, txn, &slot.realm, &slot.package)?;
+            }
+            Ok(changed)
+        };
+        self.write_if(|changed| *changed, change, |_, _| {}).await
+    }
+
     /// The source that a name was first taken from.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use redb::ReadableTable;
 use tempfile::tempdir;
 
 use super::super::tables::{self, META_FOLD, set_meta};
-use super::super::{Error, FollowKind, Plan, Slot, Store};
+use super::super::{FollowKind, Slot, Store};
 use super::world::{Realm, describe, grant, key, package};
 
 fn content(verified: &Verified) -> Content {
@@ -74,8 +74,8 @@ async fn a_view_follows_a_pin_and_its_removal() {
     assert_eq!(store.revision(&package("x")).unwrap(), before + 1);
     assert_eq!(store.pins(&realm.id, &package("x")).unwrap().len(), 1);
     assert!(store.pins(&realm.id, &package("x2")).unwrap().is_empty());
-    let unpin = Plan { unpins: vec![slot], ..Plan::default() };
-    store.publish::<_, Error, _>(Vec::new(), move |_| Ok((unpin, ()))).await.unwrap();
+    assert!(store.unpin_content(&slot).await.unwrap());
+    assert!(!store.unpin_content(&slot).await.unwrap());
     assert_eq!(state(&store), (SlotState::Disputed, None));
 }
 
