@@ -3,8 +3,9 @@
 //! The bytes are durable before the commit that names them, and the commit before the answer. The
 //! records of the blobs, the release, its tags and the pins are in one commit: a crash leaves all
 //! of them or none, and the same publish succeeds again. Publishes at the same time share the
-//! commit; what is there is looked at inside it. A version never changes: the slot (version, file name)
-//! is checked against every release that a granted key ever signed for it, withdrawn ones too.
+//! commit; what is there is looked at inside it. A version never changes: the slot (version, file
+//! name) is checked against every release that a granted key ever signed for it, withdrawn ones
+//! too.
 //!
 //! Does not read the client's request (`formats`) and does not announce: the mesh hears of every
 //! admission by itself.
