@@ -2,14 +2,14 @@
 //!
 //! Each is a statement by this node's publisher key in the realm that supplies the name. A yank
 //! hides from new resolution and can be taken back; a withdrawal voids this node's own signature
-//! for ever. Neither touches bytes.
+//! for ever. Neither touches bytes. Each call is one commit, whatever the number of statements.
 
 use crdt::routes::Source;
 use crdt::statement::Counter;
-use crdt::{Body, PackageId, RealmId, Statement, StatementId};
+use crdt::{Body, PackageId, RealmId, StatementId};
 
 use super::{Door, Error, Principal, Registry, Scope};
-use crate::store::Slot;
+use crate::store::{Plan, Slot};
 
 impl Registry {
     /// Yanks a version with a reason, or (`None`) unyanks it: all its standing releases.
@@ -27,20 +27,25 @@ impl Registry {
             who.require(Scope::Yank)?;
         }
         let (realm, releases) = self.changeable(who, package, version)?;
-        let view = self.inner.store.package(&realm, package)?;
-        let counters = view.map(|view| view.yank_counters).unwrap_or_default();
-        let epoch = self.inner.store.authority(&realm)?.epoch();
-        for release in releases {
-            let last = counters.get(&release.to_string()).copied().unwrap_or(0);
-            let n = self.inner.store.next_counter(last)?;
-            let counter = Counter { epoch, n };
-            let body = match yank {
-                Some(reason) => Body::Yank { release, counter, reason: reason.to_owned() },
-                None => Body::Unyank { release, counter, reason: String::new() },
-            };
-            self.sign_and_admit(Statement::new(realm, Some(package.clone()), body)?).await?;
-        }
-        Ok(())
+        let (package, yank) = (package.clone(), yank.map(ToOwned::to_owned));
+        self.change(Vec::new(), move |registry, moment| {
+            let view = moment.derived(&realm, &package)?;
+            let counters = view.map(|view| view.yank_counters).unwrap_or_default();
+            let epoch = registry.inner.store.authority(&realm)?.epoch();
+            let mut plan = Plan::default();
+            for release in releases {
+                let last = counters.get(&release.to_string()).copied().unwrap_or(0);
+                let counter = Counter { epoch, n: moment.next_counter(last)? };
+                let reason = yank.clone().unwrap_or_default();
+                let body = match yank {
+                    Some(_) => Body::Yank { release, counter, reason },
+                    None => Body::Unyank { release, counter, reason },
+                };
+                plan.statements.push(registry.sign(realm, &package, body)?);
+            }
+            Ok((plan, ()))
+        })
+        .await
     }
 
     /// Points a tag at a version, or removes it.
@@ -55,12 +60,19 @@ impl Registry {
         version: Option<&str>,
     ) -> Result<(), Error> {
         who.require(Scope::Publish)?;
-        let Some(version) = version else {
-            let realm = self.publishable(who, package)?;
-            return self.sign_tag(&realm, package, tag, None).await;
+        let (realm, release) = match version {
+            None => (self.publishable(who, package)?, None),
+            Some(version) => {
+                let (realm, releases) = self.changeable(who, package, version)?;
+                (realm, releases.first().copied())
+            }
         };
-        let (realm, releases) = self.changeable(who, package, version)?;
-        self.sign_tag(&realm, package, tag, releases.first().copied()).await
+        let (package, tag) = (package.clone(), tag.to_owned());
+        self.change(Vec::new(), move |registry, moment| {
+            let signed = registry.tag(moment, (realm, &package), (&tag, release))?;
+            Ok((Plan { statements: vec![signed], ..Plan::default() }, ()))
+        })
+        .await
     }
 
     /// Withdraws this node's signature from the releases of a version that carry `file` (all of
@@ -78,22 +90,20 @@ impl Registry {
         who.require(Scope::Publish)?;
         let (realm, releases) = self.changeable(who, package, version)?;
         let version = self.normal_version(package, version)?;
-        let mut withdrawn = 0;
+        let mut plan = Plan::default();
         for release in releases {
             let Some(files) = self.files_signed_here(&release)? else { continue };
             if file.is_some_and(|file| !files.iter().any(|name| name == file)) {
                 continue;
             }
             let body = Body::Withdraw { release, reason: reason.to_owned() };
-            self.sign_and_admit(Statement::new(realm, Some(package.clone()), body)?).await?;
-            for file in files {
+            plan.statements.push(self.sign(realm, package, body)?);
+            plan.unpins.extend(files.into_iter().map(|file| {
                 let (package, version) = (package.clone(), version.clone());
-                let slot = Slot { realm, package, version, file };
-                self.inner.store.unpin_content(&slot).await?;
-            }
-            withdrawn += 1;
+                Slot { realm, package, version, file }
+            }));
         }
-        if withdrawn == 0 {
+        if plan.statements.is_empty() {
             let view = self.inner.store.package(&realm, package)?;
             let found = view.as_ref().and_then(|view| view.versions.get(&version));
             let has = |file: &str| found.is_some_and(|found| found.files.contains_key(file));
@@ -107,7 +117,7 @@ impl Registry {
                 package.name
             )));
         }
-        Ok(())
+        self.change(Vec::new(), move |_, _| Ok((plan, ()))).await
     }
 
     /// File names of a release that carries this node's signature.

@@ -1,8 +1,9 @@
 //! Artifacts of new releases are fetched ahead of any request, so that they are there when the
 //! publisher has left.
 //!
-//! The admission log is the queue's source: a cursor row remembers how far it was read, and each
-//! file that lacks becomes a row until it is held or given up, so a restart loses nothing. Bounds:
+//! The admission log is the queue's source: a cursor row remembers how far it was read, or a little
+//! less, and each file that lacks becomes a row until it is held or given up, so a restart loses
+//! nothing. Bounds:
 //! 64 MiB a file, and in all the smaller of 5 GiB and a tenth of the free space, taken in turns by
 //! signer. A release without a standing publisher is not fetched; when a realm's authority
 //! changes, its releases are looked at again. Wants are tried in the same rounds.
@@ -10,6 +11,7 @@
 //! Source: DESIGN section 4; trust.md section 12.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use crdt::session::Index as _;
@@ -30,6 +32,8 @@ const KEEP: &str = "keep";
 /// Where the log was read to, and the bytes kept so far.
 const KEEP_STATE: &str = "keep-state";
 const LOG_PAGE: usize = 1024;
+/// Entries of the log that a start may read once more: the cursor is not written for each.
+const REREAD_MAX: u64 = 1024;
 /// Files that are fetched at a time.
 const KEEP_AT_ONCE: usize = 4;
 /// Files that are tried in one pass; the next pass goes on behind them.
@@ -54,7 +58,7 @@ pub(super) struct Lacking {
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Progress {
+pub(super) struct Progress {
     epoch: u64,
     sequence: u64,
     kept_bytes: u64,
@@ -137,7 +141,7 @@ impl Registry {
                 }
             }
             self.queue(&queued).await?;
-            self.set_progress(progress).await?;
+            self.advance(progress).await?;
             fresh = queued;
         }
         Ok(fresh)
@@ -282,11 +286,31 @@ impl Registry {
     }
 
     fn progress(&self) -> Result<Progress, Error> {
+        if let Some(progress) = *self.inner.kept_to.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(progress);
+        }
+        self.written_progress()
+    }
+
+    fn written_progress(&self) -> Result<Progress, Error> {
         let row = self.inner.store.row(KEEP_STATE, "log")?;
         Ok(row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default())
     }
 
+    /// Remembers how far the log was read. What a start reads once more is known by then, so a
+    /// release that brings nothing to fetch costs no commit.
+    async fn advance(&self, progress: Progress) -> Result<(), Error> {
+        let written = self.written_progress()?;
+        let behind = progress.sequence.abs_diff(written.sequence);
+        if written.epoch != progress.epoch || behind >= REREAD_MAX {
+            return self.set_progress(progress).await;
+        }
+        *self.inner.kept_to.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+        Ok(())
+    }
+
     async fn set_progress(&self, progress: Progress) -> Result<(), Error> {
+        *self.inner.kept_to.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
         let value = serde_json::to_vec(&progress).map_err(|e| Error::invalid(e.to_string()))?;
         self.inner.store.put_row(KEEP_STATE, "log", value).await?;
         Ok(())

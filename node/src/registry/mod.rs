@@ -22,8 +22,8 @@ use std::sync::{Arc, RwLock};
 use crdt::{PackageId, PublicKey, RealmId, SecretKey, StatementId, Verified};
 
 use crate::mesh::Mesh;
-use crate::store::Store;
 use crate::store::cached::{CachedDocument, CachedFile};
+use crate::store::{Admission, Store};
 use crate::upstream::Upstream;
 
 mod absent;
@@ -144,8 +144,6 @@ struct Inner {
     publisher: SecretKey,
     mirror: SecretKey,
     own: RealmId,
-    /// Serialises the short step from "is the slot free" to "the statement is admitted".
-    publishing: tokio::sync::Mutex<()>,
     routing: sources::RoutingCache,
     refused: RwLock<BTreeSet<StatementId>>,
     background: background::Background,
@@ -167,6 +165,8 @@ struct Inner {
     unsigned: receipts::Unsigned,
     declined: deliver::Declined,
     pace: wants::Pace,
+    /// How far the log was read for what to fetch ahead; its row may be behind.
+    kept_to: std::sync::Mutex<Option<keep::Progress>>,
     /// Held while the blobs are read again.
     verifying: scrub::Turn,
 }
@@ -191,7 +191,6 @@ impl Registry {
             publisher,
             mirror,
             own,
-            publishing: tokio::sync::Mutex::new(()),
             routing,
             refused: RwLock::new(refused),
             background: background::Background::new(),
@@ -211,6 +210,7 @@ impl Registry {
             unsigned: receipts::Unsigned::default(),
             declined: deliver::Declined::default(),
             pace: wants::Pace::default(),
+            kept_to: std::sync::Mutex::default(),
             verifying: scrub::Turn::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -271,10 +271,16 @@ impl Registry {
     /// [`Outcome::Forbidden`] when one is of a realm that this node does not follow.
     pub async fn admit(&self, envelopes: Vec<Verified>) -> Result<usize, Error> {
         let admission = self.inner.store.admit(envelopes, None).await?;
-        if admission.ignored > 0 {
-            return Err(Error::forbidden("the statement is of a realm that is not followed here")
-                .with_hint("griot follow REALM"));
-        }
+        refuse_ignored(&admission)?;
         Ok(admission.new.len())
     }
+}
+
+/// What was signed here and not taken cannot be what was meant.
+fn refuse_ignored(admission: &Admission) -> Result<(), Error> {
+    if admission.ignored == 0 {
+        return Ok(());
+    }
+    Err(Error::forbidden("the statement is of a realm that is not followed here")
+        .with_hint("griot follow REALM"))
 }

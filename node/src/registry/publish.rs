@@ -1,9 +1,11 @@
-//! Publishing: who may, into which realm, then blobs durable, statement admitted, answer.
+//! Publishing: who may, into which realm, then one commit with all of it, then the answer.
 //!
-//! The order is what makes a crash harmless: the bytes are durable before the statement that
-//! names them, the statement before the answer. A crash between the two leaves blobs that nothing
-//! names; the same publish succeeds again. A version never changes: the slot (version, file name)
-//! is checked against every release that a granted key ever signed for it, withdrawn ones too.
+//! The bytes are durable before the commit that names them, and the commit before the answer. The
+//! records of the blobs, the release, its tags and the pins are in one commit: a crash leaves all
+//! of them or none, and the same publish succeeds again. Publishes at the same time share the
+//! commit; what is there is looked at inside it. A version never changes: the slot (version, file
+//! name) is checked against every release that a granted key ever signed for it, withdrawn ones
+//! too.
 //!
 //! Does not read the client's request (`formats`) and does not announce: the mesh hears of every
 //! admission by itself.
@@ -16,10 +18,10 @@ use crdt::{Body, Content, Digest, PackageId, RealmId, Statement, StatementId, Ve
 use serde::{Deserialize, Serialize};
 
 use super::rules::Extracted;
-use super::slots::{content_of, contents_of, refuse_taken, same_bytes};
-use super::{Error, Principal, Registry, Rules};
+use super::slots::{content_of, content_of_staged, contents_of, refuse_taken, same_bytes};
+use super::{Error, Principal, Registry, Rules, refuse_ignored};
 use crate::store::blob::{BlobWriter, Staged};
-use crate::store::{Hashes, Slot};
+use crate::store::{Hashes, Moment, Plan, Slot};
 
 /// Meta that is larger travels as a blob. Source: trust.md section 12.
 const INLINE_META_MAX: usize = 16 * 1024;
@@ -108,182 +110,211 @@ impl Registry {
         check_file_names(&rules, &package, &version, &publication)?;
         let (publication, extracted) = extract_all(rules, &package, &version, publication).await?;
 
-        let _one_at_a_time = self.inner.publishing.lock().await;
-        let taken = self.taken_slots(&realm, &package, &version)?;
-        let contents = contents_of(&publication);
-        if let Some(release) = same_bytes(&taken, &contents) {
-            return self.already_there(&realm, &package, publication, release).await;
-        }
-        refuse_taken(&rules, &package, &publication.version, &taken, &contents)?;
-
-        let release = self.store_files(&version, publication, extracted).await?;
-        self.admit_release(realm, package, release).await
+        let (written, tags) = (publication.version.clone(), publication.tags.clone());
+        let draft = Draft { realm, package, version, written, rules, tags };
+        // Before anything is written for what cannot be. Whether it may be is decided later.
+        draft.look(self, &self.inner.store.moment()?, &contents_of(&publication))?;
+        let (release, staged) = self.stage_release(&draft, publication, extracted).await?;
+        let package = draft.package.clone();
+        let mut published = self
+            .change(staged, move |registry, moment| draft.decide(registry, moment, release))
+            .await?;
+        published.routed = self.is_routed(&package)?;
+        Ok(published)
     }
 
-    /// The same bytes once more: nothing to sign; lost tags are set again, and the bytes are kept.
-    async fn already_there(
-        &self,
-        realm: &RealmId,
-        package: &PackageId,
-        publication: Publication,
-        release: StatementId,
-    ) -> Result<Published, Error> {
-        let mut files = Vec::new();
-        for (name, staged) in publication.files {
-            let info = self.inner.store.commit(staged).await?;
-            files.push(published_file(&name, info.size, &info.digest, &info.checksums.sha256));
-        }
-        self.sign_tags(realm, package, &publication.tags, release).await?;
-        Ok(Published {
-            format: package.format.clone(),
-            name: package.name.clone(),
-            version: publication.version,
-            realm: *realm,
-            release,
-            files,
-            new: false,
-            routed: self.is_routed(package)?,
-        })
+    /// Decides about a change of a package, and keeps all of it in one commit that those at the
+    /// same time share.
+    pub(super) async fn change<T, F>(&self, blobs: Vec<Staged>, decide: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self, &Moment<'_>) -> Result<(Plan, T), Error> + Send + 'static,
+    {
+        let registry = self.clone();
+        let decide = move |moment: &Moment<'_>| decide(&registry, moment);
+        let (value, admission) = self.inner.store.publish(blobs, decide).await?;
+        refuse_ignored(&admission)?;
+        Ok(value)
     }
 
-    /// Makes the staged files blobs and the statement's content. Durable when it returns.
-    async fn store_files(
+    /// The content of the statement, and all that it names: files first, as they came.
+    async fn stage_release(
         &self,
-        version: &str,
+        draft: &Draft,
         publication: Publication,
         extracted: Vec<Option<Extracted>>,
-    ) -> Result<(Release, Vec<String>), Error> {
+    ) -> Result<(Release, Vec<Staged>), Error> {
         let mut files = Vec::with_capacity(publication.files.len());
+        let (mut staged, mut beside) = (Vec::new(), Vec::new());
         let mut extras = None;
         let mut inline = 0;
-        for ((name, staged), extracted) in publication.files.into_iter().zip(extracted) {
-            let info = self.inner.store.commit(staged).await?;
+        for ((name, file), extracted) in publication.files.into_iter().zip(extracted) {
+            let Content { size, blake3, checksums } = content_of_staged(&file);
+            staged.push(file);
             let meta = match extracted {
                 Some(extracted) => {
                     if let Some(readme) = &extracted.readme {
-                        extras = Some(self.store_bytes(readme).await?);
+                        extras = Some(self.stage_bytes(readme, &mut beside).await?);
                     }
-                    Some(self.meta(publication.format, extracted, &mut inline).await?)
+                    let sizes = (&mut inline, &mut beside);
+                    Some(self.meta(publication.format, extracted, sizes).await?)
                 }
                 None => None,
             };
-            let checksums = info.checksums;
-            files.push(File { name, size: info.size, blake3: info.digest, checksums, meta });
+            files.push(File { name, size, blake3, checksums, meta });
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
+        staged.append(&mut beside);
         let release = Release {
-            version: version.to_owned(),
+            version: draft.version.clone(),
             written: publication.version,
             files,
             extras,
             claimed_time: publication.claimed_time.unwrap_or_else(now_seconds),
         };
-        Ok((release, publication.tags))
+        Ok((release, staged))
     }
 
     async fn meta(
         &self,
         format: &str,
         extracted: Extracted,
-        inline: &mut usize,
+        (inline, beside): (&mut usize, &mut Vec<Staged>),
     ) -> Result<Meta, Error> {
         *inline += extracted.meta.len();
         let body = if *inline <= INLINE_META_MAX {
             MetaBody::Inline(extracted.meta)
         } else {
             *inline -= extracted.meta.len();
-            MetaBody::Blob(self.store_bytes(&extracted.meta).await?)
+            MetaBody::Blob(self.stage_bytes(&extracted.meta, beside).await?)
         };
         Ok(Meta { extractor: format.to_owned(), version: extracted.extractor_version, body })
     }
 
-    /// Stores a small blob that a statement refers to.
-    async fn store_bytes(&self, bytes: &[u8]) -> Result<BlobRef, Error> {
+    /// Stages a small blob that a statement refers to.
+    async fn stage_bytes(&self, bytes: &[u8], beside: &mut Vec<Staged>) -> Result<BlobRef, Error> {
         let mut writer = self.inner.store.writer(Hashes::default(), ARTIFACT_MAX).await?;
         writer.write(bytes::Bytes::copy_from_slice(bytes)).await?;
-        let info = self.inner.store.commit(writer.finish().await?).await?;
-        Ok(BlobRef { digest: info.digest, size: info.size })
+        let staged = writer.finish().await?;
+        let named = BlobRef { digest: staged.info().digest, size: staged.info().size };
+        beside.push(staged);
+        Ok(named)
     }
 
-    /// Signs, admits, pins. The release is public from here on.
-    async fn admit_release(
+    /// Signs with this node's publisher key.
+    pub(super) fn sign(
         &self,
         realm: RealmId,
-        package: PackageId,
-        (release, tags): (Release, Vec<String>),
-    ) -> Result<Published, Error> {
-        let version = release.version.clone();
-        let written = release.written.clone();
-        let slots: Vec<_> =
-            release.files.iter().map(|file| (file.name.clone(), content_of(file))).collect();
-        let statement = Statement::new(realm, Some(package.clone()), Body::Release(release))?;
-        let id = statement.id();
-        self.sign_and_admit(statement).await?;
-        self.sign_tags(&realm, &package, &tags, id).await?;
-
-        let routed = self.is_routed(&package)?;
-        self.inner.store.pin_source(&package, Source::Realm { realm }, false).await?;
-        let mut files = Vec::new();
-        for (name, content) in slots {
-            let Content { size, blake3, checksums } = &content;
-            files.push(published_file(&name, *size, blake3, &checksums.sha256));
-            let slot =
-                Slot { realm, package: package.clone(), version: version.clone(), file: name };
-            self.inner.store.pin_content(&slot, content, false).await?;
-        }
-        let PackageId { format, name } = package;
-        Ok(Published {
-            format,
-            name,
-            version: written,
-            realm,
-            release: id,
-            files,
-            new: true,
-            routed,
-        })
-    }
-
-    /// Signs with this node's publisher key and admits.
-    pub(super) async fn sign_and_admit(&self, statement: Statement) -> Result<(), Error> {
-        let signed = Verified::sign(statement, &[&self.inner.publisher]);
-        self.admit(vec![signed]).await?;
-        Ok(())
-    }
-
-    async fn sign_tags(
-        &self,
-        realm: &RealmId,
         package: &PackageId,
-        tags: &[String],
-        release: StatementId,
-    ) -> Result<(), Error> {
-        for tag in tags {
-            self.sign_tag(realm, package, tag, Some(release)).await?;
-        }
-        Ok(())
+        body: Body,
+    ) -> Result<Verified, Error> {
+        let statement = Statement::new(realm, Some(package.clone()), body)?;
+        Ok(Verified::sign(statement, &[&self.inner.publisher]))
     }
 
-    /// Points a tag at a release, or removes it.
-    pub(super) async fn sign_tag(
+    /// A statement that points a tag at a release, or removes it.
+    pub(super) fn tag(
         &self,
-        realm: &RealmId,
-        package: &PackageId,
-        tag: &str,
-        release: Option<StatementId>,
-    ) -> Result<(), Error> {
-        let view = self.inner.store.derived(realm, package)?;
+        moment: &Moment<'_>,
+        (realm, package): (RealmId, &PackageId),
+        (tag, release): (&str, Option<StatementId>),
+    ) -> Result<Verified, Error> {
+        let view = moment.derived(&realm, package)?;
         let last = view.and_then(|view| view.tag_counters.get(tag).copied()).unwrap_or(0);
-        let epoch = self.inner.store.authority(realm)?.epoch();
-        let counter = Counter { epoch, n: self.inner.store.next_counter(last)? };
-        let body = Body::Tag { tag: tag.to_owned(), release, counter };
-        self.sign_and_admit(Statement::new(*realm, Some(package.clone()), body)?).await
+        let epoch = self.inner.store.authority(&realm)?.epoch();
+        let counter = Counter { epoch, n: moment.next_counter(last)? };
+        self.sign(realm, package, Body::Tag { tag: tag.to_owned(), release, counter })
     }
 
     /// Whether a rule that people wrote names the source, rather than the publication alone.
     fn is_routed(&self, package: &PackageId) -> Result<bool, Error> {
         let table = self.table()?;
         Ok(table.routed_realm(package).is_some())
+    }
+}
+
+/// A publish that may be asked whether it can be.
+struct Draft {
+    realm: RealmId,
+    package: PackageId,
+    version: String,
+    /// The version as the client wrote it.
+    written: String,
+    rules: Rules,
+    tags: Vec<String>,
+}
+
+impl Draft {
+    /// The release that has the same bytes already; refuses if the slots have others.
+    fn look(
+        &self,
+        registry: &Registry,
+        moment: &Moment<'_>,
+        contents: &[(String, Content)],
+    ) -> Result<Option<StatementId>, Error> {
+        let place = (&self.realm, &self.package);
+        let taken = registry.taken_slots(moment, place, &self.version)?;
+        if let Some(release) = same_bytes(&taken, contents) {
+            return Ok(Some(release));
+        }
+        refuse_taken(&self.rules, &self.package, &self.written, &taken, contents)?;
+        Ok(None)
+    }
+
+    /// Inside the transaction: signs the release, unless the same bytes are there (then lost tags
+    /// are set again, and the bytes are kept), its tags, and what this node commits itself to.
+    fn decide(
+        self,
+        registry: &Registry,
+        moment: &Moment<'_>,
+        release: Release,
+    ) -> Result<(Plan, Published), Error> {
+        registry.require_grant(&self.package, &self.realm)?;
+        let file = |file: &File| (file.name.clone(), content_of(file));
+        let contents: Vec<_> = release.files.iter().map(file).collect();
+        let (realm, mut plan) = (self.realm, Plan::default());
+        let there = self.look(registry, moment, &contents)?;
+        let id = match there {
+            Some(id) => id,
+            None => {
+                let signed = registry.sign(realm, &self.package, Body::Release(release))?;
+                let id = signed.statement().id();
+                plan = self.commitments(&contents);
+                plan.statements.push(signed);
+                id
+            }
+        };
+        for tag in &self.tags {
+            let place = (realm, &self.package);
+            plan.statements.push(registry.tag(moment, place, (tag, Some(id)))?);
+        }
+        let published = Published {
+            format: self.package.format,
+            name: self.package.name,
+            version: self.written,
+            realm,
+            release: id,
+            files: contents.iter().map(published_file).collect(),
+            new: there.is_none(),
+            routed: false,
+        };
+        Ok((plan, published))
+    }
+
+    /// Where the name comes from, and what the files are.
+    fn commitments(&self, contents: &[(String, Content)]) -> Plan {
+        let Self { realm, package, version, .. } = self;
+        let slot = |file: &String| Slot {
+            realm: *realm,
+            package: package.clone(),
+            version: version.clone(),
+            file: file.clone(),
+        };
+        Plan {
+            source: Some((package.clone(), Source::Realm { realm: *realm })),
+            pins: contents.iter().map(|(file, content)| (slot(file), content.clone())).collect(),
+            ..Plan::default()
+        }
     }
 }
 
@@ -342,9 +373,10 @@ async fn extract_all(
     Ok((publication, all))
 }
 
-fn published_file(name: &str, size: u64, digest: &Digest, sha256: &[u8]) -> PublishedFile {
-    let sha256 = crdt::digest::to_hex(sha256);
-    PublishedFile { filename: name.to_owned(), size, digest: *digest, sha256 }
+fn published_file((name, content): &(String, Content)) -> PublishedFile {
+    let Content { size, blake3, checksums } = content;
+    let sha256 = crdt::digest::to_hex(&checksums.sha256);
+    PublishedFile { filename: name.clone(), size: *size, digest: *blake3, sha256 }
 }
 
 /// This node's clock, for `claimed_time` alone: a label that decides nothing.

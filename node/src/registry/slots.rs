@@ -10,20 +10,21 @@ use crdt::statement::File;
 use crdt::{Body, Content, PackageId, RealmId, StatementId};
 
 use super::{Error, Publication, Registry, Rules};
+use crate::store::Moment;
 use crate::store::blob::Staged;
 
 impl Registry {
     /// Every content that a granted key ever signed for a slot of the version.
     pub(super) fn taken_slots(
         &self,
-        realm: &RealmId,
-        package: &PackageId,
+        moment: &Moment<'_>,
+        (realm, package): (&RealmId, &PackageId),
         version: &str,
     ) -> Result<Vec<Taken>, Error> {
         let authority = self.inner.store.authority(realm)?;
         let keys = authority.publishers(&package.format, &package.name).keys;
-        let statements = self.inner.store.package_statements(realm, package)?;
-        let standing = self.standing_releases(realm, package, version)?;
+        let statements = moment.package_statements(realm, package)?;
+        let standing = standing_releases(moment, (realm, package), version)?;
         let mut taken = Vec::new();
         for statement in &statements {
             let Body::Release(release) = statement.statement().body() else { continue };
@@ -42,17 +43,16 @@ impl Registry {
         }
         Ok(taken)
     }
+}
 
-    fn standing_releases(
-        &self,
-        realm: &RealmId,
-        package: &PackageId,
-        version: &str,
-    ) -> Result<BTreeSet<StatementId>, Error> {
-        let view = self.inner.store.package(realm, package)?;
-        let version = view.as_ref().and_then(|view| view.versions.get(version));
-        Ok(version.map(|version| version.releases.iter().copied().collect()).unwrap_or_default())
-    }
+fn standing_releases(
+    moment: &Moment<'_>,
+    (realm, package): (&RealmId, &PackageId),
+    version: &str,
+) -> Result<BTreeSet<StatementId>, Error> {
+    let view = moment.derived(realm, package)?;
+    let version = view.as_ref().and_then(|view| view.versions.get(version));
+    Ok(version.map(|version| version.releases.iter().copied().collect()).unwrap_or_default())
 }
 
 /// A slot's content, and whether a standing release carries it.
@@ -67,14 +67,14 @@ pub(super) fn content_of(file: &File) -> Content {
     Content { size: file.size, blake3: file.blake3, checksums: file.checksums.clone() }
 }
 
+pub(super) fn content_of_staged(staged: &Staged) -> Content {
+    let info = staged.info();
+    Content { size: info.size, blake3: info.digest, checksums: info.checksums.clone() }
+}
+
 pub(super) fn contents_of(publication: &Publication) -> Vec<(String, Content)> {
-    let content = |(name, staged): &(String, Staged)| {
-        let info = staged.info();
-        let content =
-            Content { size: info.size, blake3: info.digest, checksums: info.checksums.clone() };
-        (name.clone(), content)
-    };
-    publication.files.iter().map(content).collect()
+    let files = publication.files.iter();
+    files.map(|(name, staged)| (name.clone(), content_of_staged(staged))).collect()
 }
 
 /// The standing release that carries exactly these files already, if all of them are there.

@@ -18,6 +18,7 @@ mod mirrors;
 mod remote_files;
 mod remote_receipts;
 mod stub;
+mod together;
 
 /// A format whose files say `name version rest`, one file a version.
 pub(super) const STRICT: Rules = Rules {

@@ -115,6 +115,8 @@ pub(super) struct Done {
     changed: bool,
     /// Realms that got a root.
     rooted: BTreeSet<RealmId>,
+    /// Packages that were derived anew.
+    pub(super) derived: BTreeSet<(RealmId, PackageId)>,
 }
 
 /// One batch on its way through the writer.
@@ -173,8 +175,8 @@ impl<'t> Batch<'t> {
         if let Some((peer, epoch, sequence)) = cursor {
             keep_cursor(txn, &peer, epoch, sequence)?;
         }
-        let Self { admission, changed, rooted, .. } = this;
-        Ok(Done { admission, changed, rooted: rooted.into_keys().collect() })
+        let Self { admission, changed, rooted, packages: derived, .. } = this;
+        Ok(Done { admission, changed, rooted: rooted.into_keys().collect(), derived })
     }
 
     /// Admits what is new of one statement.
@@ -374,10 +376,12 @@ impl<'t> Batch<'t> {
                 self.packages.extend(all.into_iter().map(|package| (realm, package)));
             }
         }
-        for (realm, package) in std::mem::take(&mut self.packages) {
-            let standing = self.standing(&realm)?;
-            views::derive(self.inner, self.txn, &standing.authority, &package)?;
+        let packages = std::mem::take(&mut self.packages);
+        for (realm, package) in &packages {
+            let standing = self.standing(realm)?;
+            views::derive(self.inner, self.txn, &standing.authority, package)?;
         }
+        self.packages = packages;
         Ok(())
     }
 }

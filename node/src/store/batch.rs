@@ -1,4 +1,4 @@
-//! Changes that share a commit: blobs, rows of what came from upstreams, sources of names.
+//! Changes that share a commit: publishes, blobs, rows of what came from upstreams, pins.
 //!
 //! An install brings hundreds of them at once, and each commit costs syncs of the disk. So changes
 //! wait in a list; whoever finds nobody writing starts a writer on a thread of its own, which
@@ -6,7 +6,10 @@
 //! call returns when the commit with its changes is durable, or with the error of that commit.
 //!
 //! Blobs are moved to their names before the transaction records them, each folder synced once,
-//! under the marks that `recovery` reads: see `blob`. Changes of one call are in one commit.
+//! under the marks that `recovery` reads: see `blob`. Changes of one call are in one commit. A call
+//! may have a decision that goes before its changes: see `publishing`. All decisions of a commit
+//! are taken first, each with what those before it have changed, so that what is refused moves no
+//! file; if nothing at all changes, nothing is committed, and nothing synced.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,13 +17,16 @@ use std::sync::atomic::Ordering;
 
 use crdt::routes::Source;
 use crdt::statement::Subject;
-use crdt::{Digest, PackageId};
+use crdt::{Content, Digest, PackageId};
 use redb::WriteTransaction;
 use tokio::sync::oneshot;
 
 use super::blob::{self, Staged};
 use super::cached::{CachedDocument, CachedFile};
-use super::{BlobInfo, Error, Inner, Store, cached_rows, lock, pins, tables};
+use super::changes::AtEnd;
+use super::pins::Slot;
+use super::publishing::Decision;
+use super::{Admission, BlobInfo, Error, Inner, Store, cached_rows, lock, pins, tables};
 
 /// Calls of one commit.
 const BATCH_MAX: usize = 1024;
@@ -33,22 +39,36 @@ pub(super) enum Change {
     File(Box<CachedFile>),
     /// The source of a name that has none.
     Source(Box<(PackageId, Source)>),
+    /// The content of a slot that has none.
+    Content(Box<(Slot, Content)>),
     /// A small row of another layer: kind, key, value.
     Named(Box<(String, String, Vec<u8>)>),
 }
 
 /// What became of a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Kept {
     Row,
     Blob(Box<BlobInfo>),
     /// Whether it changed anything.
-    Source(bool),
+    Pin(bool),
+    /// A decision was made.
+    Admitted(Box<Admission>),
+    /// A decision was refused: nothing of its call was kept.
+    Refused,
 }
 
-/// The changes of one call, and where it waits for what became of the first.
+impl Kept {
+    fn is_change(&self) -> bool {
+        !matches!(self, Self::Pin(false) | Self::Refused)
+    }
+}
+
+/// The changes of one call, and where it waits for what became of its decision or, without one, of
+/// the first change.
 #[derive(Debug)]
 struct Call {
+    decision: Option<Decision>,
     changes: Vec<Change>,
     done: oneshot::Sender<Result<Kept, Error>>,
 }
@@ -60,13 +80,29 @@ pub(super) struct Waiting {
     writing: bool,
 }
 
+#[cfg(test)]
+impl Waiting {
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
+    }
+}
+
 impl Store {
     /// Keeps all of them or none, durable when it returns; says what became of the first.
     pub(super) async fn keep(&self, changes: Vec<Change>) -> Result<Kept, Error> {
+        self.keep_decided(changes, None).await
+    }
+
+    /// The same; if there is a decision that refuses, none of the changes.
+    pub(super) async fn keep_decided(
+        &self,
+        changes: Vec<Change>,
+        decision: Option<Decision>,
+    ) -> Result<Kept, Error> {
         let (done, told) = oneshot::channel();
         let starts = {
             let mut waiting = lock(&self.inner.waiting);
-            waiting.calls.push(Call { changes, done });
+            waiting.calls.push(Call { decision, changes, done });
             !std::mem::replace(&mut waiting.writing, true)
         };
         if starts {
@@ -121,23 +157,51 @@ impl Writer {
 
     fn commit(&self, batch: &mut [Call]) -> Result<Vec<Kept>, Error> {
         let txn = self.inner.begin_write()?;
+        let mut kept = Vec::with_capacity(batch.len());
+        for call in &mut *batch {
+            kept.push(self.decide(&txn, call)?);
+        }
         let moved = self.move_blobs(&txn, batch)?;
-        let (mut kept, mut dropped) = (Vec::with_capacity(batch.len()), BTreeSet::new());
-        for call in &*batch {
-            let mut first = Kept::Row;
+        let (mut changed, mut dropped) = (false, BTreeSet::new());
+        for (call, kept) in batch.iter().zip(&mut kept) {
+            let is_decided = matches!(kept, Kept::Admitted(_));
+            changed |= is_decided;
             for (number, change) in call.changes.iter().enumerate() {
-                let end = put(&txn, change, &mut dropped)?;
-                if number == 0 {
-                    first = end;
+                let end = self.put(&txn, change, &mut dropped)?;
+                changed |= end.is_change();
+                if number == 0 && !is_decided {
+                    *kept = end;
                 }
             }
-            kept.push(first);
+        }
+        if !changed {
+            txn.abort()?;
+            return Ok(kept);
         }
         let removed = self.remove_unused(&txn, dropped, &moved)?;
         // Also when the commit fails: nobody knows how far it came.
         let counted = self.inner.changes.at_end();
         txn.commit()?;
         self.inner.batch_commits.fetch_add(1, Ordering::Relaxed);
+        self.settle(batch, &moved, &removed);
+        self.announce(batch, &kept, counted);
+        Ok(kept)
+    }
+
+    /// Asks a call's decision, if it has one. What is refused loses its changes.
+    fn decide(&self, txn: &WriteTransaction, call: &mut Call) -> Result<Kept, Error> {
+        let Some(decision) = call.decision.take() else { return Ok(Kept::Row) };
+        match decision.take(&self.inner, txn)? {
+            Some(admission) => Ok(Kept::Admitted(Box::new(admission))),
+            None => {
+                call.changes.clear();
+                Ok(Kept::Refused)
+            }
+        }
+    }
+
+    /// The commit is durable: marks and files that are of no more use go.
+    fn settle(&self, batch: &mut [Call], moved: &BTreeSet<Digest>, removed: &[Digest]) {
         let mut entered = moved.clone();
         for change in batch.iter_mut().flat_map(|call| &mut call.changes) {
             if let Change::Blob(staged) = change {
@@ -145,20 +209,33 @@ impl Writer {
                 staged.entered(entered.remove(&staged.info().digest));
             }
         }
-        for digest in &moved {
+        for digest in moved {
             blob::clear_intent(&self.inner, digest);
         }
         for digest in removed {
-            blob::erase(&self.inner, &digest);
+            blob::erase(&self.inner, digest);
+        }
+    }
+
+    /// Tells those who want to know, in the order that `changes` asks for.
+    fn announce(&self, batch: &[Call], kept: &[Kept], counted: AtEnd<'_>) {
+        let mut touched = BTreeSet::new();
+        for kept in kept {
+            let Kept::Admitted(admission) = kept else { continue };
+            if !admission.new.is_empty() {
+                // Without subscribers there is nobody to tell.
+                let _ = self.inner.admissions.send(Arc::new((**admission).clone()));
+            }
+            touched.extend(admission.new.iter().filter_map(|new| new.package.clone()));
         }
         drop(counted);
         for change in batch.iter().flat_map(|call| &call.changes) {
             if let Change::Document(document) = change {
                 let Subject { format, document, .. } = &document.subject;
-                self.inner.changes.touched(PackageId::new(format, document));
+                touched.insert(PackageId::new(format, document));
             }
         }
-        Ok(kept)
+        touched.into_iter().for_each(|package| self.inner.changes.touched(package));
     }
 
     /// Gives new blobs their names, durably; says which.
@@ -203,28 +280,38 @@ impl Writer {
         }
         Ok(removed)
     }
-}
 
-fn put(
-    txn: &WriteTransaction,
-    change: &Change,
-    dropped: &mut BTreeSet<Digest>,
-) -> Result<Kept, Error> {
-    match change {
-        Change::Blob(staged) => {
-            let info = blob::list(txn, staged.info().clone())?;
-            Ok(Kept::Blob(Box::new(info)))
+    fn put(
+        &self,
+        txn: &WriteTransaction,
+        change: &Change,
+        dropped: &mut BTreeSet<Digest>,
+    ) -> Result<Kept, Error> {
+        match change {
+            Change::Blob(staged) => {
+                let info = blob::list(txn, staged.info().clone())?;
+                Ok(Kept::Blob(Box::new(info)))
+            }
+            Change::Document(document) => {
+                cached_rows::put_document(txn, document, dropped).map(|()| Kept::Row)
+            }
+            Change::File(file) => cached_rows::put_file(txn, file, dropped).map(|()| Kept::Row),
+            Change::Named(row) => {
+                let (kind, key, value) = row.as_ref();
+                let mut rows = txn.open_table(tables::ROW)?;
+                rows.insert((kind.as_str(), key.as_str()), value.as_slice())?;
+                Ok(Kept::Row)
+            }
+            Change::Source(pin) => pins::put_source(txn, &pin.0, &pin.1, false).map(Kept::Pin),
+            Change::Content(pin) => {
+                let (slot, content) = pin.as_ref();
+                let changed = pins::put_content(txn, slot, content, false)?;
+                if changed {
+                    pins::follow_up(&self.inner, txn, &slot.realm, &slot.package)?;
+                }
+                Ok(Kept::Pin(changed))
+            }
         }
-        Change::Document(document) => {
-            cached_rows::put_document(txn, document, dropped).map(|()| Kept::Row)
-        }
-        Change::File(file) => cached_rows::put_file(txn, file, dropped).map(|()| Kept::Row),
-        Change::Named(row) => {
-            let (kind, key, value) = row.as_ref();
-            txn.open_table(tables::ROW)?.insert((kind.as_str(), key.as_str()), value.as_slice())?;
-            Ok(Kept::Row)
-        }
-        Change::Source(pin) => pins::put_source(txn, &pin.0, &pin.1, false).map(Kept::Source),
     }
 }
 

@@ -56,7 +56,7 @@ impl Store {
         self.sent(&copy, stays);
         match kept {
             Kept::Blob(info) => Ok(*info),
-            Kept::Row | Kept::Source(_) => Ok(copy),
+            _ => Ok(copy),
         }
     }
 

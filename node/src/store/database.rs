@@ -153,6 +153,11 @@ impl Base {
         Ok(current.database.begin_write()?)
     }
 
+    /// Bytes of the file.
+    pub(super) fn len(&self) -> Result<u64, Error> {
+        Ok(self.file.len()?)
+    }
+
     /// What the disk said, if it refused something since it was opened.
     pub(super) fn failure(&self) -> Option<ErrorKind> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).link.failure()

@@ -18,16 +18,17 @@
 //!
 //! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
 //! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, the one redb file in
-//! `database`, commits that many share in `batch`, what came from upstreams in `cached`, what
-//! belongs to this node alone in `local`; layouts of earlier programs in `migration`, copies of the
-//! whole in `backup` and `restore`; a bucket that holds the blobs for several nodes in `remote`.
+//! `database`, commits that many share in `batch`, a publish as one of them in `publishing`, what
+//! came from upstreams in `cached`, what belongs to this node alone in `local`; layouts of earlier
+//! programs in `migration`, copies of the whole in `backup` and `restore`; a bucket that holds the
+//! blobs for several nodes in `remote`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
@@ -63,6 +64,7 @@ mod outboard;
 pub mod partial;
 mod paths;
 mod pins;
+mod publishing;
 pub mod quota;
 pub mod receipts;
 mod records;
@@ -84,6 +86,7 @@ mod writing;
 pub use error::Error;
 pub use holding::Holding;
 pub use pins::Slot;
+pub use publishing::{Moment, Plan};
 pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,
@@ -94,6 +97,10 @@ pub use remote::{Blobs, Bucket, BucketStatus};
 
 /// Memory that redb may use for pages. Its default grew to 866 MB (index.md section 2.4).
 const CACHE_BYTES: usize = 16 << 20;
+
+/// The first start after a kill reads a database whole, unless each commit says what is free in it,
+/// which takes some pages and a second sync. So only those above this size do.
+const QUICK_REPAIR_ABOVE_BYTES: u64 = 16 << 20;
 
 /// Admissions that a slow subscriber may lag behind before it must look for itself.
 const SUBSCRIBER_LAG_MAX: usize = 1024;
@@ -141,6 +148,8 @@ struct Inner {
     /// Changes that wait for the commit that they share.
     waiting: Mutex<batch::Waiting>,
     batch_commits: AtomicU64,
+    /// Bytes of the database from which on a commit makes the start after a kill quick.
+    quick_repair_above: AtomicU64,
     /// Receipts that are kept of a realm.
     receipts_max: AtomicU64,
     /// The bucket that has the blobs, where `blobs/` has copies only.
@@ -223,6 +232,7 @@ impl Store {
             kinds: kinds::Memo::default(),
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
+            quick_repair_above: AtomicU64::new(QUICK_REPAIR_ABOVE_BYTES),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
             remote: match blobs {
                 Blobs::Here => None,
@@ -340,8 +350,8 @@ impl Inner {
 
     fn begin_write(&self) -> Result<WriteTransaction, Error> {
         let mut txn = self.database.begin_write()?;
-        // Without it, the first start after a kill reads the whole file.
-        txn.set_quick_repair(true);
+        let above = self.quick_repair_above.load(Ordering::Relaxed);
+        txn.set_quick_repair(self.database.len()? > above);
         Ok(txn)
     }
 

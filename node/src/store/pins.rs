@@ -51,32 +51,33 @@ impl Store {
             return Ok(false);
         }
         let slot = slot.clone();
+        if !replace {
+            // An install pins hundreds of them at once.
+            let change = Change::Content(Box::new((slot, content)));
+            return Ok(matches!(self.keep(vec![change]).await?, Kept::Pin(true)));
+        }
         let change = move |inner: &Inner, txn: &WriteTransaction| {
-            let bytes = tables::encode("pin", &content)?;
-            {
-                let mut table = txn.open_table(tables::PIN_CONTENT)?;
-                let held = table.get(key(&slot))?.map(|row| row.value().to_vec());
-                if held.is_some_and(|held| !replace || held == bytes) {
-                    return Ok(false);
-                }
-                table.insert(key(&slot), bytes.as_slice())?;
+            let changed = put_content(txn, &slot, &content, true)?;
+            if changed {
+                follow_up(inner, txn, &slot.realm, &slot.package)?;
             }
-            follow_up(inner, txn, &slot).map(|()| true)
+            Ok(changed)
         };
         self.write_if(|changed| *changed, change, |_, _| {}).await
     }
 
-    /// Forgets a pin (an owner's own withdraw). Says whether there was one. The view follows.
+    /// Forgets a pin, outside of a withdraw. Says whether there was one. The view follows.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn unpin_content(&self, slot: &Slot) -> Result<bool, Error> {
         let slot = slot.clone();
         let change = move |inner: &Inner, txn: &WriteTransaction| {
-            if txn.open_table(tables::PIN_CONTENT)?.remove(key(&slot))?.is_none() {
-                return Ok(false);
+            let changed = remove_content(txn, &slot)?;
+            if changed {
+                follow_up(inner, txn, &slot.realm, &slot.package)?;
             }
-            follow_up(inner, txn, &slot).map(|()| true)
+            Ok(changed)
         };
         self.write_if(|changed| *changed, change, |_, _| {}).await
     }
@@ -109,12 +110,34 @@ impl Store {
         if !replace {
             // An install pins hundreds of names at once.
             let change = Change::Source(Box::new((package, source)));
-            return Ok(self.keep(vec![change]).await? == Kept::Source(true));
+            return Ok(matches!(self.keep(vec![change]).await?, Kept::Pin(true)));
         }
         let change =
             move |_: &Inner, txn: &WriteTransaction| put_source(txn, &package, &source, true);
         self.write_if(|changed| *changed, change, |_, _| {}).await
     }
+}
+
+/// Sets a pin, without the view. Says whether it changed anything.
+pub(super) fn put_content(
+    txn: &WriteTransaction,
+    slot: &Slot,
+    content: &Content,
+    replace: bool,
+) -> Result<bool, Error> {
+    let bytes = tables::encode("pin", content)?;
+    let mut table = txn.open_table(tables::PIN_CONTENT)?;
+    let held = table.get(key(slot))?.map(|row| row.value().to_vec());
+    if held.is_some_and(|held| !replace || held == bytes) {
+        return Ok(false);
+    }
+    table.insert(key(slot), bytes.as_slice())?;
+    Ok(true)
+}
+
+/// Forgets a pin, without the view (an owner's own withdraw). Says whether there was one.
+pub(super) fn remove_content(txn: &WriteTransaction, slot: &Slot) -> Result<bool, Error> {
+    Ok(txn.open_table(tables::PIN_CONTENT)?.remove(key(slot))?.is_some())
 }
 
 /// Says whether it changed anything.
@@ -159,13 +182,16 @@ pub(super) fn of_package(
 }
 
 /// Derives the package again; a realm that is not followed has no views.
-fn follow_up(inner: &Inner, txn: &WriteTransaction, slot: &Slot) -> Result<(), Error> {
-    let followed = txn.table(tables::FOLLOWED)?.get(slot.realm.0.as_bytes())?.is_some();
-    if !followed {
+pub(super) fn follow_up(
+    inner: &Inner,
+    txn: &WriteTransaction,
+    realm: &RealmId,
+    package: &PackageId,
+) -> Result<(), Error> {
+    if txn.table(tables::FOLLOWED)?.get(realm.0.as_bytes())?.is_none() {
         return Ok(());
     }
-    let standing = inner.standing(&slot.realm)?;
-    views::derive(inner, txn, &standing.authority, &slot.package)
+    views::derive(inner, txn, &inner.standing(realm)?.authority, package)
 }
 
 fn key(slot: &Slot) -> (&[u8; 32], &str, &str, &str, &str) {

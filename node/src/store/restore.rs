@@ -28,7 +28,7 @@ use super::disk::{Disk, Opening};
 use super::paths::Paths;
 use super::quota::RESERVE_BYTES;
 use super::tables::{self, Tables as _};
-use super::{BlobInfo, CACHE_BYTES, Error, Store, blob, database, migration, regained};
+use super::{BlobInfo, CACHE_BYTES, Error, Store, blob, database, migration, publishing, regained};
 
 /// Bits of a counter below the seconds of the clock, drawn at random.
 const RANDOM_BITS: u32 = 20;
@@ -267,6 +267,6 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn next_counter(&self, last: u64) -> Result<u64, Error> {
-        Ok(last.max(self.read()?.meta(tables::META_COUNTERS)?) + 1)
+        publishing::next_counter(&self.read()?, last)
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn derive(
 }
 
 /// A view from its rows.
-fn load(txn: &impl Tables, document: &[u8; 32]) -> Result<Option<PackageView>, Error> {
+pub(super) fn load(txn: &impl Tables, document: &[u8; 32]) -> Result<Option<PackageView>, Error> {
     let table = txn.table(tables::VIEW)?;
     let Some(row) = table.get(document)? else { return Ok(None) };
     let head: Head = tables::decode("view", row.value())?;

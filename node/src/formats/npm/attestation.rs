@@ -111,11 +111,11 @@ pub(super) async fn keep(
     bundle: &Value,
 ) -> Result<(), Error> {
     let bytes = bundle.to_string().into_bytes();
-    registry.put_note(FORMAT.id, &key(package, number), bytes).await?;
     let mut all = attested(registry, package)?;
     all.insert(number.to_owned(), predicate_type(bundle));
     let list = format!("attested/{}", package.name);
-    Ok(registry.put_note(FORMAT.id, &list, json!(all).to_string().into_bytes()).await?)
+    let notes = vec![(key(package, number), bytes), (list, json!(all).to_string().into_bytes())];
+    Ok(registry.put_notes(FORMAT.id, notes).await?)
 }
 
 /// The bundles that this node has.

@@ -80,9 +80,8 @@ pub(super) async fn unpublish(
         Some(file) => vec![tarball::version_of(&package, file)?],
         None => metadata.offered.clone(),
     };
-    for version in versions.iter().filter(|version| metadata.view.versions.contains_key(*version)) {
-        publish::withdraw(context, &package, version).await?;
-    }
+    let held = versions.iter().filter(|version| metadata.view.versions.contains_key(*version));
+    publish::withdraw_all(context, &package, held).await?;
     Ok(done)
 }
 

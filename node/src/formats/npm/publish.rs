@@ -21,6 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crdt::digest::to_hex;
 use crdt::{Checksums, PackageId};
+use futures::future::try_join_all;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -344,6 +345,7 @@ async fn deprecate(
     metadata: &Metadata,
     document: &Document,
 ) -> Result<(), Error> {
+    let mut changes = Vec::new();
     for (written, said) in &document.versions {
         let Ok(version) = version::canonical(written) else { continue };
         let Some(view) = metadata.view.versions.get(&version) else { continue };
@@ -355,8 +357,13 @@ async fn deprecate(
         if wanted == metadata::deprecated(view) {
             continue;
         }
-        context.registry.yank(&context.who, package, &version, wanted).await?;
+        changes.push((version, wanted));
     }
+    // At once, as they share a commit then.
+    let yanks = changes
+        .iter()
+        .map(|(version, wanted)| context.registry.yank(&context.who, package, version, *wanted));
+    try_join_all(yanks).await?;
     Ok(())
 }
 
@@ -369,19 +376,19 @@ async fn unpublish(
 ) -> Result<(), Error> {
     let kept: Vec<String> =
         document.versions.keys().filter_map(|version| version::canonical(version).ok()).collect();
-    for version in metadata.offered.iter().filter(|version| !kept.contains(version)) {
-        withdraw(context, package, version).await?;
-    }
-    Ok(())
+    let gone = metadata.offered.iter().filter(|version| !kept.contains(version));
+    withdraw_all(context, package, gone).await
 }
 
-/// Takes this node's signature back from a version.
-pub(super) async fn withdraw(
+/// Takes this node's signature back from versions; at once, as they share a commit then.
+pub(super) async fn withdraw_all<'v>(
     context: &Context,
     package: &PackageId,
-    version: &str,
+    versions: impl Iterator<Item = &'v String>,
 ) -> Result<(), Error> {
-    let reason = "unpublished";
-    context.registry.withdraw(&context.who, package, (version, None), reason).await?;
+    let withdraw = |version: &'v String| {
+        context.registry.withdraw(&context.who, package, (version, None), "unpublished")
+    };
+    try_join_all(versions.map(withdraw)).await?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What has a limit keeps it: a token its realm, a route its name, a stranger his place.
 
 use super::*;
+use crate::store::{Moment, Plan};
 
 /// A site that grants every name to this node's key and to key 61.
 async fn join_site(node: &Node) -> RealmId {
@@ -115,7 +116,12 @@ async fn a_tag_moves_on_after_every_version_was_withdrawn() {
         node.registry.set_tag(&admin(), &pad, "next", Some("1.0.0")).await.unwrap();
     }
     node.registry.withdraw(&admin(), &pad, ("1.0.0", None), "oops").await.unwrap();
-    node.registry.sign_tag(&node.own, &pad, "next", None).await.unwrap();
+    let (own, of) = (node.own, pad.clone());
+    let untag = move |registry: &Registry, moment: &Moment<'_>| {
+        let statements = vec![registry.tag(moment, (own, &of), ("next", None))?];
+        Ok((Plan { statements, ..Plan::default() }, ()))
+    };
+    node.registry.change(Vec::new(), untag).await.unwrap();
     let view = node.registry.store().derived(&node.own, &pad).unwrap().unwrap();
     assert_eq!((view.versions.len(), view.tag_counters["next"]), (0, 4));
 }

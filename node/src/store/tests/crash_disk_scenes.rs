@@ -5,6 +5,7 @@
 //! left of it. To add one, write a function and add its line to [`SCENES`].
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use crdt::routes::Source;
@@ -26,6 +27,8 @@ use super::{noise, staged};
 pub(super) const SCENES: &[Scene] = &[
     Scene { name: "first start", play: |stage| start(stage).boxed() },
     Scene { name: "publish", play: |stage| publish(stage).boxed() },
+    Scene { name: "publish at once", play: |stage| publish_at_once(stage).boxed() },
+    Scene { name: "publish, large", play: |stage| publish_to_large(stage).boxed() },
     Scene { name: "mirror", play: |stage| mirror(stage).boxed() },
     Scene { name: "install", play: |stage| install(stage).boxed() },
     Scene { name: "renewal", play: |stage| renewal(stage).boxed() },
@@ -132,6 +135,45 @@ async fn publish(stage: &Stage) -> Result<(), Error> {
         });
     }
     Ok(())
+}
+
+/// Bytes, release and pin of a publish are there together or not at all.
+async fn publish_at_once(stage: &Stage) -> Result<(), Error> {
+    let (realm, store) = (Realm::new(1), &stage.store);
+    let id = realm.id;
+    store.follow(realm.followed(FollowKind::Own)).await?;
+    store.admit(vec![realm.genesis.clone()], None).await?;
+    for version in ["1.0.0", "1.0.1"] {
+        let bytes = noise(30_000 + version.len() * usize::from(version.ends_with('1')));
+        let (digest, plan) = (Digest::of(&bytes), super::publishing::plan(&realm, version, &bytes));
+        let slot = plan.pins[0].0.clone();
+        let has = move |store: &Store| {
+            let view = store.package(&id, &package("x")).unwrap();
+            let pin = (slot.version.clone(), slot.file.clone());
+            [
+                view.is_some_and(|view| view.versions.contains_key(&slot.version)),
+                store.pins(&id, &package("x")).unwrap().contains_key(&pin),
+                store.blob(&digest).unwrap().is_some(),
+            ]
+        };
+        let whole = has.clone();
+        stage.told(Fact::Moving(digest));
+        stage.is_true(format!("all or nothing of {version}"), move |store| {
+            let has = whole(store);
+            has == [true; 3] || has == [false; 3]
+        });
+        let blobs = vec![staged(store, &bytes).await?];
+        store.publish::<_, Error, _>(blobs, move |_| Ok((plan, ()))).await?;
+        stage.told(Fact::Held(digest));
+        stage.is_true(format!("release {version}"), move |store| has(store) == [true; 3]);
+    }
+    Ok(())
+}
+
+/// As in a database that is large: each commit says what is free in it.
+async fn publish_to_large(stage: &Stage) -> Result<(), Error> {
+    stage.store.inner.quick_repair_above.store(0, Ordering::Relaxed);
+    publish_at_once(stage).await
 }
 
 async fn fetch(from: &Store, to: &mut Partial, upto: u64) -> Result<(), Error> {

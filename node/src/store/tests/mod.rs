@@ -12,6 +12,7 @@ mod life;
 mod local;
 mod migration;
 mod partials;
+mod publishing;
 mod receipts;
 mod regained;
 mod sessions;
