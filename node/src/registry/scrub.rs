@@ -161,6 +161,7 @@ impl Registry {
         let pace = Pace { rate, began: now, bytes: 0 };
         let mut run = Run { registry: self, steps, pace, verified, told: now, remembered: now };
         run.all(from.map(|from| from.after)).await?;
+        self.inner.store.recount().await?;
         self.inner.store.delete_row(VERIFY, POSITION).await?;
         run.tell(VerifyStep::Done(run.verified.clone())).await?;
         Ok(run.verified)

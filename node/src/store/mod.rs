@@ -134,7 +134,7 @@ struct Inner {
     /// Bytes that are kept free, and what blobs may take.
     limits: quota::Limits,
     uses: usage::Uses,
-    kinds: kinds::Memo,
+    own_keys: kinds::OwnKeys,
     /// Changes that wait for the commit that they share.
     waiting: Mutex<batch::Waiting>,
     batch_commits: AtomicU64,
@@ -215,7 +215,7 @@ impl Store {
             parked: tokio::sync::Notify::new(),
             limits: quota::Limits::default(),
             uses: usage::Uses::default(),
-            kinds: kinds::Memo::default(),
+            own_keys: kinds::OwnKeys::default(),
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
