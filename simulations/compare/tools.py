@@ -7,8 +7,10 @@ needed. Verdaccio comes by npm from the registry that npm is configured with.
 import glob
 import json
 import os
+import platform
 import shutil
 import subprocess
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOOLS = os.path.join(ROOT, "target", "tools", "compare")
@@ -95,6 +97,17 @@ def built(path, *words):
     if not os.path.exists(path):
         subprocess.run(["cargo", "build", *words], cwd=ROOT, check=True)
     return path
+
+
+def machine():
+    """Its size, and when."""
+    with open("/proc/meminfo") as file:
+        kib = next(int(line.split()[1]) for line in file if line.startswith("MemTotal:"))
+    with open("/proc/cpuinfo") as file:
+        model = next((line.split(":", 1)[1].strip() for line in file
+                      if line.startswith("model name")), platform.machine())
+    return {"cores": os.cpu_count(), "memory_gib": round(kib / 2**20), "processor": model,
+            "day": time.strftime("%Y-%m-%d")}
 
 
 def commit():
