@@ -71,6 +71,9 @@ def show(facts, series, promises):
           f"{facts['minutes']} minutes; medians, in brackets the least and the greatest.")
     versions = {row["peer"]: row["version"] for row in series.rows if row["version"]}
     print(", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
+    print("Bodies in bytes: " + ", ".join(
+        f"{what} of {name} {size:,}" for (name, what), size in series.sizes.items()
+        if what in ("small", "5 MB")) + ".")
     for name, why in series.absent.items():
         print(f"No figures of {name}: {why}.")
     lines = [list(HEAD), ["---"] * len(HEAD)]

@@ -99,6 +99,17 @@ def built(path, *words):
     return path
 
 
+def program(name, source):
+    """One of the programs that lie beside this file: built anew if its source is younger."""
+    written = os.path.getmtime(os.path.join(os.path.dirname(os.path.abspath(__file__)), source))
+    for kind in ("release", "debug"):
+        path = os.path.join(ROOT, "target", kind, name)
+        if os.path.exists(path) and os.path.getmtime(path) > written:
+            return path
+    subprocess.run(["cargo", "build", "-p", "simulations", "--bin", name], cwd=ROOT, check=True)
+    return os.path.join(ROOT, "target", "debug", name)
+
+
 def machine():
     """Its size, and when."""
     with open("/proc/meminfo") as file:
