@@ -1,5 +1,5 @@
 //! `fill-store HOME SPARSE SMALL`: puts very many blobs into the store of a node that is not
-//! running.
+//! running, and prints the digests of some of the small ones, a line each.
 //!
 //! What a full store costs a node is measured with it. `SPARSE` blobs of 1 GiB are holes in files
 //! under made-up names, which nobody may read back; `SMALL` blobs of 100 bytes are true. Their
@@ -21,9 +21,13 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const BLOB: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("blob");
 const SHA256: TableDefinition<'_, &[u8; 32], &[u8; 32]> = TableDefinition::new("sha256");
 
+const HELD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("held");
+
 /// The layout that this program knows.
 const SCHEMA: u64 = 2;
 const SPARSE_BYTES: u64 = 1 << 30;
+/// How many of the small ones are named.
+const NAMED: u64 = 1000;
 /// A row of `blob`: the fields and their order are the store's.
 #[derive(Serialize)]
 struct BlobInfo {
@@ -50,7 +54,11 @@ fn main() -> anyhow::Result<()> {
         batch.push(sparse_blob(&home, number)?);
     }
     for number in 0..small {
-        batch.push(small_blob(&home, number)?);
+        let blob = small_blob(&home, number)?;
+        if number % (small / NAMED).max(1) == 0 {
+            println!("{}", blob.digest.to_hex());
+        }
+        batch.push(blob);
         if batch.len() == BATCH {
             record(&database, &std::mem::take(&mut batch))?;
         }
@@ -111,6 +119,8 @@ fn record(database: &Database, batch: &[BlobInfo]) -> anyhow::Result<()> {
         let mut meta = txn.open_table(META)?;
         let before = meta.get("blob_bytes")?.map_or(0, |row| row.value());
         meta.insert("blob_bytes", before + batch.iter().map(|info| info.size).sum::<u64>())?;
+        // The sums by kind are void: the node counts once more when it is asked.
+        txn.open_table(HELD)?.remove("own")?;
     }
     txn.commit()?;
     Ok(())

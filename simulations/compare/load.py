@@ -7,6 +7,7 @@ what comes back is false if any was not 2xx, or if nothing came at all.
 import math
 import os
 import re
+import resource
 import shlex
 import subprocess
 import threading
@@ -15,6 +16,8 @@ import time
 import tools
 from process import Usage
 
+# Seconds that wrk may need beyond those of the measurement, until it is ended.
+PATIENCE = 75
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -31,9 +34,14 @@ def start_asking(url, headers, connections, seconds):
                                      text=True, env=environment)
 
 
-def what_was_asked(running):
+def what_was_asked(running, patience):
     """The figures of a run of wrk that has ended or will; latencies in milliseconds."""
-    out, _ = running.communicate()
+    try:
+        out, _ = running.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.communicate()
+        return {"valid": False, "why": f"wrk did not end in {patience} s"}
     found = re.search(r"^RESULT (.*)$", out, re.M)
     if running.returncode or not found:
         return {"valid": False, "why": f"wrk failed: {out.strip()[-200:]}"}
@@ -53,7 +61,7 @@ def ask(peer, what, connections, seconds, size):
     path, headers = peer.targets[what]
     command, running = start_asking(peer.url + path, headers, connections, seconds)
     with Usage(peer.process) as usage:
-        found = what_was_asked(running)
+        found = what_was_asked(running, seconds + PATIENCE)
     found["command"] = shlex.join(["wrk", *command[1:]])
     if found["valid"] and found["bytes"] < 0.9 * size * found["requests"]:
         found.update(valid=False, why="answers were shorter than they must be")
@@ -68,6 +76,14 @@ def ask(peer, what, connections, seconds, size):
         rate=whole / found["seconds"], cpu_ms=usage.cpu / whole * 1000,
         mb_s=found["bytes"] / 1e6 / found["seconds"], pss=usage.peak, most=usage.most)
     return found
+
+
+def cpu_of(command):
+    """CPU-seconds of a program that runs to its end."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, timeout=120)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 class Upload:

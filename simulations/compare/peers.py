@@ -147,7 +147,10 @@ class Griot(Peer):
             os.remove(told)
         taken = super().start()
         # It comes after the first answer.
+        began = time.monotonic()
         while not os.path.exists(told):
+            if time.monotonic() - began > 60:
+                raise RuntimeError("griot serves, and writes no node.json")
             time.sleep(0.005)
         with open(told) as file:
             self.token = json.load(file)["token"]
@@ -159,7 +162,7 @@ class Griot(Peer):
     def verb(self, *words):
         command = [self.binary, "--home", f"{self.home}/griot", *words, "--json"]
         environment = {"PATH": os.environ["PATH"], "HOME": self.home}
-        return json.loads(subprocess.check_output(command, env=environment))
+        return json.loads(subprocess.check_output(command, env=environment, timeout=120))
 
     def fill(self, files):
         for what, path in files.items():

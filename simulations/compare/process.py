@@ -68,6 +68,14 @@ class Process:
         """MiB now: what pages it shares count by their share."""
         return self.sum_of("smaps_rollup", "Pss:")
 
+    def private(self):
+        """MiB now that only it has."""
+        kinds = ("Private_Clean:", "Private_Dirty:")
+        return sum(self.sum_of("smaps_rollup", kind) for kind in kinds)
+
+    def lives(self):
+        return self.child.poll() is None
+
     def most(self):
         """MiB, the most resident since `forget_most`; shared pages count whole."""
         return self.sum_of("status", "VmHWM:")

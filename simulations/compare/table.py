@@ -1,14 +1,10 @@
-"""The one table, and what it says about the promises. Only figures of one round are divided."""
+"""The one table, as Markdown. Only figures of one round are divided."""
 
 import math
-import os
 import statistics
 
-HEAD = ("cell", "conns", "peer", "runs", "req/s", "× nginx", "p50 ms", "p95 ms", "p99 ms",
-        "CPU ms", "MB/s", "Pss/HWM MiB", "× quiet", "load", "command")
-
-
-FIGURES = ("p50", "p95", "p99", "cpu_ms", "mb_s")
+HEAD = ("cell", "conns", "peer", "req/s", "× nginx", "p50 ms", "p95 ms", "p99 ms", "CPU ms",
+        "MB/s", "Pss MiB", "× quiet (quiet ms)", "load")
 
 
 def groups(rows):
@@ -28,13 +24,20 @@ def number(value):
     return f"{value:,.{digits}f}"
 
 
+def middle(values):
+    return statistics.median(values) if values else None
+
+
+def median(rows, key):
+    return middle([row[key] for row in rows if row.get(key) is not None])
+
+
 def spread(rows, key):
     """Median, and the range where there are several."""
-    values = [row[key] for row in rows if key in row]
-    if not values:
-        return "–"
-    middle = number(statistics.median(values))
-    return middle if len(values) == 1 else f"{middle} ({number(min(values))}–{number(max(values))})"
+    values = [row[key] for row in rows if row.get(key) is not None]
+    if len(values) < 2:
+        return number(middle(values))
+    return f"{number(middle(values))} ({number(min(values))}–{number(max(values))})"
 
 
 def ratios(rows, cell, connections, peer, key="rate", over="nginx"):
@@ -47,90 +50,52 @@ def ratios(rows, cell, connections, peer, key="rate", over="nginx"):
 
 def line(rows, key, group):
     cell, connections, peer = key
-    shown = f"{peer} {group[0]['version']}"
     bad = [row for row in group if not row["valid"]]
     if bad:
-        return [cell, str(connections), shown, str(len(group)), f"INVALID: {bad[0]['why']}",
-                *["–"] * 8, load(group), bad[0].get("command", "")]
+        return [cell, str(connections), peer, f"INVALID: {bad[0]['why']}",
+                *["–"] * (len(HEAD) - 5), number(median(group, "load"))]
     over = ratios(rows, cell, connections, peer) if peer != "nginx" else []
+    quiet = f" ({number(median(group, 'quiet'))})" if "quiet" in group[0] else ""
+    peak = max((row["pss"] for row in group if "pss" in row), default=None)
     return [
-        cell, str(connections), shown, str(len(group)), spread(group, "rate"),
-        number(middle(over)), *(spread(group, name) for name in FIGURES),
-        number(most(group, "pss")) + "/" + number(most(group, "most")),
-        spread(group, "times"), load(group), group[0]["command"],
+        cell, str(connections), peer, spread(group, "rate"), number(middle(over)),
+        number(median(group, "p50")), number(median(group, "p95")), spread(group, "p99"),
+        number(median(group, "cpu_ms")), number(median(group, "mb_s")), number(peak),
+        spread(group, "times") + quiet, number(median(group, "load")),
     ]
 
 
-def most(group, key):
-    return max((row[key] for row in group if key in row), default=None)
-
-
-def load(group):
-    return number(statistics.median(row["load"] for row in group))
-
-
-def show(rows, promised):
-    lines = [list(HEAD)]
-    for key, group in groups(rows).items():
-        lines.append(line(rows, key, group))
-    wide = [max(len(one[column]) for one in lines) for column in range(len(HEAD) - 1)]
-    for one in lines:
-        print("  ".join(word.ljust(width) for word, width in zip(one, wide)) + "  " + one[-1])
+def show(facts, series, promises):
+    print(f"{facts['cores']} cores ({facts['processor']}), {facts['memory_gib']} GiB, "
+          f"{facts['day']}, commit {facts['commit']}, {facts['rounds']} rounds in "
+          f"{facts['minutes']} minutes; medians, in brackets the least and the greatest.")
+    versions = {row["peer"]: row["version"] for row in series.rows if row["version"]}
+    print(", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
+    print("Bodies in bytes: " + ", ".join(
+        f"{what} of {name} {size:,}" for (name, what), size in series.sizes.items()
+        if what in ("small", "5 MB")) + ".")
+    for name, why in series.absent.items():
+        print(f"No figures of {name}: {why}.")
+    lines = [list(HEAD), ["---"] * len(HEAD)]
+    lines += [line(series.rows, key, group) for key, group in groups(series.rows).items()]
+    wide = [max(len(one[column]) for one in lines) for column in range(len(HEAD))]
     print()
-    for promise in promises(rows) if promised else ():
-        print(promise)
-    print(f"{os.cpu_count()} cores; times and rates are of this machine at that load, "
-          "ratios and CPU may be told")
+    for one in lines:
+        print("| " + " | ".join(word.ljust(width) for word, width in zip(one, wide)) + " |")
+    if promises:
+        print("\n| promise | verdict | figure |\n| --- | --- | --- |")
+    for one in promises:
+        print(f"| {one['promise']} | {one['verdict']} | {one['figure']} |")
+    print("\nOne command of each cell, without the token:\n\n```")
+    for command in commands(series.rows):
+        print(command)
+    print("```")
 
 
-def say(name, value, good):
-    if value is None:
-        return f"–       {name}: not measured"
-    return f"{'met' if good(value) else 'MISSED':7} {name}: {number(value)}"
-
-
-def middle(values):
-    return statistics.median(values) if values else None
-
-
-def value(rows, cell, connections, key, peer="griot"):
-    group = groups(row for row in rows if row["valid"]).get((cell, connections, peer), ())
-    return middle([row[key] for row in group if key in row])
-
-
-def promises(rows):
-    """DESIGN section 9 as far as this run can tell."""
-    def over(cell, connections, key="rate", peer="nginx"):
-        return middle(ratios(rows, cell, connections, "griot", key, peer))
-
-    filled = [row["times"] for row in rows if row["cell"].startswith("store, ") and "times" in row]
-    return [
-        say("small metadata, 64 connections, × nginx ≥ 0.5", over("small metadata", 64),
-            lambda it: it >= 0.5),
-        say("small metadata, 64 connections, p99 ms < 20 (idle cores)",
-            value(rows, "small metadata", 64, "p99"), lambda it: it < 20),
-        say("small metadata, 64 connections, CPU × docker-registry ≤ 0.2",
-            over("small metadata", 64, "cpu_ms", "docker-registry"), lambda it: it <= 0.2),
-        say("5 MB metadata, 8 connections, × nginx ≥ 0.8", over("5 MB metadata", 8),
-            lambda it: it >= 0.8),
-        say("5 MB metadata, 8 connections, p95 × nginx ≤ 3", over("5 MB metadata", 8, "p95"),
-            lambda it: it <= 3),
-        say("1 MB beside 64 readers of 5 MB, × quiet < 10",
-            value(rows, "1 MB beside 64 readers", 1, "times"), lambda it: it < 10),
-        say("100 MB down, 1 connection, × nginx ≥ 0.8", over("100 MB down", 1),
-            lambda it: it >= 0.8),
-        say("100 MB up, file, CPU-ms ≤ 300", value(rows, "100 MB up, file", 1, "cpu_ms"),
-            lambda it: it <= 300),
-        say("100 MB up, npm, CPU-ms ≤ 590 (its hashes + 100)",
-            value(rows, "100 MB up, npm", 1, "cpu_ms"), lambda it: it <= 590),
-        say("5 × 100 MB up, file, Pss MiB ≤ 64", value(rows, "100 MB up, file", 5, "pss"),
-            lambda it: it <= 64),
-        say("5 × 100 MB up, npm, Pss MiB ≤ 64", value(rows, "100 MB up, npm", 5, "pss"),
-            lambda it: it <= 64),
-        say("5 × 100 MB up, file, MB/s × docker-registry ≥ 0.8",
-            over("100 MB up, file", 5, "mb_s", "docker-registry"), lambda it: it >= 0.8),
-        say("cold start × docker-registry ≤ 5", over("cold start", "", "p50", "docker-registry"),
-            lambda it: it <= 5),
-        say("memory with a full store × an empty one ≤ 1.1", middle(filled),
-            lambda it: it <= 1.1),
-    ]
+def commands(rows):
+    """Of the node, one for each kind of cell."""
+    found = {}
+    for row in rows:
+        if row["peer"] == "griot" and row.get("command"):
+            found.setdefault(row["cell"], row["command"])
+    return [f"{cell}: {command}" for cell, command in found.items()]

@@ -7,8 +7,10 @@ needed. Verdaccio comes by npm from the registry that npm is configured with.
 import glob
 import json
 import os
+import platform
 import shutil
 import subprocess
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOOLS = os.path.join(ROOT, "target", "tools", "compare")
@@ -95,6 +97,28 @@ def built(path, *words):
     if not os.path.exists(path):
         subprocess.run(["cargo", "build", *words], cwd=ROOT, check=True)
     return path
+
+
+def program(name, source):
+    """One of the programs that lie beside this file: built anew if its source is younger."""
+    written = os.path.getmtime(os.path.join(os.path.dirname(os.path.abspath(__file__)), source))
+    for kind in ("release", "debug"):
+        path = os.path.join(ROOT, "target", kind, name)
+        if os.path.exists(path) and os.path.getmtime(path) > written:
+            return path
+    subprocess.run(["cargo", "build", "-p", "simulations", "--bin", name], cwd=ROOT, check=True)
+    return os.path.join(ROOT, "target", "debug", name)
+
+
+def machine():
+    """Its size, and when."""
+    with open("/proc/meminfo") as file:
+        kib = next(int(line.split()[1]) for line in file if line.startswith("MemTotal:"))
+    with open("/proc/cpuinfo") as file:
+        model = next((line.split(":", 1)[1].strip() for line in file
+                      if line.startswith("model name")), platform.machine())
+    return {"cores": os.cpu_count(), "memory_gib": round(kib / 2**20), "processor": model,
+            "day": time.strftime("%Y-%m-%d")}
 
 
 def commit():

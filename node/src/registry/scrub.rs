@@ -174,6 +174,7 @@ impl Registry {
             run.leave().await?;
             return Err(error);
         }
+        self.inner.store.recount().await?;
         self.note_verified(&run.verified).await?;
         self.inner.store.delete_row(VERIFY, POSITION).await?;
         run.tell(VerifyStep::Done(run.verified.clone())).await?;

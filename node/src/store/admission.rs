@@ -23,9 +23,9 @@ use redb::{ReadableTable, WriteTransaction};
 
 use super::authority::{Standing, extend_chain_pin};
 use super::receipts::{self, Latest, Place};
-use super::statements::{document_id, keep_cursor, load_statement, named, signatures};
+use super::statements::{digests, document_id, keep_cursor, load_statement, signatures};
 use super::tables::{self, Tables};
-use super::{Admission, Error, Inner, NewItem, Store, blocking, collections, views};
+use super::{Admission, Error, Inner, NewItem, Store, blocking, collections, kinds, views};
 
 mod room;
 
@@ -270,8 +270,10 @@ impl<'t> Batch<'t> {
     ) -> Result<(), Error> {
         self.changed = true;
         let row = (statement.id(), key.as_bytes());
-        self.txn.open_table(tables::SIG)?.insert((row.0.0.as_bytes(), row.1), &signature.0)?;
-        Ok(())
+        kinds::around_all(self.txn, digests(statement), || {
+            self.txn.open_table(tables::SIG)?.insert((row.0.0.as_bytes(), row.1), &signature.0)?;
+            Ok(())
+        })
     }
 
     /// Takes an author's earlier receipt out of everything, the log too: the statement, once nobody
@@ -297,7 +299,10 @@ impl<'t> Batch<'t> {
         let (id, key) = (item.id.0.as_bytes(), item.key.as_bytes());
         let (collection, realm) = (statement.collection(), statement.realm());
         let name = (collection.id(), item.hash());
-        self.txn.open_table(tables::SIG)?.remove((id, key))?;
+        kinds::around_all(self.txn, digests(statement), || {
+            self.txn.open_table(tables::SIG)?.remove((id, key))?;
+            Ok(())
+        })?;
         self.txn.open_table(tables::COLL)?.remove((name.0.0.as_bytes(), &name.1))?;
         self.txn.open_table(tables::STRANGER)?.remove((realm.0.as_bytes(), id, key))?;
         self.state(&collection)?.remove(&item);
@@ -315,10 +320,14 @@ impl<'t> Batch<'t> {
         if is_new {
             let row = (statement.kind(), statement.payload());
             self.txn.open_table(tables::STMT)?.insert(id.0.as_bytes(), row)?;
-            for it in named(statement) {
-                let key = (it.digest.as_bytes(), id.0.as_bytes());
-                self.txn.open_table(tables::ARTIFACT)?.insert(key, ())?;
-            }
+            let named = digests(statement);
+            kinds::around_all(self.txn, named.clone(), || {
+                let mut table = self.txn.open_table(tables::ARTIFACT)?;
+                for digest in &named {
+                    table.insert((digest.as_bytes(), id.0.as_bytes()), ())?;
+                }
+                Ok(())
+            })?;
         }
         if let Some(package) = statement.package() {
             if is_new {

@@ -26,7 +26,7 @@ use super::batch::{Change, Kept};
 use super::disk::Opening;
 use super::hashing;
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Inner, Store, blocking, cached_rows, holding, usage};
+use super::{BlobInfo, Error, Inner, Store, blocking, cached_rows, holding, kinds, usage};
 
 pub(super) use super::writing::Temporary;
 pub use super::writing::{BlobWriter, Staged};
@@ -206,7 +206,10 @@ pub(super) fn list(txn: &WriteTransaction, mut info: BlobInfo) -> Result<BlobInf
     }
     if old.as_ref() != Some(&info) {
         let bytes = tables::encode("blob record", &info)?;
-        txn.open_table(tables::BLOB)?.insert(info.digest.as_bytes(), bytes.as_slice())?;
+        kinds::around(txn, &info.digest, || {
+            txn.open_table(tables::BLOB)?.insert(info.digest.as_bytes(), bytes.as_slice())?;
+            Ok(())
+        })?;
         index_checksums(txn, &info)?;
     }
     if old.is_none() {
@@ -264,7 +267,10 @@ pub(super) fn index_checksums(txn: &WriteTransaction, info: &BlobInfo) -> Result
 pub(super) fn forget(txn: &WriteTransaction, digest: &Digest) -> Result<(), Error> {
     let Some(old) = record(txn, digest)? else { return Ok(()) };
     usage::forget(txn, digest)?;
-    txn.open_table(tables::BLOB)?.remove(digest.as_bytes())?;
+    kinds::around(txn, digest, || {
+        txn.open_table(tables::BLOB)?.remove(digest.as_bytes())?;
+        Ok(())
+    })?;
     txn.open_table(tables::SHA256)?.remove(&old.checksums.sha256)?;
     if let Some(sha512) = &old.checksums.sha512 {
         txn.open_table(tables::SHA512)?.remove(sha512)?;

@@ -11,10 +11,10 @@ use crdt::Digest;
 use crdt::statement::Subject;
 use redb::{ReadableTable, WriteTransaction};
 
-use super::Error;
 use super::cached::{CachedDocument, CachedFile, EARLIER_MAX};
 use super::statements::IDS;
 use super::tables::{self, Tables};
+use super::{Error, kinds};
 
 /// A document's row.
 pub(super) fn document(
@@ -89,12 +89,27 @@ pub(super) fn put_file(
     let bytes = tables::encode("cached file", new)?;
     let before: Option<CachedFile> = {
         let mut table = txn.open_table(tables::CACHED_FILE)?;
+        if !has_file(&table, key)? {
+            kinds::count_package(txn, true)?;
+        }
         let old = table.insert(key, bytes.as_slice())?;
         old.map(|old| tables::decode("cached file", old.value())).transpose()?
     };
     let before = before.map(|old| old.digest).into_iter().collect();
     let row = row_id("file", key.0, [key.1, key.2, key.3]);
     exchange(txn, &row, (&before, &BTreeSet::from([new.digest])), dropped)
+}
+
+/// Whether a file of the key's package is recorded.
+pub(super) fn has_file(
+    table: &impl ReadableTable<(tables::Id, &'static str, &'static str, &'static str), &'static [u8]>,
+    (origin, format, package, _): DocumentKey<'_>,
+) -> Result<bool, Error> {
+    let next = table.range((origin, format, package, "")..)?.next().transpose()?;
+    Ok(next.is_some_and(|(key, _)| {
+        let (its, its_format, its_package, _) = key.value();
+        (its, its_format, its_package) == (origin, format, package)
+    }))
 }
 
 /// Moves a row from the digests that it named to those that it names.
@@ -104,15 +119,18 @@ pub(super) fn exchange(
     (before, after): (&BTreeSet<Digest>, &BTreeSet<Digest>),
     dropped: &mut BTreeSet<Digest>,
 ) -> Result<(), Error> {
-    let mut table = txn.open_table(tables::CACHED_DIGEST)?;
-    for digest in before.difference(after) {
-        table.remove((digest.as_bytes(), row.as_bytes()))?;
-        dropped.insert(*digest);
-    }
-    for digest in after {
-        table.insert((digest.as_bytes(), row.as_bytes()), ())?;
-    }
-    Ok(())
+    let changed = before.symmetric_difference(after).copied().collect();
+    kinds::around_all(txn, changed, || {
+        let mut table = txn.open_table(tables::CACHED_DIGEST)?;
+        for digest in before.difference(after) {
+            table.remove((digest.as_bytes(), row.as_bytes()))?;
+            dropped.insert(*digest);
+        }
+        for digest in after {
+            table.insert((digest.as_bytes(), row.as_bytes()), ())?;
+        }
+        Ok(())
+    })
 }
 
 /// A name of fixed width for a row.

@@ -14,7 +14,7 @@ use redb::{ReadableTable as _, WriteTransaction};
 use super::cached::{CachedDocument, CachedFile};
 use super::cached_rows::{self, document_key, exchange, row_id};
 use super::tables::{self, Tables};
-use super::{Error, Store, blocking};
+use super::{Error, Store, blocking, kinds};
 
 /// Rows that name one of some digests.
 #[derive(Debug, Default)]
@@ -60,6 +60,9 @@ pub(super) fn forget(
         let held = table.get(key)?.map(|row| tables::decode::<CachedFile>("file", row.value()));
         if going.contains(&old.digest) && held.transpose()?.as_ref() == Some(old) {
             table.remove(key)?;
+            if !cached_rows::has_file(&table, key)? {
+                kinds::count_package(txn, false)?;
+            }
             let row = row_id("file", key.0, [key.1, key.2, key.3]);
             let before = BTreeSet::from([old.digest]);
             exchange(txn, &row, (&before, &BTreeSet::new()), &mut let_go)?;

@@ -6,24 +6,23 @@
 //! release counts as that, so that nothing goes by mistake. What is pinned is worked out above,
 //! where names and ranges are understood.
 //!
-//! Counting all kinds reads every row of `blob`; the result is remembered, and a change makes it
-//! stale only after a while that grows with what counting costs.
+//! How much there is of each kind is not counted when somebody asks: see [`kept`].
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use crdt::{Digest, PublicKey, StatementId};
-use redb::{ReadableTable as _, ReadableTableMetadata as _};
+use redb::ReadableTable as _;
 use serde::{Deserialize, Serialize};
 
 use super::statements::{self, IDS};
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, FollowKind, Followed, Inner, Store};
+use super::{Error, FollowKind, Followed, Inner, Store};
 use super::{blocking, cached_rows, lock, sessions};
 
-/// Counting may take this part of the time: one in so many.
-const SHARE: u32 = 20;
+mod kept;
+
+pub(super) use kept::{around, around_all, count_package};
 
 /// Why a blob is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +69,7 @@ pub struct Kinds {
     pub cached: Amount,
     /// Named by nothing: `griot gc` removes it.
     pub unnamed: Amount,
-    /// Packages of upstreams of which a file is recorded.
+    /// Packages of an upstream of which a file is recorded.
     pub cached_packages: u64,
 }
 
@@ -86,27 +85,38 @@ impl Kinds {
     }
 }
 
-/// Which keys are this node's own, and the last count.
-#[derive(Debug, Default)]
-pub(super) struct Memo {
-    own: Mutex<Option<BTreeSet<PublicKey>>>,
-    counted: Mutex<Option<Counted>>,
+/// Which keys are this node's own; `None` until it has said so.
+pub(super) type OwnKeys = Mutex<Option<BTreeSet<PublicKey>>>;
+
+/// What makes a release this node's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Own {
+    /// Public keys as their bytes.
+    keys: Option<BTreeSet<Vec<u8>>>,
+    realms: BTreeSet<Digest>,
 }
 
-#[derive(Debug, Clone)]
-struct Counted {
-    /// What there was then.
-    state: (u64, u64, u64, u64, BTreeSet<Digest>),
-    kinds: Kinds,
-    at: Instant,
-    took: Duration,
+impl Own {
+    /// As it is now.
+    fn now(inner: &Inner, txn: &impl Tables) -> Result<Self, Error> {
+        let mut realms = BTreeSet::new();
+        for row in txn.table(tables::FOLLOWED)?.iter()? {
+            let row: Followed = tables::decode("followed realm", row?.1.value())?;
+            if row.kind == FollowKind::Own {
+                realms.insert(row.realm.0);
+            }
+        }
+        let keys = lock(&inner.own_keys)
+            .as_ref()
+            .map(|keys| keys.iter().map(|key| key.as_bytes().to_vec()).collect());
+        Ok(Self { keys, realms })
+    }
 }
 
 /// Says why a blob is held, as of one transaction.
 pub(super) struct Judge<'a, T> {
     txn: &'a T,
-    own: Option<BTreeSet<PublicKey>>,
-    realms: BTreeSet<Digest>,
+    own: Own,
     pinned: &'a BTreeSet<Digest>,
 }
 
@@ -116,14 +126,7 @@ impl<'a, T: Tables> Judge<'a, T> {
         txn: &'a T,
         pinned: &'a BTreeSet<Digest>,
     ) -> Result<Self, Error> {
-        let mut realms = BTreeSet::new();
-        for row in txn.table(tables::FOLLOWED)?.iter()? {
-            let row: Followed = tables::decode("followed realm", row?.1.value())?;
-            if row.kind == FollowKind::Own {
-                realms.insert(row.realm.0);
-            }
-        }
-        Ok(Self { txn, own: lock(&inner.kinds.own).clone(), realms, pinned })
+        Ok(Self { txn, own: Own::now(inner, txn)?, pinned })
     }
 
     pub(super) fn kind(&self, digest: &Digest) -> Result<Kind, Error> {
@@ -157,22 +160,22 @@ impl<'a, T: Tables> Judge<'a, T> {
     }
 
     fn is_own(&self, id: &StatementId) -> Result<bool, Error> {
-        let Some(own) = &self.own else { return Ok(true) };
+        let Some(keys) = &self.own.keys else { return Ok(true) };
         let signatures = self.txn.table(tables::SIG)?;
-        for key in own {
-            if signatures.get((id.0.as_bytes(), key.as_bytes()))?.is_some() {
+        for key in keys.iter().filter_map(|key| key.as_slice().try_into().ok()) {
+            if signatures.get((id.0.as_bytes(), key))?.is_some() {
                 return Ok(true);
             }
         }
         let statement = statements::load_statement(self.txn, id)?;
-        Ok(statement.is_some_and(|statement| self.realms.contains(&statement.realm().0)))
+        Ok(statement.is_some_and(|statement| self.own.realms.contains(&statement.realm().0)))
     }
 }
 
 impl Store {
     /// The keys that sign for this node. Until they are said, no release is evicted.
     pub fn set_own_keys(&self, keys: impl IntoIterator<Item = PublicKey>) {
-        *lock(&self.inner.kinds.own) = Some(keys.into_iter().collect());
+        *lock(&self.inner.own_keys) = Some(keys.into_iter().collect());
     }
 
     /// All bytes that a release names: its files, large metas, extras.
@@ -185,52 +188,48 @@ impl Store {
         Ok(statement.as_ref().map(named).unwrap_or_default())
     }
 
-    /// How much there is of each kind, as of a moment ago.
+    /// How much there is of each kind. Costs a few look-ups, and one for each that is pinned.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn kinds(&self, pinned: BTreeSet<Digest>) -> Result<Kinds, Error> {
-        let inner = Arc::clone(&self.inner);
+        if let Some(kinds) = self.kept_kinds(&pinned).await? {
+            return Ok(kinds);
+        }
+        // They were never counted, or by other keys. A disk that refuses must not hide them.
+        match self.recount().await {
+            Ok(()) => {}
+            Err(why) => tracing::warn!(%why, "the sums of what is held could not be kept"),
+        }
+        match self.kept_kinds(&pinned).await? {
+            Some(kinds) => Ok(kinds),
+            None => self.walked_kinds(pinned).await,
+        }
+    }
+
+    pub(super) async fn kept_kinds(
+        &self,
+        pinned: &BTreeSet<Digest>,
+    ) -> Result<Option<Kinds>, Error> {
+        let (inner, pinned) = (Arc::clone(&self.inner), pinned.clone());
         blocking(move || {
             let txn = inner.read()?;
-            let state = (
-                txn.table(tables::BLOB)?.len()?,
-                txn.meta(tables::META_BLOB_BYTES)?,
-                txn.meta(tables::META_SEQUENCE)?,
-                txn.table(tables::CACHED_DIGEST)?.len()?,
-                pinned,
-            );
-            if let Some(counted) = lock(&inner.kinds.counted).as_ref()
-                && (counted.state == state || counted.at.elapsed() < counted.took * SHARE)
-            {
-                return Ok(counted.kinds);
-            }
-            let at = Instant::now();
-            let kinds = count(&inner, &txn, &state.4)?;
-            let counted = Counted { state, kinds, at, took: at.elapsed() };
-            *lock(&inner.kinds.counted) = Some(counted);
-            Ok(kinds)
+            kept::read(&txn, Own::now(&inner, &txn)?, &pinned)
         })
         .await
     }
-}
 
-fn count(
-    inner: &Inner,
-    txn: &redb::ReadTransaction,
-    pinned: &BTreeSet<Digest>,
-) -> Result<Kinds, Error> {
-    let (judge, mut kinds) = (Judge::new(inner, txn, pinned)?, Kinds::default());
-    for row in txn.table(tables::BLOB)?.iter()? {
-        let info: BlobInfo = tables::decode("blob record", row?.1.value())?;
-        kinds.of(judge.kind(&info.digest)?).add(info.size);
+    /// The same by reading every row, whatever was kept.
+    pub(super) async fn walked_kinds(&self, pinned: BTreeSet<Digest>) -> Result<Kinds, Error> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || kept::count(&Judge::new(&inner, &inner.read()?, &pinned)?)).await
     }
-    let mut packages = BTreeSet::new();
-    for row in txn.table(tables::CACHED_FILE)?.iter()? {
-        let key = row?.0;
-        let (_, format, name, _) = key.value();
-        packages.insert(Digest::of(format!("{format}/{name}").as_bytes()));
+
+    /// Counts anew what is held and why: reads every record, and holds the writer as long.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn recount(&self) -> Result<(), Error> {
+        self.write(|inner, txn| kept::recount(txn, Own::now(inner, txn)?), |_, ()| {}).await
     }
-    kinds.cached_packages = packages.len() as u64;
-    Ok(kinds)
 }

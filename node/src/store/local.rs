@@ -10,9 +10,9 @@ use redb::{ReadableTable, WriteTransaction};
 use tokio::sync::watch;
 
 use super::batch::Change;
-use super::statements::{IDS, document_id, load_statement, named};
+use super::statements::{IDS, digests, document_id, load_statement};
 use super::tables::{self, Tables};
-use super::{Error, Followed, Inner, Store, collections, views};
+use super::{Error, Followed, Inner, Store, collections, kinds, views};
 
 impl Store {
     /// Starts to keep a realm's statements, or changes how. What was offered before is not kept:
@@ -238,10 +238,14 @@ fn forget_statements(txn: &WriteTransaction, realm: &RealmId) -> Result<(), Erro
 
 fn forget_statement(txn: &WriteTransaction, id: &StatementId) -> Result<(), Error> {
     let Some(statement) = load_statement(txn, id)? else { return Ok(()) };
-    for it in named(&statement) {
-        let row = (it.digest.as_bytes(), id.0.as_bytes());
-        txn.open_table(tables::ARTIFACT)?.remove(row)?;
-    }
+    let named = digests(&statement);
+    kinds::around_all(txn, named.clone(), || {
+        let mut table = txn.open_table(tables::ARTIFACT)?;
+        for digest in &named {
+            table.remove((digest.as_bytes(), id.0.as_bytes()))?;
+        }
+        Ok(())
+    })?;
     txn.open_table(tables::STMT)?.remove(id.0.as_bytes())?;
     Ok(())
 }

@@ -6,7 +6,7 @@
 //!
 //! Admission is in `admission`. Source: index.md sections 2.1 and 2.4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crdt::statement::{MetaBody, Release};
@@ -228,7 +228,7 @@ pub(super) fn of_package(txn: &impl Tables, document: &[u8; 32]) -> Result<Vec<V
 /// All statements of a realm's authority, by id.
 pub(super) fn of_authority(txn: &impl Tables, realm: &RealmId) -> Result<Vec<Verified>, Error> {
     let items = collections::items(txn, &collections::parse(*realm, AUTHORITY))?;
-    let ids: std::collections::BTreeSet<_> = items.into_iter().map(|item| item.id).collect();
+    let ids: BTreeSet<_> = items.into_iter().map(|item| item.id).collect();
     let mut found = Vec::new();
     for id in ids {
         found.extend(load(txn, &id)?);
@@ -243,6 +243,11 @@ pub(super) fn named(statement: &Statement) -> impl Iterator<Item = ArtifactRef> 
         _ => None,
     };
     release.into_iter().flat_map(|(release, package)| named_by(statement, release, package))
+}
+
+/// The same by their digests alone.
+pub(super) fn digests(statement: &Statement) -> BTreeSet<Digest> {
+    named(statement).map(|it| it.digest).collect()
 }
 
 fn named_by(statement: &Statement, release: &Release, package: &PackageId) -> Vec<ArtifactRef> {

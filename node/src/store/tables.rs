@@ -106,6 +106,9 @@ pub(super) const SHA512: TableDefinition<&[u8; 64], Id> = TableDefinition::new("
 pub(super) const SHA256: TableDefinition<Id, Id> = TableDefinition::new("sha256");
 /// Local. digest → day since 1970 of the last use: see [`super::usage`].
 pub(super) const LAST_USE: TableDefinition<Id, u64> = TableDefinition::new("last_use");
+/// Derived. `own` → which keys and realms are this node's own, `kinds` → how much is held of each
+/// kind, by those; both CBOR. See [`super::kinds`].
+pub(super) const HELD: TableDefinition<&str, &[u8]> = TableDefinition::new("held");
 /// Local. (kind, key) → bytes of other layers.
 pub(super) const ROW: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("row");
 
@@ -116,7 +119,7 @@ macro_rules! every_table {
         $each!(META BLOB STMT SIG DOC_STMT DOC COLL COLL_STATE LOG LATEST STRANGER ARTIFACT);
         $each!(PEER_SEEN VIEW VIEW_VERSION PACKAGE AM_DOC);
         $each!(CACHED_DOCUMENT CACHED_FILE CACHED_DIGEST SHA512 SHA256);
-        $each!(FOLLOWED ROUTE PIN_CONTENT PIN_SOURCE PIN_CHAIN REVISION ROW LAST_USE);
+        $each!(FOLLOWED ROUTE PIN_CONTENT PIN_SOURCE PIN_CHAIN REVISION ROW LAST_USE HELD);
     };
 }
 pub(super) use every_table;

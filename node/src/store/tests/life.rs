@@ -16,7 +16,7 @@ use super::super::{BlobInfo, Error, FollowKind, Hashes, Store, blob};
 use super::world::Realm;
 use super::{files, noise, stored};
 
-fn document(name: &str, body: &BlobInfo) -> CachedDocument {
+pub(super) fn document(name: &str, body: &BlobInfo) -> CachedDocument {
     CachedDocument {
         subject: Subject {
             origin: Digest::of(b"origin"),
@@ -36,7 +36,7 @@ fn document(name: &str, body: &BlobInfo) -> CachedDocument {
     }
 }
 
-fn file(package: &str, info: &BlobInfo) -> CachedFile {
+pub(super) fn file(package: &str, info: &BlobInfo) -> CachedFile {
     CachedFile {
         origin: Digest::of(b"origin"),
         format: "npm".into(),

@@ -8,6 +8,7 @@ mod crash;
 mod crash_disk;
 mod crash_disk_full;
 mod crash_disk_scenes;
+mod kinds;
 mod life;
 mod local;
 mod migration;
