@@ -38,6 +38,7 @@ use disk::Disk;
 use paths::Paths;
 
 mod admission;
+mod arrival;
 mod authority;
 pub mod backup;
 mod batch;
@@ -80,6 +81,7 @@ pub mod verify;
 mod views;
 mod writing;
 
+pub use arrival::Arrival;
 pub use error::Error;
 pub use holding::Holding;
 pub use pins::Slot;
@@ -87,7 +89,7 @@ pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,
 };
-pub use remote::{Blobs, Bucket, BucketStatus};
+pub use remote::{Blobs, Bucket, BucketStatus, Coming};
 
 /// Memory that redb may use for pages. Its default grew to 866 MB (index.md section 2.4).
 const CACHE_BYTES: usize = 16 << 20;

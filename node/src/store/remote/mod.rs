@@ -27,7 +27,6 @@ use std::time::{Duration, Instant};
 use crdt::Digest;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use tokio::sync::watch;
 
 use super::{Error, Inner, Store, blob, holding, lock, tables};
 use cache::Cache;
@@ -42,6 +41,7 @@ mod put;
 mod tests;
 mod unsent;
 
+pub use get::Coming;
 pub(super) use unsent::note_unsent;
 
 /// Uploads at a time; each holds one part in memory.
@@ -94,7 +94,7 @@ pub(super) struct Remote {
     sends: Crew,
     fetches: Crew,
     /// Downloads under way.
-    flights: Mutex<HashMap<Digest, watch::Receiver<get::Flown>>>,
+    flights: Mutex<HashMap<Digest, Coming>>,
     unsent: Mutex<BTreeSet<Digest>>,
     trouble: Mutex<Option<(Instant, String)>>,
 }
@@ -214,6 +214,12 @@ impl Remote {
 }
 
 impl Store {
+    /// Whether the blobs are in a bucket, and only copies here.
+    #[must_use]
+    pub fn has_bucket(&self) -> bool {
+        self.inner.remote.is_some()
+    }
+
     /// Where the blobs are, if not only here.
     #[must_use]
     pub fn bucket(&self) -> Option<BucketStatus> {
