@@ -89,7 +89,7 @@ pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,
 };
-pub use remote::{Blobs, Bucket, BucketStatus, Coming};
+pub use remote::{Blobs, Bucket, BucketNode, BucketStatus, Coming, SweepOrder, SweepStep, Swept};
 
 /// Memory that redb may use for pages. Its default grew to 866 MB (index.md section 2.4).
 const CACHE_BYTES: usize = 16 << 20;

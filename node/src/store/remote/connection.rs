@@ -105,6 +105,8 @@ impl Bucket {
         }
         let authorities = authorities(environment).map_err(wrong)?;
         let built = builder
+            // One by one, as every server knows it, and each is looked at just before.
+            .with_disable_bulk_delete(true)
             .with_bucket_name(url.host_str().unwrap_or_default())
             .with_http_connector(Connector { patience, authorities })
             .with_retry(retry(&patience))

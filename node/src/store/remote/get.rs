@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::super::batch::{Change, Kept};
 use super::super::{Arrival, BlobInfo, Error, Hashes, Inner, Store, lock};
+use super::unsent::unsent_row;
 use super::{Remote, blob, connection};
 
 /// What became of a flight; nothing while it is in the air.
@@ -188,6 +189,7 @@ impl Store {
             tracing::error!(%digest, found = got.meta.size, size, "an object has another length");
             return Err(Failed::Wrong);
         }
+        let is_old = remote.is_old(&got.meta);
         let mut writer = self.writer(hashes, size).await?;
         let mut shown = Arrival { size: Some(size), ..Arrival::default() };
         let mut stream = got.into_stream();
@@ -202,8 +204,15 @@ impl Store {
         }
         told.send_replace(Arrival { written: size, ..shown });
         let info = staged.info().clone();
-        let kept = self.keep(vec![Change::Blob(Box::new(staged))]).await?;
-        remote.used(&self.inner, digest, size);
+        // Nobody else knows yet that this node relies on it: until they do, the copy stays.
+        let stays = is_old && blob::record(&self.read()?, digest)?.is_none();
+        let unsent = stays.then(|| unsent_row(digest));
+        let blob = Change::Blob(Box::new(staged));
+        let kept = self.keep(std::iter::once(blob).chain(unsent).collect()).await?;
+        if stays {
+            lock(&remote.right).insert(*digest);
+        }
+        self.sent(&info, stays);
         Ok(Some(if let Kept::Blob(info) = kept { *info } else { info }))
     }
 }
