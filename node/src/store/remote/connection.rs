@@ -33,7 +33,7 @@ pub(super) struct Patience {
     pub(super) answer: Duration,
     /// The same for one that brings bytes: they go up meanwhile.
     pub(super) upload: Duration,
-    /// For one more byte of an answer.
+    /// For one more byte of an answer, the first one too: no less than for an upload.
     pub(super) silence: Duration,
     /// No retry begins later than this after the first try.
     pub(super) retry_within: Duration,
@@ -45,7 +45,7 @@ impl Patience {
         connect: Duration::from_secs(1),
         answer: Duration::from_secs(10),
         upload: Duration::from_secs(60),
-        silence: Duration::from_secs(15),
+        silence: Duration::from_secs(60),
         retry_within: Duration::from_secs(10),
     };
 }

@@ -6,6 +6,8 @@
 //! the bytes were right. An object that is not its blob is never kept: its record is dropped, so
 //! that peers and upstreams are asked, and the next upload replaces it.
 
+use std::time::{Duration, Instant};
+
 use crdt::Digest;
 use futures::StreamExt as _;
 use object_store::Error as Why;
@@ -20,6 +22,11 @@ use super::{Remote, blob, connection};
 
 /// What became of a flight; nothing while it is in the air.
 type Flown = Option<Result<Option<BlobInfo>, Failed>>;
+
+/// If no piece comes for so long, what was gathered is written.
+const QUIET_FOR: Duration = Duration::from_millis(50);
+/// Nobody waits longer for the next piece.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// A copy on its way out of the bucket; clones are the same one.
 #[derive(Debug, Clone)]
@@ -193,8 +200,22 @@ impl Store {
         let mut writer = self.writer(hashes, size).await?;
         let mut shown = Arrival { size: Some(size), ..Arrival::default() };
         let mut stream = got.into_stream();
-        while let Some(piece) = stream.next().await {
-            writer.write(remote.answered(piece).map_err(Failed::Unreachable)?).await?;
+        let mut since = Instant::now();
+        loop {
+            match tokio::time::timeout(QUIET_FOR, stream.next()).await {
+                Ok(Some(piece)) => {
+                    since = Instant::now();
+                    writer.write(remote.answered(piece).map_err(Failed::Unreachable)?).await?;
+                }
+                Ok(None) => break,
+                Err(_) if since.elapsed() > SILENCE_MAX => {
+                    let why = "it stopped in the middle of an answer".to_owned();
+                    *lock(&remote.trouble) = Some((Instant::now(), why.clone()));
+                    return Err(Failed::Unreachable(why));
+                }
+                // Who reads along gets what is here while the bucket takes its time.
+                Err(_) => writer.flush().await?,
+            }
             writer.tell(&mut shown, told).await?;
         }
         let staged = writer.finish().await?;

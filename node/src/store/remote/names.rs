@@ -49,7 +49,7 @@ const CLAIM_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) const LEASE: Duration = Duration::from_secs(10 * 60);
 /// Who finds a sweep under way looks again so often, and then gives up.
 const LOOKS: usize = 20;
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 500 });
 /// Records that are read at a time.
 const STEP: usize = 4096;
 
