@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::harness::node::text;
 use crate::harness::samples::{noise, noise_file, sha256};
-use crate::harness::{
-    BucketServer, Curl, EVENTUALLY, Node, Request, TlsFront, World, wait_until,
-};
+use crate::harness::{BucketServer, Curl, EVENTUALLY, Node, Request, TlsFront, World, wait_until};
 
 const PATH: &str = "/generic/tool/1.0.0/tool.bin";
 /// More than two parts.

@@ -114,7 +114,7 @@ async fn a_slow_server_is_waited_for_and_one_that_stops_in_the_middle_is_not() {
     server.mood(Mood::Pauses(100_000));
     assert!(!not_fetched(&store, &info).await.is_empty());
     assert!(!copied(&store, &info));
-    let patience = Patience { answer: LONG, ..SHORT };
+    let patience = Patience { answer: LONG, silence: LONG, ..SHORT };
     let store = {
         drop(store);
         open(home.path(), &of(&server.environment(), patience))
