@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, Response, StatusCode, header};
 use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -101,7 +102,7 @@ async fn answer(State(seen): State<Arc<Seen>>, request: Request) -> Response<Bod
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     seen.asked.lock().unwrap().push(format!("{} {path}", head.method));
-    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let bytes = body.collect().await.map(|all| all.to_bytes()).unwrap_or_default();
     let (mood, brings) = (seen.mood.borrow().clone(), head.method == Method::PUT);
     match mood {
         Mood::Hole => std::future::pending().await,
