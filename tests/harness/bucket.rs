@@ -1,12 +1,13 @@
 //! A real S3 server: a process of its own, with its objects as files in a folder of the test.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::client::skip;
 use super::wait::wait_for;
-use super::{NodeOptions, World};
+use super::{NodeOptions, TlsFront, World};
 
 const START: Duration = Duration::from_secs(30);
 const KEY: &str = "griot-tests";
@@ -85,6 +86,28 @@ impl BucketServer {
         }
     }
 
+    /// A node that reaches it by way of TLS, and believes no authority but that one's.
+    pub(crate) fn options_over(&self, front: &TlsFront) -> NodeOptions {
+        let mut options = self.options();
+        let url = front.url();
+        for (name, value) in &mut options.environment {
+            match name.as_str() {
+                "AWS_ENDPOINT_URL" => url.trim_end_matches('/').clone_into(value),
+                "AWS_ALLOW_HTTP" => "false".clone_into(value),
+                "NO_PROXY" => "localhost".clone_into(value),
+                _ => {}
+            }
+        }
+        let authority = front.authority().display().to_string();
+        options.environment.push(("AWS_CA_BUNDLE".to_owned(), authority));
+        options
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        format!("127.0.0.1:{}", self.port).parse().expect("its port is a number")
+    }
+
     /// Its objects.
     pub(crate) fn objects(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
@@ -97,6 +120,16 @@ impl BucketServer {
         }
         found.retain(|path| path.file_name().is_some_and(|name| name.len() == 64));
         found
+    }
+
+    /// Puts a blob there that no node knows of.
+    pub(crate) fn put_object(&self, bytes: &[u8]) -> PathBuf {
+        let name = blake3::hash(bytes).to_hex();
+        let folder = self.folder.join("root/blobs/village").join(&name[..2]);
+        fs_err::create_dir_all(&folder).expect("a folder can be made");
+        let path = folder.join(name.as_str());
+        fs_err::write(&path, bytes).expect("a file can be written");
+        path
     }
 
     /// What no log may show.

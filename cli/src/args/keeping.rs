@@ -83,6 +83,12 @@ pub(crate) struct Gc {
     /// Only say what would go
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Clear up the bucket that the blobs are in, rather than this home: what no node of it names
+    #[arg(long)]
+    pub(crate) bucket: bool,
+    /// With --bucket: a node that is gone for good, so that what only it names may go
+    #[arg(long, value_name = "NODE", requires = "bucket")]
+    pub(crate) forget: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -19,6 +19,9 @@ struct Collected {
 }
 
 pub(super) async fn run(context: &Context, gc: Gc) -> Result<(), Failure> {
+    if gc.bucket {
+        return super::gc_bucket::run(context, gc).await;
+    }
     let node = context.node()?;
     let (bar, dry_run) = (context.output.steps(), gc.dry_run);
     let (mut done, mut broke) = (None, None);

@@ -14,6 +14,7 @@ mod check;
 mod export;
 mod follow;
 mod gc;
+mod gc_bucket;
 mod info;
 mod invite;
 mod join;

@@ -31,6 +31,7 @@ fn wanted(number: u64, wants: &[WantRow]) -> Vec<String> {
 fn bucket_lines(bucket: &BucketStatus) -> Vec<String> {
     let (held, room) = (size(bucket.cached_bytes), size(bucket.cache_bytes));
     let mut out = vec![format!("files are in {}   copies here {held} of {room}", bucket.url)];
+    out.push(format!("  there this node is {}", plain(&bucket.node)));
     if bucket.unsent > 0 {
         out.push(format!("  {} not sent there yet", count(bucket.unsent, "file")));
     }

@@ -1,5 +1,5 @@
 //! Contradictions that a person should hear of: a lying receipt, a document that says something
-//! else than its file, a version declared twice.
+//! else than its file, a version declared twice, an object of a bucket with other bytes.
 //!
 //! An alarm changes nothing about what is served; that was decided where it was raised. It is a row
 //! of kind `alarm`, shown by `why`, the log and `status`, and by `why` alone once a person has said
@@ -28,7 +28,7 @@ const TEXT_MAX: usize = 600;
 pub struct Alarm {
     /// Of which package.
     pub package: PackageId,
-    /// `receipt`, `manifest` or `declared-again`.
+    /// `receipt`, `manifest`, `declared-again` or `bucket`.
     pub kind: String,
     /// One sentence.
     pub text: String,

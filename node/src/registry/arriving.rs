@@ -1,4 +1,4 @@
-//! A big file of an upstream is passed on to its client while it arrives.
+//! A big file of an upstream, or of a bucket, is passed on to its client while it arrives.
 //!
 //! The client gets every byte but the last as it comes; the last one only when the whole fits its
 //! checksum and is kept. What turns out wrong breaks off, so nobody ever has a complete wrong file.
@@ -15,8 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use super::flight::Landing;
 use super::{Completion, Error, Outcome, VerifiedBytes};
-use crate::store::cached::CachedFile;
-use crate::upstream::Arrival;
+use crate::store::Arrival;
 
 /// Smaller ones are waited for.
 const ALONG_MIN_BYTES: u64 = 1024 * 1024;
@@ -37,13 +36,14 @@ pub enum Obtained {
 /// A file on its way.
 #[derive(Debug)]
 pub struct Arriving {
-    /// Bytes, as the upstream says.
+    /// Bytes, as its source says.
     pub size: u64,
     /// The name to save it under.
     pub filename: String,
     pub(super) completion: Option<Completion>,
     pub(super) arrival: watch::Receiver<Arrival>,
-    pub(super) landing: Landing<CachedFile>,
+    /// Ends with the bytes there are, once the whole is judged.
+    pub(super) landing: Landing<u64>,
     pub(super) file: Arc<std::fs::File>,
     pub(super) sent: u64,
 }
@@ -132,8 +132,8 @@ impl Arriving {
     }
 
     async fn landed_whole(&self) -> Result<u64, Error> {
-        let got = self.landing.clone().await?;
-        if got.size == self.size { Ok(got.size) } else { Err(broken("its length was another")) }
+        let size = self.landing.clone().await?;
+        if size == self.size { Ok(size) } else { Err(broken("its length was another")) }
     }
 
     /// Waits for the judgement, and pins what is pinned by a file that was received whole.

@@ -121,8 +121,7 @@ impl Registry {
         let version = self.normal_version(package, version)?;
         match self.place(door, package)? {
             Place::Realm(realm, decision) => {
-                let held = self.realm_artifact((realm, decision), package, version, file).await?;
-                Ok(Obtained::Held(Box::new(held)))
+                self.realm_obtain((realm, decision), package, version, file).await
             }
             Place::Upstream(sought) => self.upstream_obtain(&sought, &version, file).await,
         }
@@ -135,19 +134,51 @@ impl Registry {
         version: String,
         file: &str,
     ) -> Result<VerifiedBytes, Error> {
+        let place = (realm, decision);
+        let (slot, content, completion) = self.signed_for(place, package, version, file)?;
+        self.bring(&slot, &content).await?;
+        let (info, opened) = self.open(&content.blake3, file).await?;
+        let completion = Some(completion);
+        Ok(VerifiedBytes { info, file: opened, filename: file.to_owned(), completion })
+    }
+
+    async fn realm_obtain(
+        &self,
+        place: (RealmId, Decision),
+        package: &PackageId,
+        version: String,
+        file: &str,
+    ) -> Result<Obtained, Error> {
+        if self.inner.store.has_bucket() {
+            let signed = self.signed_for(place.clone(), package, version.clone(), file)?;
+            let (slot, content, completion) = signed;
+            if let Some(arriving) = self.follow_slot((&slot, &content), completion).await? {
+                return Ok(Obtained::Arriving(Box::new(arriving)));
+            }
+        }
+        let held = self.realm_artifact(place, package, version, file).await?;
+        Ok(Obtained::Held(Box::new(held)))
+    }
+
+    /// What a realm says that a file is, and what is pinned when it was handed over.
+    fn signed_for(
+        &self,
+        (realm, decision): (RealmId, Decision),
+        package: &PackageId,
+        version: String,
+        file: &str,
+    ) -> Result<(Slot, Content, Completion), Error> {
         let view = self.inner.store.package(&realm, package)?;
         let Some(view) = view else { return Err(self.nothing_of(package, &realm, &decision)) };
         let content = self.content_served(&view, &version, file)?;
         let slot = Slot { realm, package: package.clone(), version, file: file.to_owned() };
-        self.bring(&slot, &content).await?;
-        let (info, opened) = self.open(&content.blake3, file).await?;
-        let completion = Some(Completion {
+        let completion = Completion {
             registry: self.clone(),
             package: package.clone(),
             source: Source::Realm { realm },
-            content: Some((slot, content)),
-        });
-        Ok(VerifiedBytes { info, file: opened, filename: file.to_owned(), completion })
+            content: Some((slot.clone(), content.clone())),
+        };
+        Ok((slot, content, completion))
     }
 
     /// The realm behind a door, or the answer to give instead.
@@ -209,8 +240,7 @@ impl Registry {
     /// NotFound (no followed realm names it), NotHere (nobody in reach has it).
     pub async fn by_digest(&self, digest: &Digest) -> Result<VerifiedBytes, Error> {
         let known = self.inner.store.artifact(digest)?;
-        let named = known.iter().find(|found| found.checksums.is_some());
-        let filename = named.map_or_else(|| digest.to_hex(), |found| found.file.clone());
+        let filename = filename_of(&known, digest);
         if self.inner.store.blob(digest)?.is_none() {
             let Some(found) = known.into_iter().next() else {
                 return Err(Error::not_found(format!("no followed realm has a file {digest}")));
@@ -219,6 +249,18 @@ impl Registry {
         }
         let (info, file) = self.open(digest, &filename).await?;
         Ok(VerifiedBytes { info, file, filename, completion: None })
+    }
+
+    /// The same for a client that can take a big file while it arrives: no HEAD and no range.
+    ///
+    /// # Errors
+    /// As [`Registry::by_digest`].
+    pub async fn obtain_digest(&self, digest: &Digest) -> Result<Obtained, Error> {
+        let filename = filename_of(&self.inner.store.artifact(digest)?, digest);
+        if let Some(arriving) = self.follow_known(digest, (None, &filename), None).await? {
+            return Ok(Obtained::Arriving(Box::new(arriving)));
+        }
+        Ok(Obtained::Held(Box::new(self.by_digest(digest).await?)))
     }
 
     pub(super) async fn fetch_artifact(&self, found: &ArtifactRef) -> Result<(), Error> {
@@ -381,6 +423,12 @@ impl Registry {
         ))
         .with_hint("griot peer list")
     }
+}
+
+/// The name under which a file is saved that was asked for by its digest.
+fn filename_of(known: &[ArtifactRef], digest: &Digest) -> String {
+    let named = known.iter().find(|found| found.checksums.is_some());
+    named.map_or_else(|| digest.to_hex(), |found| found.file.clone())
 }
 
 /// The sentence for a slot that nobody is given by name.

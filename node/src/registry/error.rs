@@ -93,6 +93,7 @@ impl From<store::Error> for Error {
             store::Error::NotFetched { .. } => Self::not_here(message).with_hint("griot status"),
             store::Error::NotSent { .. } => Self::new(Outcome::Unavailable, message)
                 .with_hint("once griot status shows no trouble with it, try again"),
+            store::Error::NotSwept { .. } => Self::conflict(message).with_hint("griot status"),
             store::Error::TooLarge { .. } => Self::new(Outcome::Invalid, message),
             store::Error::NoSession => Self::not_found(message),
             store::Error::Offset { .. } | store::Error::SessionBusy => Self::conflict(message),

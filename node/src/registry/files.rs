@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use crdt::{Checksums, Digest};
-use futures::FutureExt as _;
+use futures::{FutureExt as _, TryFutureExt as _};
 
 use super::arriving::{self, Arriving, Obtained};
 use super::artifact::{Completion, VerifiedBytes};
@@ -79,10 +79,7 @@ impl Registry {
         file: &str,
     ) -> Result<Obtained, Error> {
         let described = match self.find_file(sought, version, file).await? {
-            Found::Held(held) => {
-                let held = self.hand_over(sought, &held.digest, file).await?;
-                return Ok(Obtained::Held(Box::new(held)));
-            }
+            Found::Held(held) => return self.held_or_arriving(sought, &held.digest, file).await,
             Found::Described(described) => described,
         };
         let key = key_of(sought, &described);
@@ -101,7 +98,11 @@ impl Registry {
                 size,
                 filename: file.to_owned(),
                 completion: Completion::of_upstream(self, sought),
-                landing: self.file_flight(sought, &described),
+                landing: self
+                    .file_flight(sought, &described)
+                    .map_ok(|got| got.size)
+                    .boxed()
+                    .shared(),
                 arrival,
                 file: handle,
                 sent: 0,
@@ -158,6 +159,21 @@ impl Registry {
         let (info, file) = self.open(digest, filename).await?;
         let completion = Completion::of_upstream(self, sought);
         Ok(VerifiedBytes { info, file, filename: filename.to_owned(), completion })
+    }
+
+    /// The same for who can take it while its copy comes out of a bucket.
+    async fn held_or_arriving(
+        &self,
+        sought: &Sought,
+        digest: &Digest,
+        filename: &str,
+    ) -> Result<Obtained, Error> {
+        let completion = Completion::of_upstream(self, sought);
+        let of = (Some(&sought.package), filename);
+        if let Some(arriving) = self.follow_known(digest, of, completion).await? {
+            return Ok(Obtained::Arriving(Box::new(arriving)));
+        }
+        Ok(Obtained::Held(Box::new(self.hand_over(sought, digest, filename).await?)))
     }
 
     /// The files of the package that are recorded here, under every name of its upstream.

@@ -42,6 +42,7 @@ mod files;
 mod flight;
 mod follow_up;
 mod freshness;
+mod from_bucket;
 mod from_peers;
 mod info;
 mod keep;

@@ -22,6 +22,7 @@ use super::{Error, Registry};
 use crate::store::gc::{Garbage, Halves};
 use crate::store::kinds::{Amount, Kinds};
 use crate::store::quota::Candidate;
+use crate::store::{SweepOrder, SweepStep, Swept};
 
 /// How often last uses become rows.
 const FLUSH_EVERY: Duration = Duration::from_secs(5 * 60);
@@ -236,6 +237,18 @@ impl Registry {
         }
         tell(steps, GarbageStep::Done(garbage)).await?;
         Ok(garbage)
+    }
+
+    /// Removes the objects of the bucket that no node needs, or says which would go.
+    ///
+    /// # Errors
+    /// Conflict with what stands against it.
+    pub async fn collect_bucket(
+        &self,
+        order: &SweepOrder,
+        steps: Option<&mpsc::Sender<SweepStep>>,
+    ) -> Result<Swept, Error> {
+        Ok(self.inner.store.sweep_bucket(order, steps).await?)
     }
 
     /// What is held, why, and what to do about it.

@@ -72,6 +72,12 @@ pub enum Error {
         /// What it said, or that it did not answer.
         why: String,
     },
+    /// Objects of a bucket were not removed, or not all that could be.
+    #[error("the bucket was not cleared up: {why}")]
+    NotSwept {
+        /// What stood against it.
+        why: String,
+    },
     /// Two nodes on one home would corrupt it.
     #[error("another griot node runs on this home: stop it, or choose another home with --home")]
     Locked,

@@ -39,6 +39,7 @@ use disk::Disk;
 use paths::Paths;
 
 mod admission;
+mod arrival;
 mod authority;
 pub mod backup;
 mod batch;
@@ -83,6 +84,7 @@ pub mod verify;
 mod views;
 mod writing;
 
+pub use arrival::Arrival;
 pub use error::Error;
 pub use holding::Holding;
 pub use pins::Slot;
@@ -93,7 +95,7 @@ pub use records::{
 };
 pub use recovery::Recovered;
 pub use regained::NotYet;
-pub use remote::{Blobs, Bucket, BucketStatus};
+pub use remote::{Blobs, Bucket, BucketNode, BucketStatus, Coming, SweepOrder, SweepStep, Swept};
 
 /// Memory that redb may use for pages. Its default grew to 866 MB (index.md section 2.4). With so
 /// little, a node with a full store needs no more than one with an empty one; the system has the

@@ -32,8 +32,6 @@ const RESUME_PAUSE: Duration = Duration::from_millis(50);
 const GUNZIP_BYTES: usize = 1024;
 /// Decoded bytes after which others get a turn.
 const GUNZIP_TURN: usize = 256 << 10;
-/// Bytes that a reader of an arrival waits for at most.
-const ARRIVAL_BYTES: u64 = 32 << 10;
 
 pub(super) const PORTAL: &str =
     "the upstream answered a web page, not a package (captive portal?): nothing was stored";
@@ -266,17 +264,7 @@ impl Incoming {
         let Some(arrival) = ask.arrival.as_ref().filter(|_| !self.suspect || all) else {
             return Ok(());
         };
-        if self.shown.file.is_none() {
-            self.shown.file = Some(self.writer.reader().map_err(refused)?);
-        }
-        if self.writer.written() - self.writer.readable() >= ARRIVAL_BYTES {
-            self.writer.flush().await.map_err(refused)?;
-        }
-        self.shown.written = self.writer.readable();
-        if arrival.borrow().written != self.shown.written || arrival.borrow().file.is_none() {
-            arrival.send_replace(self.shown.clone());
-        }
-        Ok(())
+        self.writer.tell(&mut self.shown, arrival).await.map_err(refused)
     }
 
     async fn finish(mut self, ask: &Ask) -> Result<Answer, Error> {

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use client::Client;
 
+pub use crate::store::Arrival;
 use crate::store::blob::Staged;
 use crate::store::{Hashes, Store};
 
@@ -70,20 +71,6 @@ pub struct Ask {
     pub urgent: bool,
     /// Told how far the body is, for who passes it on while it comes.
     pub arrival: Option<watch::Sender<Arrival>>,
-}
-
-/// How far a body is that is being fetched.
-#[derive(Debug, Clone, Default)]
-pub struct Arrival {
-    /// Its length, if the upstream said it.
-    pub size: Option<u64>,
-    /// Bytes that can be read from `file`.
-    pub written: u64,
-    /// A handle for reading at offsets, from the first byte that was judged no web page.
-    ///
-    /// Another handle than before means that the body begins anew, `written` too: its first bytes
-    /// need not be those that were there before.
-    pub file: Option<Arc<std::fs::File>>,
 }
 
 /// What the upstream said.

@@ -12,7 +12,7 @@ use node::formats::{ALL, Front, serve};
 use node::http::auth::{TokenScope, Tokens};
 use node::http::ready::{MEMORY_BYTES, Ready};
 use node::registry::{Registry, Scope, Setup, UpstreamChoice};
-use node::store::{FollowKind, Followed, Slot, Store};
+use node::store::{Blobs, FollowKind, Followed, Slot, Store};
 use node::upstream::Upstream;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,6 +21,10 @@ use crate::upstream::Stub;
 
 use crate::npm::{publish_body, tarball};
 
+mod bucket;
+#[expect(dead_code, reason = "each of the two that include it uses a part")]
+#[path = "../../src/store/remote/tests/server.rs"]
+mod bucket_server;
 mod generic;
 mod native;
 mod npm;
@@ -87,10 +91,14 @@ impl Node {
     }
 
     async fn open(offline: bool) -> Self {
+        Self::open_in(Blobs::Here, offline).await
+    }
+
+    async fn open_in(blobs: Blobs, offline: bool) -> Self {
         // Without TLS no test needs it, but the client wants to know whose it would be.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let home = TempDir::new().unwrap();
-        let store = Store::open(home.path()).unwrap();
+        let store = Store::open_in(home.path(), |_, _| String::new(), blobs).unwrap();
         let (root, publisher) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
         let genesis = genesis(&root, &publisher);
         let own = genesis.statement().realm();

@@ -105,6 +105,7 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/up-to-date", post(backup::up_to_date))
         .route("/api/admin/wants", get(prefetch::wants).delete(prefetch::forget))
         .route("/api/admin/gc", post(upkeep::gc))
+        .route("/api/admin/gc/bucket", post(upkeep::gc_bucket))
         .route("/api/admin/verify", post(upkeep::verify))
         .route("/api/admin/kept", get(upkeep::kept).post(upkeep::keep).delete(upkeep::unkeep))
         .fallback(|| async { Failure::not_found("no such admin call") })

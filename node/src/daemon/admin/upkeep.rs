@@ -12,11 +12,15 @@ use serde::{Deserialize, Serialize};
 use super::packages::{Named, package};
 use super::{Admin, Failure, Json, Read, lines};
 use crate::registry::{GarbageStep, Kept, KeptRow, VerifyOrder, VerifyStep};
+use crate::store::{SweepOrder, SweepStep};
 
 /// A line of the answer to `gc`.
 pub type GarbageLine = lines::Line<GarbageStep>;
 /// A line of the answer to `verify`.
 pub type VerifyLine = lines::Line<VerifyStep>;
+
+/// A line of the answer to `gc/bucket`.
+pub type SweepLine = lines::Line<SweepStep>;
 
 /// What is to be removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +36,15 @@ pub(super) async fn gc(
 ) -> Response<Body> {
     lines::answer(move |steps| async move {
         admin.registry.collect(order.dry_run, Some(&steps)).await.map(|_| ())
+    })
+}
+
+pub(super) async fn gc_bucket(
+    State(admin): State<Arc<Admin>>,
+    Read(order): Read<SweepOrder>,
+) -> Response<Body> {
+    lines::answer(move |steps| async move {
+        admin.registry.collect_bucket(&order, Some(&steps)).await.map(|_| ())
     })
 }
 

@@ -13,10 +13,11 @@ use crate::formats::{Context, url_segment};
 use crate::http::body::{self, Label};
 use crate::http::error::{Error, settle};
 use crate::http::sessions::Uploads;
-use crate::http::{range, upload};
-use crate::registry::{Error as RegistryError, Metadata, Outcome, Publication};
+use crate::http::{arriving, range, upload};
+use crate::registry::{Error as RegistryError, Metadata, Obtained, Outcome, Publication};
 
 const FORMAT: &str = "generic";
+const KIND: &str = "application/octet-stream";
 /// Uploads in several requests; no name begins so.
 const UPLOADS: &str = "~uploads";
 /// The parameter of a PUT that names such an upload in place of a body.
@@ -248,9 +249,17 @@ async fn current(context: &Context, place: &Place) -> Result<Option<Content>, Er
 
 async fn get(context: &Context, head: &Parts, place: Place) -> Result<Response<Body>, Error> {
     let Place { package, version, file } = place;
-    let artifact = context.registry.artifact(context.door, &package, &version, &file).await?;
+    let (registry, door) = (&context.registry, context.door);
+    let artifact = if arriving::may_flow(head) {
+        match registry.obtain(door, &package, &version, &file).await? {
+            Obtained::Held(artifact) => *artifact,
+            Obtained::Arriving(file) => return Ok(arriving::arriving(*file, KIND, true)),
+        }
+    } else {
+        registry.artifact(door, &package, &version, &file).await?
+    };
     let label = Label {
-        content_type: "application/octet-stream",
+        content_type: KIND,
         etag: etag(&artifact.info.checksums.sha256),
         attachment: Some(file),
         immutable: true,

@@ -10,9 +10,10 @@ use super::{failure, success};
 use crate::formats::Context;
 use crate::http::body::{self, Label};
 use crate::http::error::Error;
-use crate::http::upload;
-use crate::registry::{Door, Info, Registry};
+use crate::http::{arriving, upload};
+use crate::registry::{Door, Info, Obtained, Registry};
 
+const KIND: &str = "application/octet-stream";
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 250;
 /// Which of several files of a version is meant when none is named, by the end of its name.
@@ -97,7 +98,15 @@ async fn download(
         Some(file) => file.to_owned(),
         None => preferred_file(&context.registry, &package, version).await?,
     };
-    let artifact = context.registry.artifact(Door::Virtual, &package, version, &file).await?;
+    let registry = &context.registry;
+    let artifact = if arriving::may_flow(head) {
+        match registry.obtain(Door::Virtual, &package, version, &file).await? {
+            Obtained::Held(artifact) => *artifact,
+            Obtained::Arriving(file) => return Ok(arriving::arriving(*file, KIND, true)),
+        }
+    } else {
+        registry.artifact(Door::Virtual, &package, version, &file).await?
+    };
     let label = label(&artifact.info.digest, file);
     body::blob(&head.method, &head.headers, artifact, &label).await
 }
@@ -170,14 +179,21 @@ async fn blob(context: &Context, head: &Parts, digest: &str) -> Result<Response<
     let digest: Digest = digest
         .parse()
         .map_err(|_| Error::invalid("a digest is the 64 hexadecimal digits of a BLAKE3 hash"))?;
-    let artifact = context.registry.by_digest(&digest).await?;
+    let artifact = if arriving::may_flow(head) {
+        match context.registry.obtain_digest(&digest).await? {
+            Obtained::Held(artifact) => *artifact,
+            Obtained::Arriving(file) => return Ok(arriving::arriving(*file, KIND, true)),
+        }
+    } else {
+        context.registry.by_digest(&digest).await?
+    };
     let label = label(&digest, artifact.filename.clone());
     body::blob(&head.method, &head.headers, artifact, &label).await
 }
 
 fn label(digest: &Digest, filename: String) -> Label {
     Label {
-        content_type: "application/octet-stream",
+        content_type: KIND,
         etag: format!("\"{digest}\""),
         attachment: Some(filename),
         immutable: true,

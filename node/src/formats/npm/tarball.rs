@@ -9,7 +9,7 @@
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{Method, Response, StatusCode, header};
+use axum::http::{Response, StatusCode};
 use crdt::PackageId;
 
 use super::routes::readable;
@@ -61,7 +61,7 @@ pub(super) async fn serve(
     file: &str,
 ) -> Result<Response<Body>, Error> {
     let package = readable(context, name)?;
-    let along = head.method == Method::GET && !head.headers.contains_key(header::RANGE);
+    let along = arriving::may_flow(head);
     let found = match version_of(&package, file) {
         Ok(version) => named(context, &package, &version, along).await,
         Err(absent) => Err(absent),
@@ -79,7 +79,7 @@ pub(super) async fn serve(
     };
     let artifact = match found {
         Obtained::Held(artifact) => *artifact,
-        Obtained::Arriving(file) => return Ok(arriving::arriving(*file, KIND)),
+        Obtained::Arriving(file) => return Ok(arriving::arriving(*file, KIND, false)),
     };
     let label = Label {
         content_type: KIND,

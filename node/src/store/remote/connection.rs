@@ -2,8 +2,9 @@
 //! the rest of the node uses, with the TLS roots of the system.
 //!
 //! Endpoint, region and credentials come from the environment (`AWS_ENDPOINT_URL`, `AWS_REGION`,
-//! `AWS_ACCESS_KEY_ID`, …). Every wait is bounded, every failure retried twice after a random
-//! while. Sentences about a failure name what it was, and never repeat what a server wrote but for
+//! `AWS_ACCESS_KEY_ID`, …), and so does the file of an authority of one's own (`AWS_CA_BUNDLE`,
+//! believed beside those of the system). Every wait is bounded, every failure retried twice after a
+//! random while. Sentences about a failure name what it was, and never repeat what a server wrote but for
 //! its code: it might quote a credential.
 
 use std::future::Future;
@@ -23,14 +24,34 @@ use url::Url;
 use super::super::Error;
 use super::Bucket;
 
-/// To connect.
-const CONNECT: Duration = Duration::from_secs(1);
-/// From the first byte of a request to the first of its answer: a part goes up meanwhile.
-const ANSWER: Duration = Duration::from_secs(60);
-/// Longer than this nobody waits for a byte of an answer.
-const SILENCE: Duration = Duration::from_secs(15);
-/// No retry begins later than this after the first try.
-const RETRY_WITHIN: Duration = Duration::from_secs(10);
+/// How long anything is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// To connect.
+    pub(super) connect: Duration,
+    /// From a request that brings nothing to the first byte of its answer.
+    pub(super) answer: Duration,
+    /// The same for one that brings bytes: they go up meanwhile.
+    pub(super) upload: Duration,
+    /// For one more byte of an answer, the first one too: no less than for an upload.
+    pub(super) silence: Duration,
+    /// No retry begins later than this after the first try.
+    pub(super) retry_within: Duration,
+}
+
+impl Patience {
+    /// What a person waits for, and what a slow line needs.
+    const USUAL: Self = Self {
+        connect: Duration::from_secs(1),
+        answer: Duration::from_secs(10),
+        upload: Duration::from_secs(60),
+        silence: Duration::from_secs(60),
+        retry_within: Duration::from_secs(10),
+    };
+}
+
+/// The variable with the file of an authority of one's own. Source: the AWS command line's.
+const AUTHORITY: &str = "AWS_CA_BUNDLE";
 const RETRIES_MAX: usize = 2;
 const IDLE_MAX: usize = 16;
 /// Of a cause, this much is told.
@@ -43,6 +64,30 @@ impl Bucket {
     /// # Errors
     /// [`Error::Address`] with what is wrong with the address or the environment.
     pub fn s3(address: &str, cache_bytes: u64) -> Result<Self, Error> {
+        // What is no text is no setting of ours.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect::<Vec<_>>();
+        Self::s3_with((address, cache_bytes), &environment, Patience::USUAL)
+    }
+
+    /// The same with another environment.
+    ///
+    /// # Errors
+    /// As [`Bucket::s3`].
+    pub fn s3_in(
+        address: &str,
+        cache_bytes: u64,
+        environment: &[(String, String)],
+    ) -> Result<Self, Error> {
+        Self::s3_with((address, cache_bytes), environment, Patience::USUAL)
+    }
+
+    pub(super) fn s3_with(
+        (address, cache_bytes): (&str, u64),
+        environment: &[(String, String)],
+        patience: Patience,
+    ) -> Result<Self, Error> {
         let wrong = |why: String| Error::Address { address: address.to_owned(), why };
         let parts = Url::parse(address).ok().filter(|url| {
             let plain = url.username().is_empty() && url.port().is_none() && url.query().is_none();
@@ -50,7 +95,7 @@ impl Bucket {
         });
         let url = parts.ok_or_else(|| wrong("it is not s3://BUCKET/PREFIX".to_owned()))?;
         let prefix = Path::from_url_path(url.path()).map_err(|why| wrong(why.to_string()))?;
-        let builder = AmazonS3Builder::from_env();
+        let builder = configured(environment);
         let setting = |key: &AmazonS3ConfigKey| builder.get_config_value(key).unwrap_or_default();
         let endpoint = setting(&AmazonS3ConfigKey::Endpoint);
         let allowed = setting(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
@@ -58,10 +103,13 @@ impl Bucket {
             let why = "AWS_ENDPOINT_URL is plain HTTP: set AWS_ALLOW_HTTP=true if that is meant";
             return Err(wrong(why.to_owned()));
         }
+        let authorities = authorities(environment).map_err(wrong)?;
         let built = builder
+            // One by one, as every server knows it, and each is looked at just before.
+            .with_disable_bulk_delete(true)
             .with_bucket_name(url.host_str().unwrap_or_default())
-            .with_http_connector(Connector)
-            .with_retry(retry())
+            .with_http_connector(Connector { patience, authorities })
+            .with_retry(retry(&patience))
             .build();
         let objects = built.map_err(|why| wrong(explain(&why)))?;
         Ok(Self {
@@ -73,17 +121,43 @@ impl Bucket {
     }
 }
 
-fn retry() -> RetryConfig {
+/// What the environment says of S3, under the names that other tools use.
+fn configured(environment: &[(String, String)]) -> AmazonS3Builder {
+    let named = environment.iter().filter(|(name, _)| name.starts_with("AWS_"));
+    let known = named.filter_map(|(name, value)| {
+        let key = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>().ok()?;
+        Some((key, value))
+    });
+    known.fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
+}
+
+/// The certificates of the file that the environment names, if any.
+fn authorities(environment: &[(String, String)]) -> Result<Vec<reqwest::Certificate>, String> {
+    let named = environment.iter().find(|(name, value)| name == AUTHORITY && !value.is_empty());
+    let Some((_, file)) = named else { return Ok(Vec::new()) };
+    let bytes = fs_err::read(file).map_err(|why| format!("{AUTHORITY}: {why}"))?;
+    let found = reqwest::Certificate::from_pem_bundle(&bytes).unwrap_or_default();
+    if found.is_empty() {
+        return Err(format!("{AUTHORITY}: {file} has no certificate in PEM form"));
+    }
+    Ok(found)
+}
+
+fn retry(patience: &Patience) -> RetryConfig {
     let backoff = BackoffConfig {
         init_backoff: Duration::from_millis(100),
         max_backoff: Duration::from_secs(1),
         base: 2.0,
     };
-    RetryConfig { backoff, max_retries: RETRIES_MAX, retry_timeout: RETRY_WITHIN }
+    let retry_timeout = patience.retry_within;
+    RetryConfig { backoff, max_retries: RETRIES_MAX, retry_timeout }
 }
 
 #[derive(Debug)]
-struct Connector;
+struct Connector {
+    patience: Patience,
+    authorities: Vec<reqwest::Certificate>,
+}
 
 impl HttpConnector for Connector {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -95,22 +169,32 @@ impl HttpConnector for Connector {
                 .redirect(reqwest::redirect::Policy::none())
                 .referer(false)
                 .no_gzip()
-                .connect_timeout(CONNECT)
-                .read_timeout(SILENCE)
+                .connect_timeout(self.patience.connect)
+                .read_timeout(self.patience.silence)
                 .pool_max_idle_per_host(IDLE_MAX)
         };
+        let also = || self.authorities.iter().cloned();
         // A machine without any TLS roots still reaches what speaks plain HTTP.
-        let built = plan().build().or_else(|_| plan().tls_certs_only([]).build());
+        let built = plan().tls_certs_merge(also()).build();
+        let built = built.or_else(|_| plan().tls_certs_only(also()).build());
         let client = built.map_err(|why| object_store::Error::Generic {
             store: "S3",
             source: Box::new(why.without_url()),
         })?;
-        Ok(HttpClient::new(Client(client)))
+        Ok(HttpClient::new(Client { client, patience: self.patience }))
     }
 }
 
 #[derive(Debug)]
-struct Client(reqwest::Client);
+struct Client {
+    client: reqwest::Client,
+    patience: Patience,
+}
+
+/// Nobody answered in time.
+#[derive(Debug, thiserror::Error)]
+#[error("it does not answer")]
+struct Silent;
 
 impl HttpService for Client {
     // As `async_trait` writes it.
@@ -132,8 +216,10 @@ impl HttpService for Client {
                 Some(bytes) => bytes.clone().into(),
                 None => reqwest::Body::wrap(body),
             });
-            let answer = tokio::time::timeout(ANSWER, self.0.execute(sent)).await;
-            let answer = answer.map_err(|why| HttpError::new(HttpErrorKind::Timeout, why))?;
+            let brings = matches!(*sent.method(), reqwest::Method::PUT | reqwest::Method::POST);
+            let wait = if brings { self.patience.upload } else { self.patience.answer };
+            let answer = tokio::time::timeout(wait, self.client.execute(sent)).await;
+            let answer = answer.map_err(|_| HttpError::new(HttpErrorKind::Timeout, Silent))?;
             let answer: axum::http::Response<reqwest::Body> = answer.map_err(failed)?.into();
             let (parts, body) = answer.into_parts();
             let body = HttpResponseBody::new(body.map_err(failed));
@@ -153,6 +239,9 @@ fn failed(error: reqwest::Error) -> HttpError {
     } else {
         HttpErrorKind::Request
     };
+    if error.is_timeout() {
+        return HttpError::new(kind, Silent);
+    }
     HttpError::new(kind, error.without_url())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <prefix>/ab/<digest>   one object a blob, named as in `blobs/`; its bytes never change
+//! <prefix>/nodes/, sweeps/   what the nodes tell each other, so that a sweep can be safe: `names`
 //! ```
 //!
 //! The contract is that of `blob`: absent, or complete and verified; the bytes are durable before
@@ -15,8 +16,8 @@
 //! [`Store::send_unsent`] sends it later. What is published is refused then. A home that had blobs
 //! before it had a bucket has them all unsent at first.
 //!
-//! Nothing here ever deletes an object: other nodes may need it. Credentials come from the
-//! environment and are never written anywhere.
+//! Other nodes may need an object, so nothing but `sweep` ever deletes one, when a person says so.
+//! Credentials come from the environment and are never written anywhere.
 //!
 //! Source: DESIGN.md section 5.
 
@@ -27,7 +28,6 @@ use std::time::{Duration, Instant};
 use crdt::Digest;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use tokio::sync::watch;
 
 use super::{Error, Inner, Store, blob, holding, lock, tables};
 use cache::Cache;
@@ -37,11 +37,15 @@ mod cache;
 mod connection;
 mod crew;
 mod get;
+mod names;
 mod put;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 mod unsent;
 
+pub use get::Coming;
+pub use sweep::{BucketNode, SweepOrder, SweepStep, Swept};
 pub(super) use unsent::note_unsent;
 
 /// Uploads at a time; each holds one part in memory.
@@ -76,6 +80,9 @@ pub struct Bucket {
 pub struct BucketStatus {
     /// `s3://BUCKET/PREFIX`.
     pub url: String,
+    /// What this node is called there.
+    #[serde(default)]
+    pub node: String,
     /// Bytes of copies in the home.
     pub cached_bytes: u64,
     /// How many there may be.
@@ -94,9 +101,15 @@ pub(super) struct Remote {
     sends: Crew,
     fetches: Crew,
     /// Downloads under way.
-    flights: Mutex<HashMap<Digest, watch::Receiver<get::Flown>>>,
+    flights: Mutex<HashMap<Digest, Coming>>,
     unsent: Mutex<BTreeSet<Digest>>,
+    /// Those of them that the bucket has all the same: they came from there.
+    right: Mutex<BTreeSet<Digest>>,
     trouble: Mutex<Option<(Instant, String)>>,
+    /// Writes the list of what this node holds.
+    clerk: Crew,
+    /// When it last did.
+    told: Mutex<Option<names::Told>>,
 }
 
 impl Remote {
@@ -108,7 +121,10 @@ impl Remote {
             fetches: Crew::new(FETCHES_AT_ONCE),
             flights: Mutex::default(),
             unsent: Mutex::default(),
+            right: Mutex::default(),
             trouble: Mutex::default(),
+            clerk: Crew::new(1),
+            told: Mutex::default(),
             bucket,
         }
     }
@@ -202,9 +218,10 @@ impl Remote {
         }
     }
 
-    fn status(&self) -> BucketStatus {
+    fn status(&self, node: String) -> BucketStatus {
         BucketStatus {
             url: self.bucket.url.clone(),
+            node,
             cached_bytes: self.cache.bytes(),
             cache_bytes: self.bucket.cache_bytes,
             unsent: lock(&self.unsent).len() as u64,
@@ -214,9 +231,15 @@ impl Remote {
 }
 
 impl Store {
+    /// Whether the blobs are in a bucket, and only copies here.
+    #[must_use]
+    pub fn has_bucket(&self) -> bool {
+        self.inner.remote.is_some()
+    }
+
     /// Where the blobs are, if not only here.
     #[must_use]
     pub fn bucket(&self) -> Option<BucketStatus> {
-        self.inner.remote.as_ref().map(Remote::status)
+        self.inner.remote.as_ref().map(|remote| remote.status(self.bucket_node()))
     }
 }

@@ -1,7 +1,7 @@
 //! A staged file goes into the bucket before anything records it.
 //!
 //! An object of the blob's name and length that is there already is read back and hashed, and wins
-//! if it is the blob; nothing is sent then. One that is not is replaced: its name says what it
+//! if it is the blob; nothing is sent then (an old one is claimed first: see `names`). One that is not is replaced: its name says what it
 //! should have been. A small file is one conditional request, a larger one goes in parts, one part
 //! in memory at a time, and its object appears whole or not at all; its length is asked for after.
 //!
@@ -15,10 +15,12 @@ use bytes::Bytes;
 use crdt::Digest;
 use futures::StreamExt as _;
 use object_store::path::Path;
-use object_store::{Error as Why, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use object_store::{
+    Error as Why, ObjectMeta, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+};
 
 use super::super::hashing::Hasher;
-use super::super::{Error, Hashes, Inner, Store};
+use super::super::{Error, Hashes, Inner, Store, lock};
 use super::Remote;
 
 /// The least that S3 takes as a part, and the most that is held of a file.
@@ -44,8 +46,9 @@ impl Store {
         let Some(remote) = &self.inner.remote else { return Ok(()) };
         let not_sent = |why| Error::NotSent { bucket: remote.bucket.url.clone(), why };
         remote.ask().map_err(not_sent)?;
-        let inner = Arc::clone(&self.inner);
-        let sent = remote.sends.run(async move { upload(&inner, &parcel).await });
+        self.announce().await?;
+        let (inner, node) = (Arc::clone(&self.inner), self.bucket_node());
+        let sent = remote.sends.run(async move { upload(&inner, &node, &parcel).await });
         match sent.await {
             Ok(result) => result.map_err(not_sent),
             Err(_) => Err(not_sent("the node is stopping".to_owned())),
@@ -61,13 +64,15 @@ enum Found {
     It,
 }
 
-async fn upload(inner: &Inner, parcel: &Parcel) -> Result<(), String> {
+async fn upload(inner: &Inner, node: &str, parcel: &Parcel) -> Result<(), String> {
     let Some(remote) = &inner.remote else { return Ok(()) };
     let path = remote.path(&parcel.digest);
     let known =
         super::blob::record(&read(inner)?, &parcel.digest).map_err(|why| why.to_string())?;
-    let known = known.is_some() && !remote.is_unsent(&parcel.digest);
-    match remote.look(parcel, &path, known).await? {
+    let is_right =
+        !remote.is_unsent(&parcel.digest) || lock(&remote.right).contains(&parcel.digest);
+    let known = known.is_some() && is_right;
+    match remote.look(parcel, &path, (known, node)).await? {
         Found::It => Ok(()),
         Found::Nothing => remote.put(parcel, &path, PutMode::Create).await,
         Found::Other => {
@@ -82,16 +87,32 @@ fn read(inner: &Inner) -> Result<redb::ReadTransaction, String> {
 }
 
 impl Remote {
-    /// `known`: this node has sent or read it whole before, so that its length says enough.
-    async fn look(&self, parcel: &Parcel, path: &Path, known: bool) -> Result<Found, String> {
-        let about = match self.bucket.objects.head(path).await {
-            Err(Why::NotFound { .. }) => return Ok(Found::Nothing),
-            other => self.answered(other)?,
-        };
-        if about.size != parcel.size {
-            return Ok(Found::Other);
+    /// `known`: this node has sent or read it whole before, so that its length says enough. What
+    /// has been there for long is claimed before it is relied on: it might just be removed.
+    async fn look(
+        &self,
+        parcel: &Parcel,
+        path: &Path,
+        (known, node): (bool, &str),
+    ) -> Result<Found, String> {
+        let mut about = self.about(path).await?;
+        if about.as_ref().is_some_and(|about| self.is_old(about)) {
+            self.claim(node, &parcel.digest).await?;
+            about = self.about(path).await?;
         }
-        if known || self.is_it(parcel, path).await? { Ok(Found::It) } else { Ok(Found::Other) }
+        match about {
+            None => Ok(Found::Nothing),
+            Some(about) if about.size != parcel.size => Ok(Found::Other),
+            Some(_) if known || self.is_it(parcel, path).await? => Ok(Found::It),
+            Some(_) => Ok(Found::Other),
+        }
+    }
+
+    async fn about(&self, path: &Path) -> Result<Option<ObjectMeta>, String> {
+        match self.bucket.objects.head(path).await {
+            Err(Why::NotFound { .. }) => Ok(None),
+            other => self.answered(other).map(Some),
+        }
     }
 
     /// Reads the object back.
@@ -105,7 +126,13 @@ impl Remote {
         Ok(size == parcel.size && digest == parcel.digest)
     }
 
-    async fn put(&self, parcel: &Parcel, path: &Path, mode: PutMode) -> Result<(), String> {
+    /// Brings it there, whole.
+    pub(super) async fn put(
+        &self,
+        parcel: &Parcel,
+        path: &Path,
+        mode: PutMode,
+    ) -> Result<(), String> {
         if parcel.size > PART_BYTES {
             return self.put_parts(parcel, path).await;
         }

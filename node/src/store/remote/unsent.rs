@@ -1,7 +1,8 @@
 //! Blobs that are only here although the store has a bucket: rows of the kind `unsent`.
 //!
-//! Two ways lead to one: the home had blobs before it had this bucket, or the bucket did not answer
-//! when something came that can be had again. The row is in the same commit as the blob, so a crash
+//! Three ways lead to one: the home had blobs before it had this bucket; the bucket did not answer
+//! when something came that can be had again; or the bucket has it for so long that another node
+//! might remove it, and is told first that it is needed here (`names`). The row is in the same commit as the blob, so a crash
 //! forgets none; it goes when the bucket has the bytes.
 
 use std::collections::BTreeSet;
@@ -73,6 +74,11 @@ pub(in super::super) fn note_unsent(txn: &WriteTransaction, digest: &Digest) -> 
     Ok(())
 }
 
+/// The same as a change.
+pub(super) fn unsent_row(digest: &Digest) -> Change {
+    Change::Named(Box::new((UNSENT.to_owned(), digest.to_hex(), Vec::new())))
+}
+
 impl Store {
     /// Sends a complete file whose blob is about to be recorded. Gives the row that the commit has
     /// to have beside it, if the bucket did not take it and it can be had `again`.
@@ -95,8 +101,7 @@ impl Store {
             Ok(()) => Ok(None),
             Err(why @ Error::NotSent { .. }) if again => {
                 tracing::warn!(%digest, %why, "kept here, and sent later");
-                let row = (UNSENT.to_owned(), digest.to_hex(), Vec::new());
-                Ok(Some(Change::Named(Box::new(row))))
+                Ok(Some(unsent_row(&digest)))
             }
             Err(why) => Err(why),
         }
@@ -111,13 +116,18 @@ impl Store {
         remote.used(&self.inner, &info.digest, info.size);
     }
 
-    /// Sends what is only here, for ever. Without a bucket there is nothing to do.
+    /// Sends what is only here, and tells what this node holds, for ever. Without a bucket there is nothing to do.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn send_unsent(self) -> Result<(), Error> {
         let Some(remote) = &self.inner.remote else { return std::future::pending().await };
         loop {
+            if remote.is_names_due()
+                && let Err(why) = self.write_names(true).await
+            {
+                tracing::debug!(%why, "the others do not know yet what this node holds");
+            }
             let waiting: Vec<Digest> = lock(&remote.unsent).iter().copied().collect();
             for digest in waiting {
                 if let Err(why) = self.send_one(&digest).await {
@@ -145,6 +155,7 @@ impl Store {
         self.delete_row(UNSENT, &digest.to_hex()).await?;
         if let Some(remote) = &self.inner.remote {
             lock(&remote.unsent).remove(digest);
+            lock(&remote.right).remove(digest);
             remote.evict(&self.inner);
         }
         Ok(())

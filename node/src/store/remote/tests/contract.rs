@@ -6,9 +6,12 @@ use tempfile::{TempDir, tempdir};
 
 use super::super::super::blob::place;
 use super::super::super::partial::{RANGE_BYTES_MAX, encode};
+use super::super::super::sessions::{NewSession, Owner};
 use super::super::super::tests::files;
 use super::super::super::{Blobs, Error, Hashes};
 use super::*;
+
+const ALICE: Owner<'_> = Owner { name: "alice", purpose: "generic" };
 
 /// A home and its choice, of either kind.
 fn both() -> [(TempDir, Blobs); 2] {
@@ -123,5 +126,68 @@ async fn two_nodes_on_one_home_are_refused_with_any_choice() {
         let second = Store::open_in(home.path(), |_, _| String::new(), blobs.clone());
         assert!(matches!(second, Err(Error::Locked)));
         drop(store);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_in_several_requests_becomes_a_blob_also_after_a_kill_before_its_end() {
+    for (home, blobs) in both() {
+        let (bytes, store) = (noise(9 << 20), begin(&home, &blobs));
+        let new = NewSession {
+            owner: ALICE.name.into(),
+            purpose: ALICE.purpose.into(),
+            label: None,
+            hashes: Hashes::default(),
+            limit: 64 << 20,
+            size: Some(9 << 20),
+        };
+        let id = store.start_session(new).await.unwrap().id;
+        for (at, half) in [(0, &bytes[..5 << 20]), (5 << 20, &bytes[5 << 20..])] {
+            let mut writer = store.open_session(id, ALICE, Some(at)).await.unwrap();
+            writer.write(Bytes::copy_from_slice(half)).await.unwrap();
+            writer.close().await.unwrap();
+        }
+        let finished = store.open_session(id, ALICE, None).await.unwrap().finish().await.unwrap();
+        // A kill between the end of the upload and the bucket: nothing is cleared up.
+        std::mem::forget(finished);
+        drop(store);
+        let store = begin(&home, &blobs);
+        assert_eq!(store.session(id, ALICE).unwrap().bytes, 9 << 20, "nothing is sent twice");
+        let staged = store.open_session(id, ALICE, None).await.unwrap().finish().await.unwrap();
+        let info = store.commit(staged).await.unwrap();
+        assert_eq!(content(&store, &info).await, bytes);
+        assert!(files(home.path(), "uploads").is_empty());
+        if let Blobs::Bucket(bucket) = &blobs {
+            let path = super::super::Path::from(key(&info));
+            let there = bucket.objects.get_opts(&path, Default::default()).await.unwrap();
+            assert_eq!(there.meta.size, 9 << 20);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_download_from_a_peer_goes_on_after_a_restart() {
+    for (home, blobs) in both() {
+        let other = tempdir().unwrap();
+        let from = Store::open(other.path()).unwrap();
+        let info = stored(&from, &noise(3 << 20)).await;
+        let store = begin(&home, &blobs);
+        let mut partial = store.partial(&info.digest, info.size).await.unwrap();
+        let ranges = partial.missing(usize::MAX, RANGE_BYTES_MAX);
+        let encoded = encode(&from, &info.digest, ranges[0].clone()).await.unwrap().unwrap();
+        partial.accept(ranges[0].clone(), encoded).await.unwrap();
+        partial.checkpoint().await.unwrap();
+        drop((partial, store));
+        let store = begin(&home, &blobs);
+        assert_eq!(store.blob(&info.digest).unwrap(), None, "half of it is none");
+        let mut partial = store.partial(&info.digest, info.size).await.unwrap();
+        let rest = partial.missing(usize::MAX, RANGE_BYTES_MAX);
+        assert!(rest.len() < ranges.len() || rest[0] != ranges[0], "it goes on");
+        for range in rest {
+            let encoded = encode(&from, &info.digest, range.clone()).await.unwrap().unwrap();
+            partial.accept(range, encoded).await.unwrap();
+        }
+        let got = partial.finish(Hashes::default()).await.unwrap();
+        assert_eq!(content(&store, &got).await, noise(3 << 20));
     }
 }

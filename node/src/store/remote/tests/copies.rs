@@ -185,7 +185,7 @@ async fn what_can_be_had_again_is_kept_while_the_bucket_is_silent_and_sent_later
 }
 
 /// Runs the sender until nothing waits.
-async fn send_all(store: &Store) {
+pub(super) async fn send_all(store: &Store) {
     let sent = async {
         while store.bucket().unwrap().unsent > 0 {
             tokio::task::yield_now().await;

@@ -1,9 +1,13 @@
 //! A bucket in memory that counts what it is asked, and fails as it is told.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::stream::{BoxStream, StreamExt as _};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -11,6 +15,7 @@ use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult,
     Result, UploadPart,
 };
+use tokio::sync::watch;
 
 /// The bucket.
 #[derive(Debug, Default)]
@@ -31,6 +36,15 @@ pub(super) struct Faulty {
     pub(super) gets: AtomicUsize,
     /// Bytes that came up in the largest request.
     pub(super) largest: AtomicUsize,
+    /// An answer stands still after so many bytes, until this says 0.
+    pub(super) pauses_after: watch::Sender<usize>,
+    /// By how much objects are older than they are.
+    ages: Mutex<BTreeMap<String, Duration>>,
+}
+
+/// Whether it is a blob, and not what nodes tell each other.
+fn is_blob(path: &Path) -> bool {
+    path.filename().is_some_and(|name| name.len() == 64)
 }
 
 impl std::fmt::Display for Faulty {
@@ -64,6 +78,24 @@ impl Faulty {
         self.objects.delete(&key.into()).await.unwrap();
     }
 
+    /// What is there, by its key.
+    pub(super) async fn keys(&self) -> Vec<String> {
+        let listed = self.objects.list(None).map(|about| about.unwrap().location.to_string());
+        listed.collect().await
+    }
+
+    /// Makes it as old as that.
+    pub(super) fn age(&self, key: &str, by: Duration) {
+        self.ages.lock().unwrap().insert(key.to_owned(), by);
+    }
+
+    fn aged(&self, mut about: ObjectMeta) -> ObjectMeta {
+        if let Some(by) = self.ages.lock().unwrap().get(about.location.as_ref()) {
+            about.last_modified -= *by;
+        }
+        about
+    }
+
     /// Requests since the last call: (brought, taken).
     pub(super) fn asked(&self) -> (usize, usize) {
         (self.puts.swap(0, SeqCst), self.gets.swap(0, SeqCst))
@@ -79,8 +111,10 @@ impl ObjectStore for Faulty {
         options: PutOptions,
     ) -> Result<PutResult> {
         self.up()?;
-        self.puts.fetch_add(1, SeqCst);
-        self.largest.fetch_max(payload.content_length(), SeqCst);
+        if is_blob(path) {
+            self.puts.fetch_add(1, SeqCst);
+            self.largest.fetch_max(payload.content_length(), SeqCst);
+        }
         if self.unconditional.load(SeqCst) && options.mode == object_store::PutMode::Create {
             let (operation, implementer) = ("If-None-Match".into(), "faulty".into());
             return Err(object_store::Error::NotImplemented { operation, implementer });
@@ -94,7 +128,7 @@ impl ObjectStore for Faulty {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         self.up()?;
-        self.puts.fetch_add(1, SeqCst);
+        self.puts.fetch_add(usize::from(is_blob(path)), SeqCst);
         let upload = self.objects.put_multipart_opts(path, options).await?;
         let (fails, tears) = (self.fails_parts.swap(false, SeqCst), self.tears.swap(false, SeqCst));
         Ok(Box::new(Parts { upload, fails, tears, sent: 0 }))
@@ -104,17 +138,26 @@ impl ObjectStore for Faulty {
         self.up()?;
         let whole = !options.head;
         let mut got = self.objects.get_opts(path, options).await?;
-        if !whole {
+        got.meta = self.aged(got.meta);
+        if !whole || !is_blob(path) {
             return Ok(got);
         }
         self.gets.fetch_add(1, SeqCst);
-        let cut = self.cut_after.load(SeqCst);
+        let (cut, pause) = (self.cut_after.load(SeqCst), *self.pauses_after.borrow());
         if cut > 0 {
-            let GetResultPayload::Stream(mut stream) = got.payload;
-            let first = stream.next().await.unwrap()?;
-            let first = first.slice(..cut.min(first.len()));
-            let pieces = [Ok(first), unwell("connection reset")];
-            got.payload = GetResultPayload::Stream(futures::stream::iter(pieces).boxed());
+            let bytes = whole_of(got.payload).await?;
+            let pieces = [Ok(bytes.slice(..cut.min(bytes.len()))), unwell("connection reset")];
+            got.payload = GetResultPayload::Stream(stream::iter(pieces).boxed());
+        } else if pause > 0 {
+            let (bytes, mut goes_on) =
+                (whole_of(got.payload).await?, self.pauses_after.subscribe());
+            let (first, rest) = (bytes.slice(..pause), bytes.slice(pause..));
+            let rest = stream::once(async move {
+                goes_on.wait_for(|pause| *pause == 0).await.unwrap();
+                Ok(rest)
+            });
+            let pieces = stream::iter([Ok(first)]).chain(rest);
+            got.payload = GetResultPayload::Stream(pieces.boxed());
         }
         Ok(got)
     }
@@ -123,11 +166,22 @@ impl ObjectStore for Faulty {
         &self,
         paths: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        paths.map(|_| panic!("a node never deletes an object")).boxed()
+        self.objects.delete_stream(paths)
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.objects.list(prefix)
+        if let Err(why) = self.up() {
+            return stream::iter([Err(why)]).boxed();
+        }
+        let ages = self.ages.lock().unwrap().clone();
+        let aged = move |about: Result<ObjectMeta>| {
+            about.map(|mut about| {
+                about.last_modified -=
+                    ages.get(about.location.as_ref()).copied().unwrap_or_default();
+                about
+            })
+        };
+        self.objects.list(prefix).map(aged).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -137,6 +191,12 @@ impl ObjectStore for Faulty {
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.objects.copy_opts(from, to, options).await
     }
+}
+
+async fn whole_of(payload: GetResultPayload) -> Result<Bytes> {
+    let GetResultPayload::Stream(stream) = payload;
+    let pieces: Vec<Bytes> = stream.try_collect().await?;
+    Ok(pieces.concat().into())
 }
 
 #[derive(Debug)]
