@@ -22,6 +22,7 @@ use crdt::{Body, Collection, Item, PackageId, PublicKey, RealmId, Signature, Sta
 use redb::{ReadableTable, WriteTransaction};
 
 use super::authority::{Standing, extend_chain_pin};
+use super::changes::Scope;
 use super::receipts::{self, Latest, Place};
 use super::statements::{document_id, keep_cursor, load_statement, named, signatures};
 use super::tables::{self, Tables};
@@ -65,7 +66,7 @@ impl Store {
                 let _ = inner.admissions.send(Arc::new(done.admission.clone()));
             }
         };
-        let admission = self.write_if(|done: &Done| done.changed, change, after).await?.admission;
+        let admission = self.write_scoped(Done::scope, change, after).await?.admission;
         let named: BTreeSet<_> =
             admission.new.iter().filter_map(|new| new.package.as_ref()).collect();
         named.into_iter().for_each(|package| self.inner.changes.touched(package.clone()));
@@ -113,8 +114,16 @@ pub(super) struct Done {
     pub(super) admission: Admission,
     /// Whether there is anything to commit.
     changed: bool,
+    /// Whose documents it concerns.
+    concerned: Scope,
     /// Realms that got a root.
     rooted: BTreeSet<RealmId>,
+}
+
+impl Done {
+    fn scope(&self) -> Option<Scope> {
+        self.changed.then(|| self.concerned.clone())
+    }
 }
 
 /// One batch on its way through the writer.
@@ -131,6 +140,7 @@ pub(super) struct Batch<'t> {
     /// Realms that got a root, with their authority before.
     rooted: BTreeMap<RealmId, Arc<Standing>>,
     changed: bool,
+    concerned: Scope,
     admission: Admission,
 }
 
@@ -164,6 +174,7 @@ impl<'t> Batch<'t> {
             receipts: BTreeMap::new(),
             rooted: BTreeMap::new(),
             changed: cursor.is_some(),
+            concerned: Scope::none(),
             admission: Admission { new: Vec::new(), ignored },
         };
         for verified in &batch {
@@ -173,8 +184,8 @@ impl<'t> Batch<'t> {
         if let Some((peer, epoch, sequence)) = cursor {
             keep_cursor(txn, &peer, epoch, sequence)?;
         }
-        let Self { admission, changed, rooted, .. } = this;
-        Ok(Done { admission, changed, rooted: rooted.into_keys().collect() })
+        let Self { admission, changed, concerned, rooted, .. } = this;
+        Ok(Done { admission, changed, concerned, rooted: rooted.into_keys().collect() })
     }
 
     /// Admits what is new of one statement.
@@ -267,6 +278,7 @@ impl<'t> Batch<'t> {
         signature: &Signature,
     ) -> Result<(), Error> {
         self.changed = true;
+        self.concerned.join(Scope::of_statement(statement));
         let row = (statement.id(), key.as_bytes());
         self.txn.open_table(tables::SIG)?.insert((row.0.0.as_bytes(), row.1), &signature.0)?;
         Ok(())
@@ -294,6 +306,7 @@ impl<'t> Batch<'t> {
         let item = Item { id: statement.id(), key: *key };
         let (id, key) = (item.id.0.as_bytes(), item.key.as_bytes());
         let (collection, realm) = (statement.collection(), statement.realm());
+        self.concerned.join(Scope::of_statement(statement));
         let name = (collection.id(), item.hash());
         self.txn.open_table(tables::SIG)?.remove((id, key))?;
         self.txn.open_table(tables::COLL)?.remove((name.0.0.as_bytes(), &name.1))?;

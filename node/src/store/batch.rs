@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::blob::{self, Staged};
 use super::cached::{CachedDocument, CachedFile};
+use super::changes::Scope;
 use super::{BlobInfo, Error, Inner, Store, cached_rows, lock, pins, tables};
 
 /// Calls of one commit.
@@ -151,7 +152,7 @@ impl Writer {
         for digest in removed {
             blob::erase(&self.inner, &digest);
         }
-        drop(counted);
+        counted.only(scope_of(batch));
         for change in batch.iter().flat_map(|call| &call.changes) {
             if let Change::Document(document) = change {
                 let Subject { format, document, .. } = &document.subject;
@@ -203,6 +204,23 @@ impl Writer {
         }
         Ok(removed)
     }
+}
+
+/// No document that is kept lacks a blob, so that one that comes concerns nobody's.
+fn scope_of(batch: &[Call]) -> Scope {
+    let mut scope = Scope::none();
+    for change in batch.iter().flat_map(|call| &call.changes) {
+        scope.join(match change {
+            Change::Blob(_) => Scope::none(),
+            Change::Document(document) => {
+                Scope::of(&PackageId::new(&document.subject.format, &document.subject.document))
+            }
+            Change::File(file) => Scope::of(&PackageId::new(&file.format, &file.package)),
+            Change::Named(row) => Scope::of_row(&row.0),
+            Change::Source(pin) => Scope::of(&pin.0),
+        });
+    }
+    scope
 }
 
 fn put(

@@ -99,7 +99,7 @@ impl Asked {
     async fn look(self, ready: &Ready, key: &str) -> Result<Found, Error> {
         let mut flight = key.to_owned();
         let Self { refresh, wanted, .. } = self;
-        let generation = self.registry.stamp().generation();
+        let generation = self.registry.stamp(&self.package).generation();
         write!(flight, "\n{refresh} {wanted} {generation}").map_err(|_| Error::no_such_path())?;
         let (inside, place) = (ready.clone(), self.place(key));
         ready.together(flight, || async move { self.make(&inside, &place).await }.boxed()).await
