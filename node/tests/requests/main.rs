@@ -122,7 +122,7 @@ impl Node {
             let _ = behind.run_background().await;
         });
         Self {
-            front: Front { registry, tokens, hosts, ready: Ready::new(MEMORY_BYTES) },
+            front: Front { registry, tokens, hosts, ready: Ready::new(MEMORY_BYTES, None) },
             home,
             _background: background,
         }
