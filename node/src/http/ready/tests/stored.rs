@@ -200,7 +200,7 @@ fn age(file: &std::path::Path, seconds: u64) {
 fn the_folder_stays_below_its_bound_and_what_was_used_stays() {
     let home = Home::new();
     let folder = home.folder(1 << 20);
-    let mut before = std::collections::BTreeSet::new();
+    let mut before = BTreeSet::new();
     for number in 0_u64..200 {
         folder.put(&number.to_string(), seed(), &stored(20_000)).unwrap();
         assert!(folder.taken() <= 1 << 20, "{}", folder.taken());
