@@ -355,11 +355,11 @@ impl Ready {
     }
 
     /// Returns when all that is packed and stored behind is done.
-    #[cfg(test)]
-    async fn settled(&self) {
-        let (told, done) = tokio::sync::oneshot::channel();
-        self.inner.line.join(Box::new(move || told.send(()).unwrap()));
-        done.await.unwrap();
+    pub async fn settled(&self) {
+        let (told, done) = tokio::sync::oneshot::channel::<()>();
+        // Dropped when its turn comes, or at once if the line is full: then nobody waits for it.
+        self.inner.line.join(Box::new(move || drop(told)));
+        drop(done.await);
     }
 
     fn count(&self, what: usize) {
