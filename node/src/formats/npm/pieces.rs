@@ -49,8 +49,9 @@ impl Pieces {
     /// What it will be, and how it is made.
     pub(super) fn looked(self) -> Looked {
         let label = self.label();
-        let hidden = label.hidden.to_le_bytes();
-        let seed = asked::seed(&[b"upstream", label.etag.as_bytes(), &hidden]);
+        let hidden = label.hidden.to_string();
+        let said = [label.kind.as_bytes(), label.etag.as_bytes(), hidden.as_bytes()];
+        let seed = asked::seed(&said);
         let UpstreamDocument { stamp, age, stale, .. } = *self.document;
         let lying = self.clone();
         let lies: Lies = Box::new(move |size| async move { lying.plain(size).await }.boxed());

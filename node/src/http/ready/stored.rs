@@ -71,7 +71,7 @@ struct Head {
     kind: String,
     etag: String,
     vary: String,
-    hidden: usize,
+    hidden: u64,
     size: u64,
     /// Lengths of the forms that are there, in this order.
     plain: Option<u64>,
@@ -307,7 +307,7 @@ fn written(key: &str, seed: Seed, stored: &Stored) -> io::Result<Vec<u8>> {
         kind: label.kind.to_string(),
         etag: label.etag.clone(),
         vary: label.vary.to_string(),
-        hidden: label.hidden,
+        hidden: label.hidden as u64,
         size: *size,
         plain: len(plain),
         gzip: len(&packed.gzip),
@@ -349,7 +349,7 @@ fn parse(bytes: &[u8]) -> Option<(Head, Stored)> {
         kind: head.kind.clone().into(),
         etag: head.etag.clone(),
         vary: head.vary.clone().into(),
-        hidden: head.hidden,
+        hidden: usize::try_from(head.hidden).ok()?,
     };
     let stored = Stored { label, size: head.size, plain, packed: Packed { gzip, zstd } };
     rest.is_empty().then_some((head, stored))
