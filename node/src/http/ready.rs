@@ -200,7 +200,7 @@ impl Ready {
         Some(Found { document, age: stamp.age(), stale: false })
     }
 
-    /// Looks a document up, together with all who ask for the same before the next change.
+    /// Looks a document up, together with all who ask for the same before the next commit.
     async fn look(&self, order: Order) -> Result<Found, Error> {
         let (this, flight) = (self.clone(), order.flight());
         let look = || {

@@ -23,12 +23,6 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Grows with what may concern its package: what is the same at two times is asked for once.
-    #[must_use]
-    pub const fn generation(&self) -> u64 {
-        self.generation.number()
-    }
-
     /// Seconds since the upstream confirmed the document; absent for one of a realm.
     #[must_use]
     pub fn age(&self) -> Option<u64> {

@@ -8,7 +8,7 @@
 //! number first and the database after it can never take an old rendering for a new one.
 //!
 //! Only what is known to concern some packages, or none, is said to ([`Scope`]): what is not said
-//! concerns all. A commit that fails concerns all, too: nobody knows how far it came.
+//! concerns all. A document of an upstream concerns the package of its name. A commit that fails concerns all, too: nobody knows how far it came.
 //!
 //! Does not say what has changed. The names are a hint for who wants to render early: those who lag
 //! behind miss some. Nothing here survives a restart, and nothing needs to.
@@ -84,17 +84,10 @@ pub struct Generation {
     number: u64,
 }
 
-impl Generation {
-    /// Grows with every change.
-    #[must_use]
-    pub const fn number(&self) -> u64 {
-        self.number
-    }
-}
-
 /// What has happened since the start.
 #[derive(Debug)]
 pub(super) struct Changes {
+    commits: AtomicU64,
     all: AtomicU64,
     packages: Box<[AtomicU64]>,
     names: broadcast::Sender<PackageId>,
@@ -123,7 +116,9 @@ impl Drop for AtEnd<'_> {
 impl Changes {
     pub(super) fn new() -> Self {
         let packages = (0..COUNTERS).map(|_| AtomicU64::new(0)).collect();
-        Self { all: AtomicU64::new(1), packages, names: broadcast::channel(LAG_MAX).0 }
+        let (commits, all, names) =
+            (AtomicU64::new(0), AtomicU64::new(1), broadcast::channel(LAG_MAX).0);
+        Self { commits, all, packages, names }
     }
 
     /// Counts a change when what is returned goes: one for all, unless it hears better.
@@ -138,6 +133,7 @@ impl Changes {
     }
 
     fn count(&self, scope: &Scope) {
+        self.commits.fetch_add(1, Ordering::SeqCst);
         match scope {
             Scope::All => {
                 self.all.fetch_add(1, Ordering::SeqCst);
@@ -177,6 +173,13 @@ impl Store {
     #[must_use]
     pub fn is_current(&self, generation: &Generation) -> bool {
         self.inner.changes.number(generation.counter) == generation.number
+    }
+
+    /// Another number after each commit, whomever it concerns: who joins a look-up that began at
+    /// the same number sees nothing older than if he had looked himself.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.inner.changes.commits.load(Ordering::SeqCst)
     }
 
     /// Something outside the database that renderings depend on has changed.

@@ -114,11 +114,11 @@ impl Order {
         Self { registry, key, package, early, wish, look, asked: true }
     }
 
-    /// What only those share who ask for the same with the same wishes before the next change.
+    /// What only those share who ask for the same with the same wishes before the next commit, even
+    /// one that concerns no document that is kept: what has no stamp may hang on it.
     pub(super) fn flight(&self) -> String {
         let Wish { refresh, wanted } = self.wish;
-        let generation = self.registry.stamp(&self.package).generation();
-        format!("{}\n{refresh} {wanted} {generation}", self.key)
+        format!("{}\n{refresh} {wanted} {}", self.key, self.registry.store().commits())
     }
 
     /// Where it is kept, and how it is made again behind.

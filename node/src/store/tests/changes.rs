@@ -86,8 +86,10 @@ async fn statements_of_a_package_concern_it_alone_and_those_of_a_realm_all() {
 #[tokio::test]
 async fn what_came_from_an_upstream_concerns_the_package_of_its_document() {
     let mut at = Watched::new().await;
+    let commits = at.store.commits();
     let info = stored(&at.store, b"a body").await;
     assert_eq!(at.concerned(), NOBODY, "what is kept lacks no blob");
+    assert!(at.store.commits() > commits, "what is not kept is looked up anew");
     at.store.put_cached_document(document("left", Some(&info))).await.unwrap();
     assert_eq!(at.concerned(), ONE);
     at.store.put_cached_document(document("left", None)).await.unwrap();
