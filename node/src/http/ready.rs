@@ -14,15 +14,15 @@
 //! ```
 //!
 //! A format has all of this for one call of [`Ready::answer`]: it gives a key of everything in the
-//! request that the bytes depend on, and a [`Look`] that looks the package up and says by a [`Seed`]
-//! what the bytes will be. The seed is a hash of contents and of the code that renders, so that
-//! bytes made before a restart are known again without being made; who changes a rendering raises
-//! the number in the name that his format gives to [`Seed::of`]. Whatever is not in the key or in
-//! the package's own numbers must take the stamp away, and then it is looked up for every request.
+//! request that the bytes depend on, and a [`Look`] that looks the package up and says by a
+//! [`Seed`] what the bytes will be. The seed is a hash of contents and of the code that renders, so
+//! that bytes made before a restart are known again without being made; who changes a rendering
+//! raises the number in the name that his format gives to [`Seed::of`]. Whatever is not in the key
+//! or in the package's own numbers must take the stamp away, and is then looked up each time.
 //!
 //! The stamp vouches for everything but the request (`registry::Stamp`) without a look at the
-//! database. So an answer is never older than the last acknowledged change, and costs what a file in
-//! memory costs; a change of another package costs it nothing (`store::changes`).
+//! database. So an answer is never older than the last acknowledged change, and costs what a file
+//! in memory costs; a change of another package costs it nothing (`store::changes`).
 //!
 //! Memory has one bound, for all documents with all forms and what the table takes. The second hand
 //! of a clock goes round: what was not asked for since it came by goes first. No document takes

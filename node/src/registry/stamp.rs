@@ -1,8 +1,9 @@
 //! What vouches that a document is still what it was: a look at a few numbers, no database.
 //!
 //! A document of a realm hangs on the store alone, if nothing of it lacks here: its stamp is good
-//! until a commit that may concern its package. One of an upstream hangs on time and on whether the upstream answers, too. What
-//! hangs on more than that gets no stamp and is looked up for every request.
+//! until a commit that may concern its package. One of an upstream hangs on time and on whether the
+//! upstream answers, too. What hangs on more than that gets no stamp and is looked up for every
+//! request.
 //!
 //! A stamp that is not good any more says nothing: the same bytes may come out again.
 

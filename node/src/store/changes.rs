@@ -8,7 +8,8 @@
 //! number first and the database after it can never take an old rendering for a new one.
 //!
 //! Only what is known to concern some packages, or none, is said to ([`Scope`]): what is not said
-//! concerns all. A document of an upstream concerns the package of its name. A commit that fails concerns all, too: nobody knows how far it came.
+//! concerns all. A document of an upstream concerns the package of its name. A commit that fails
+//! concerns all, too: nobody knows how far it came.
 //!
 //! Does not say what has changed. The names are a hint for who wants to render early: those who lag
 //! behind miss some. Nothing here survives a restart, and nothing needs to.

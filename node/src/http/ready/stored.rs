@@ -35,7 +35,8 @@ use super::pack::Packed;
 
 /// Disk for all stored documents, in bytes, unless the person says otherwise.
 pub const DISK_BYTES: u64 = 256 << 20;
-/// Smaller documents are made again as soon as they are read.
+/// Smaller documents are packed in half a millisecond, which is what opening and checking a file
+/// costs, too.
 pub(super) const STORED_MIN_BYTES: u64 = 16 * 1024;
 
 /// Its last digit is the layout's number.
