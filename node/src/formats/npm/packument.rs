@@ -1,8 +1,8 @@
 //! The handlers of small documents: one manifest, tags; of a realm or of an upstream.
 //!
 //! A realm's are rendered whole (`metadata.rs`), an upstream's by spans (`render.rs`). They are
-//! kept ready like the packument, and carry the same headers: a validator of exactly this rendering,
-//! and what it depends on. What is asked for by its exact number is never hidden.
+//! kept ready like the packument, and carry the same headers: a validator of exactly this
+//! rendering, and what it depends on. What is asked for by its exact number is never hidden.
 //!
 //! Source: formats/npm.md sections 1, 2, 3 and 5.
 
