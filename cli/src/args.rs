@@ -166,6 +166,7 @@ mod tests {
         assert_eq!(up.listen.to_string(), "127.0.0.1:7878");
         assert!(up.mesh_listen.is_empty() && !up.no_mdns && !up.offline);
         assert_eq!(up.metadata_memory, node::http::ready::MEMORY_BYTES as u64);
+        assert_eq!(up.metadata_disk, node::http::ready::DISK_BYTES);
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub(crate) struct Up {
     /// Memory for documents that are ready to be sent, such as 64MiB or 1GB; 0 keeps none
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::parse)]
     pub(crate) metadata_memory: u64,
+    /// Disk for such documents, so that a restart makes none again; 0 keeps none there
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size::parse)]
+    pub(crate) metadata_disk: u64,
     /// What all files may take, such as 20GB; what can be had again goes first [default: no limit]
     #[arg(long, env = "GRIOT_QUOTA", hide_env = true)]
     #[arg(value_name = "SIZE", value_parser = size::parse)]

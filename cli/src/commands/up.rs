@@ -38,6 +38,7 @@ pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
         offline: up.offline,
         blobs,
         metadata_memory: usize::try_from(up.metadata_memory).unwrap_or(usize::MAX),
+        metadata_disk: up.metadata_disk,
         upkeep: Upkeep {
             quota: up.quota,
             reserve: up.reserve,

@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 
 use crate::formats::{self, Front};
 use crate::http::auth::Tokens;
-use crate::http::ready::Ready;
+use crate::http::ready::{Folder, Ready};
 use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
 use crate::registry::{self, GARBAGE_EVERY, Registry, Scrub, Setup};
@@ -55,6 +55,8 @@ use tasks::Tasks;
 
 /// Kind of the small rows that belong to this layer.
 const ROWS: &str = "daemon";
+/// Folder of documents that were rendered.
+const RENDERED: &str = "rendered";
 /// How long a start waits for the mesh's first address.
 const MESH_LISTEN_WAIT: Duration = Duration::from_secs(3);
 /// Tokens age by the hour of running time.
@@ -82,6 +84,8 @@ pub struct Config {
     pub blobs: Blobs,
     /// Memory for documents that are ready to be sent, in bytes.
     pub metadata_memory: usize,
+    /// Disk for such documents, in bytes; 0 keeps none there.
+    pub metadata_disk: u64,
     /// What may be kept, and how it is looked after.
     pub upkeep: Upkeep,
 }
@@ -369,7 +373,7 @@ fn serve(
 ) -> Result<(), Error> {
     let port = listener.local_addr()?.port();
     let hosts = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}"));
-    let ready = Ready::new(config.metadata_memory);
+    let ready = Ready::new(config.metadata_memory, rendered(config, &parts.store));
     tasks.start("documents", {
         let (warm, changed) = (ready.clone(), parts.store.watch_packages());
         async move {
@@ -401,6 +405,22 @@ fn serve(
     let stop = tasks.stop_token();
     tasks.start_draining("http", server::serve(listener, answer, stop.cancelled_owned()));
     Ok(())
+}
+
+/// Where documents that were rendered survive a restart. Without room for it, it is emptied.
+fn rendered(config: &Config, store: &Store) -> Option<Folder> {
+    let path = config.home.join(RENDERED);
+    if config.metadata_disk == 0 {
+        // It is not there, or costs its room until it can be removed.
+        let _ = fs_err::remove_dir_all(path);
+        return None;
+    }
+    let store = store.clone();
+    let has_room = move |bytes| {
+        let room = store.room();
+        room.is_ok_and(|room| room.free.saturating_sub(bytes) > room.reserve.saturating_mul(2))
+    };
+    Some(Folder::new(&path, config.metadata_disk, Box::new(has_room)))
 }
 
 async fn tick(tokens: Tokens) -> Result<(), registry::Error> {
@@ -449,6 +469,7 @@ mod tests {
             offline: true,
             blobs: Blobs::Here,
             metadata_memory: 0,
+            metadata_disk: 0,
             upkeep: Upkeep::default(),
         };
         let error = start(config).await.unwrap_err();

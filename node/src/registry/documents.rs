@@ -96,7 +96,7 @@ impl Registry {
         package: &PackageId,
         ask: DocumentAsk<'_>,
     ) -> Result<Document, Error> {
-        let stamp = self.stamp();
+        let stamp = self.stamp(package);
         match self.place(door, package)? {
             Place::Realm(..) => Ok(Document::Hosted(Box::new(self.metadata(door, package).await?))),
             Place::Upstream(sought) => {

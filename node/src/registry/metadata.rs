@@ -31,9 +31,10 @@ pub struct Metadata {
     pub hidden: Vec<String>,
     /// Changes whenever anything above does: the seed of an ETag.
     pub revision: String,
-    /// What vouches for all of this later; absent where it hangs on what peers hold.
+    /// What vouches for all of this later; absent where bytes lack here, so that it hangs on what
+    /// peers hold and on what comes.
     pub stamp: Option<Stamp>,
-    metas: BTreeMap<(String, String), Vec<u8>>,
+    pub(super) metas: BTreeMap<(String, String), Vec<u8>>,
 }
 
 impl Metadata {
@@ -58,13 +59,13 @@ impl Registry {
     /// NotFound (absent, or no source), NotHere (unrouted, or nothing arrived yet), Forbidden
     /// (denied by a route).
     pub async fn metadata(&self, door: Door, package: &PackageId) -> Result<Metadata, Error> {
-        let stamp = self.stamp();
+        let stamp = self.stamp(package);
         let (realm, decision) = self.source_for(door, package)?;
         let rules = *self.require_rules(&package.format)?;
         let view = self.inner.store.package(&realm, package)?;
         let Some(view) = view else { return Err(self.nothing_of(package, &realm, &decision)) };
 
-        let metas = self.metas(&view).await?;
+        let (metas, metas_held) = self.metas(&view).await?;
         let candidates: Vec<&String> = self.candidates(&rules, &view, &metas);
         let reach = self.reach(&view, &candidates).await?;
         let (mut offered, mut hidden) = (Vec::new(), Vec::new());
@@ -78,7 +79,7 @@ impl Registry {
         let live = |version: &str| view.versions[version].yanked.is_none();
         let tags = offered_tags(&rules, &view.tags, &offered, live);
         let revision = self.revision(package, &decision, &offered, &tags)?;
-        let stamp = (!reach.on_peers).then_some(stamp);
+        let stamp = (metas_held && !reach.on_peers).then_some(stamp);
         Ok(Metadata { decision, view, offered, tags, hidden, revision, stamp, metas })
     }
 
@@ -131,12 +132,13 @@ impl Registry {
     }
 
     /// The metas of all files that this node would serve; one in a blob that is not held is
-    /// fetched when its version's turn comes, and hides the version until then.
+    /// fetched when its version's turn comes, and hides the version until then. Says whether all
+    /// were held.
     async fn metas(
         &self,
         view: &PackageView,
-    ) -> Result<BTreeMap<(String, String), Vec<u8>>, Error> {
-        let mut metas = BTreeMap::new();
+    ) -> Result<(BTreeMap<(String, String), Vec<u8>>, bool), Error> {
+        let (mut metas, mut all) = (BTreeMap::new(), true);
         for (version, found) in &view.versions {
             for (name, file) in &found.files {
                 let candidate =
@@ -147,12 +149,11 @@ impl Registry {
                     MetaBody::Inline(bytes) => Some(bytes.clone()),
                     MetaBody::Blob(blob) => self.small_blob(&blob.digest, blob.size).await?,
                 };
-                if let Some(bytes) = bytes {
-                    metas.insert((version.clone(), name.clone()), bytes);
-                }
+                all &= bytes.is_some();
+                metas.extend(bytes.map(|bytes| ((version.clone(), name.clone()), bytes)));
             }
         }
-        Ok(metas)
+        Ok((metas, all))
     }
 
     /// The meta of a content; where this node refused some of its releases, that of the others.

@@ -58,6 +58,7 @@ mod receipts;
 mod room;
 mod rules;
 mod scrub;
+mod seed;
 mod side;
 mod signed;
 mod slots;

@@ -1,23 +1,25 @@
 //! What vouches that a document is still what it was: a look at a few numbers, no database.
 //!
-//! A document of a realm hangs on the store alone, if no peer was asked: its stamp is good until a
-//! new commit. One of an upstream hangs on time and on whether the upstream answers, too. What
-//! hangs on more than that gets no stamp and is looked up for every request.
+//! A document of a realm hangs on the store alone, if nothing of it lacks here: its stamp is good
+//! until a commit that may concern its package. One of an upstream hangs on time and on whether the
+//! upstream answers, too. What hangs on more than that gets no stamp and is looked up for every
+//! request.
 //!
 //! A stamp that is not good any more says nothing: the same bytes may come out again.
 
-use crdt::Digest;
+use crdt::{Digest, PackageId};
 
 use super::freshness::{self, Freshness};
 use super::sought::Sought;
 use super::{Registry, UpstreamDocument};
+use crate::store::Generation;
 use crate::store::cached::CachedBy;
 use crate::upstream::Reach;
 
 /// Taken before the first look at what it vouches for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    generation: u64,
+    generation: Generation,
     upstream: Option<OfUpstream>,
 }
 
@@ -32,12 +34,6 @@ struct OfUpstream {
 }
 
 impl Stamp {
-    /// The commits that it knows of: what is the same at two times is asked for once.
-    #[must_use]
-    pub const fn generation(&self) -> u64 {
-        self.generation
-    }
-
     /// Seconds since the upstream confirmed the document; absent for one of a realm.
     #[must_use]
     pub fn age(&self) -> Option<u64> {
@@ -55,17 +51,17 @@ impl Stamp {
 }
 
 impl Registry {
-    /// What vouches for what is looked up from now on.
+    /// What vouches for what is looked up of the package from now on.
     #[must_use]
-    pub fn stamp(&self) -> Stamp {
-        Stamp { generation: self.inner.store.generation(), upstream: None }
+    pub fn stamp(&self, package: &PackageId) -> Stamp {
+        Stamp { generation: self.inner.store.generation(package), upstream: None }
     }
 
     /// Whether what was found under that stamp would be found again; if so, it counts as used now.
     /// `refresh`: the client asks for a check.
     #[must_use]
     pub fn vouches(&self, stamp: &Stamp, refresh: bool) -> bool {
-        if stamp.generation != self.inner.store.generation() {
+        if !self.inner.store.is_current(&stamp.generation) {
             return false;
         }
         let Some(of) = &stamp.upstream else { return true };

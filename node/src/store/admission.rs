@@ -22,6 +22,7 @@ use crdt::{Body, Collection, Item, PackageId, PublicKey, RealmId, Signature, Sta
 use redb::{ReadableTable, WriteTransaction};
 
 use super::authority::{Standing, extend_chain_pin};
+use super::changes::Scope;
 use super::receipts::{self, Latest, Place};
 use super::statements::{digests, document_id, keep_cursor, load_statement, signatures};
 use super::tables::{self, Tables};
@@ -65,7 +66,7 @@ impl Store {
                 let _ = inner.admissions.send(Arc::new(done.admission.clone()));
             }
         };
-        let admission = self.write_if(|done: &Done| done.changed, change, after).await?.admission;
+        let admission = self.write_scoped(Done::scope, change, after).await?.admission;
         let named: BTreeSet<_> =
             admission.new.iter().filter_map(|new| new.package.as_ref()).collect();
         named.into_iter().for_each(|package| self.inner.changes.touched(package.clone()));
@@ -113,10 +114,18 @@ pub(super) struct Done {
     pub(super) admission: Admission,
     /// Whether there is anything to commit.
     changed: bool,
+    /// Whose documents it concerns.
+    pub(super) concerned: Scope,
     /// Realms that got a root.
     rooted: BTreeSet<RealmId>,
     /// Packages that were derived anew.
     pub(super) derived: BTreeSet<(RealmId, PackageId)>,
+}
+
+impl Done {
+    fn scope(&self) -> Option<Scope> {
+        self.changed.then(|| self.concerned.clone())
+    }
 }
 
 /// One batch on its way through the writer.
@@ -133,6 +142,7 @@ pub(super) struct Batch<'t> {
     /// Realms that got a root, with their authority before.
     rooted: BTreeMap<RealmId, Arc<Standing>>,
     changed: bool,
+    concerned: Scope,
     admission: Admission,
 }
 
@@ -166,6 +176,7 @@ impl<'t> Batch<'t> {
             receipts: BTreeMap::new(),
             rooted: BTreeMap::new(),
             changed: cursor.is_some(),
+            concerned: Scope::none(),
             admission: Admission { new: Vec::new(), ignored },
         };
         for verified in &batch {
@@ -175,8 +186,8 @@ impl<'t> Batch<'t> {
         if let Some((peer, epoch, sequence)) = cursor {
             keep_cursor(txn, &peer, epoch, sequence)?;
         }
-        let Self { admission, changed, rooted, packages: derived, .. } = this;
-        Ok(Done { admission, changed, rooted: rooted.into_keys().collect(), derived })
+        let Self { admission, changed, concerned, rooted, packages: derived, .. } = this;
+        Ok(Done { admission, changed, concerned, rooted: rooted.into_keys().collect(), derived })
     }
 
     /// Admits what is new of one statement.
@@ -269,6 +280,7 @@ impl<'t> Batch<'t> {
         signature: &Signature,
     ) -> Result<(), Error> {
         self.changed = true;
+        self.concerned.join(Scope::of_statement(statement));
         let row = (statement.id(), key.as_bytes());
         kinds::around_all(self.txn, digests(statement), || {
             self.txn.open_table(tables::SIG)?.insert((row.0.0.as_bytes(), row.1), &signature.0)?;
@@ -298,6 +310,7 @@ impl<'t> Batch<'t> {
         let item = Item { id: statement.id(), key: *key };
         let (id, key) = (item.id.0.as_bytes(), item.key.as_bytes());
         let (collection, realm) = (statement.collection(), statement.realm());
+        self.concerned.join(Scope::of_statement(statement));
         let name = (collection.id(), item.hash());
         kinds::around_all(self.txn, digests(statement), || {
             self.txn.open_table(tables::SIG)?.remove((id, key))?;

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use super::blob::{self, Staged};
 use super::cached::{CachedDocument, CachedFile};
-use super::changes::AtEnd;
+use super::changes::{AtEnd, Scope};
 use super::pins::Slot;
 use super::publishing::Decision;
 use super::{Admission, BlobInfo, Error, Inner, Store, cached_rows, lock, pins, tables};
@@ -157,9 +157,9 @@ impl Writer {
 
     fn commit(&self, batch: &mut [Call]) -> Result<Vec<Kept>, Error> {
         let txn = self.inner.begin_write()?;
-        let mut kept = Vec::with_capacity(batch.len());
+        let (mut kept, mut scope) = (Vec::with_capacity(batch.len()), Scope::none());
         for call in &mut *batch {
-            kept.push(self.decide(&txn, call)?);
+            kept.push(self.decide(&txn, call, &mut scope)?);
         }
         let moved = self.move_blobs(&txn, batch)?;
         let (mut changed, mut dropped) = (false, BTreeSet::new());
@@ -184,15 +184,24 @@ impl Writer {
         txn.commit()?;
         self.inner.batch_commits.fetch_add(1, Ordering::Relaxed);
         self.settle(batch, &moved, &removed);
-        self.announce(batch, &kept, counted);
+        scope.join(scope_of(batch));
+        self.announce(batch, &kept, (counted, scope));
         Ok(kept)
     }
 
     /// Asks a call's decision, if it has one. What is refused loses its changes.
-    fn decide(&self, txn: &WriteTransaction, call: &mut Call) -> Result<Kept, Error> {
+    fn decide(
+        &self,
+        txn: &WriteTransaction,
+        call: &mut Call,
+        scope: &mut Scope,
+    ) -> Result<Kept, Error> {
         let Some(decision) = call.decision.take() else { return Ok(Kept::Row) };
         match decision.take(&self.inner, txn)? {
-            Some(admission) => Ok(Kept::Admitted(Box::new(admission))),
+            Some((admission, concerned)) => {
+                scope.join(concerned);
+                Ok(Kept::Admitted(Box::new(admission)))
+            }
             None => {
                 call.changes.clear();
                 Ok(Kept::Refused)
@@ -218,7 +227,7 @@ impl Writer {
     }
 
     /// Tells those who want to know, in the order that `changes` asks for.
-    fn announce(&self, batch: &[Call], kept: &[Kept], counted: AtEnd<'_>) {
+    fn announce(&self, batch: &[Call], kept: &[Kept], (counted, scope): (AtEnd<'_>, Scope)) {
         let mut touched = BTreeSet::new();
         for kept in kept {
             let Kept::Admitted(admission) = kept else { continue };
@@ -228,7 +237,7 @@ impl Writer {
             }
             touched.extend(admission.new.iter().filter_map(|new| new.package.clone()));
         }
-        drop(counted);
+        counted.only(scope);
         for change in batch.iter().flat_map(|call| &call.changes) {
             if let Change::Document(document) = change {
                 let Subject { format, document, .. } = &document.subject;
@@ -313,6 +322,24 @@ impl Writer {
             }
         }
     }
+}
+
+/// No document that is kept lacks a blob, so that one that comes concerns nobody's.
+fn scope_of(batch: &[Call]) -> Scope {
+    let mut scope = Scope::none();
+    for change in batch.iter().flat_map(|call| &call.changes) {
+        scope.join(match change {
+            Change::Blob(_) => Scope::none(),
+            Change::Document(document) => {
+                Scope::of(&PackageId::new(&document.subject.format, &document.subject.document))
+            }
+            Change::File(file) => Scope::of(&PackageId::new(&file.format, &file.package)),
+            Change::Named(row) => Scope::of_row(&row.0),
+            Change::Source(pin) => Scope::of(&pin.0),
+            Change::Content(pin) => Scope::of(&pin.0.package),
+        });
+    }
+    scope
 }
 
 /// Who went away does not want to know.

@@ -14,6 +14,7 @@ use crdt::document::Document;
 use crdt::{PackageId, RealmId};
 use redb::ReadableTable;
 
+use super::changes::Scope;
 use super::statements::{document_id, of_package};
 use super::tables::{self, Tables};
 use super::{Error, Inner, Store, blocking};
@@ -53,7 +54,9 @@ impl Store {
             }
             Ok((saved, followed))
         };
-        let (saved, _) = self.write_if(|(_, followed)| *followed, keep, |_, _| {}).await?;
+        // Another shape of the same statements: nothing is rendered from it.
+        let scope = |(_, followed): &(_, bool)| followed.then(Scope::none);
+        let (saved, _) = self.write_scoped(scope, keep, |_, _| {}).await?;
         Ok(saved)
     }
 

@@ -10,6 +10,7 @@ use redb::{ReadableTable, WriteTransaction};
 use tokio::sync::watch;
 
 use super::batch::Change;
+use super::changes::Scope;
 use super::statements::{IDS, digests, document_id, load_statement};
 use super::tables::{self, Tables};
 use super::{Error, Followed, Inner, Store, collections, kinds, views};
@@ -117,7 +118,8 @@ impl Store {
             table.insert((name.0.as_str(), name.1.as_str()), value.as_slice())?;
             Ok(())
         };
-        self.write(change, |_, ()| {}).await
+        let scope = Scope::of_row(kind);
+        self.write_scoped(|()| Some(scope), change, |_, ()| {}).await
     }
 
     /// Keeps a small named row, as [`Store::put_row`] does; calls at the same time share one
@@ -135,7 +137,7 @@ impl Store {
     /// # Errors
     /// When the database refuses: none is kept then.
     pub async fn put_rows(&self, kind: &str, rows: Vec<(String, Vec<u8>)>) -> Result<(), Error> {
-        let kind = kind.to_owned();
+        let (kind, scope) = (kind.to_owned(), Scope::of_row(kind));
         let change = move |_: &Inner, txn: &WriteTransaction| {
             let mut table = txn.open_table(tables::ROW)?;
             for (key, value) in &rows {
@@ -143,7 +145,7 @@ impl Store {
             }
             Ok(!rows.is_empty())
         };
-        self.write_if(|changed| *changed, change, |_, _| {}).await?;
+        self.write_scoped(|changed| changed.then_some(scope), change, |_, _| {}).await?;
         Ok(())
     }
 
@@ -152,13 +154,13 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn delete_row(&self, kind: &str, key: &str) -> Result<bool, Error> {
-        let name = (kind.to_owned(), key.to_owned());
+        let (name, scope) = ((kind.to_owned(), key.to_owned()), Scope::of_row(kind));
         let change = move |_: &Inner, txn: &WriteTransaction| {
             let mut table = txn.open_table(tables::ROW)?;
             let removed = table.remove((name.0.as_str(), name.1.as_str()))?.is_some();
             Ok(removed)
         };
-        self.write_if(|changed| *changed, change, |_, _| {}).await
+        self.write_scoped(|changed: &bool| changed.then_some(scope), change, |_, _| {}).await
     }
 
     /// One row.

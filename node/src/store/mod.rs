@@ -35,6 +35,7 @@ use crdt::Digest;
 use redb::{ReadTransaction, WriteTransaction};
 use tokio::sync::{broadcast, watch};
 
+use changes::Scope;
 use disk::Disk;
 use paths::Paths;
 
@@ -85,6 +86,7 @@ mod views;
 mod writing;
 
 pub use arrival::Arrival;
+pub use changes::Generation;
 pub use error::Error;
 pub use holding::Holding;
 pub use pins::Slot;
@@ -295,6 +297,22 @@ impl Store {
         F: FnOnce(&Inner, &WriteTransaction) -> Result<T, Error> + Send + 'static,
         A: FnOnce(&Inner, &T) + Send + 'static,
     {
+        let scope = move |value: &T| is_change(value).then_some(Scope::All);
+        self.write_scoped(scope, change, after).await
+    }
+
+    /// The same, with whose documents it concerns; nothing is committed where there is no scope.
+    async fn write_scoped<T, F, A>(
+        &self,
+        scope: impl FnOnce(&T) -> Option<Scope> + Send + 'static,
+        change: F,
+        after: A,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Inner, &WriteTransaction) -> Result<T, Error> + Send + 'static,
+        A: FnOnce(&Inner, &T) + Send + 'static,
+    {
         let inner = Arc::clone(&self.inner);
         blocking(move || {
             // Waited for on a thread, never in an async queue: there the turn could be given to a
@@ -302,13 +320,11 @@ impl Store {
             let _turn = lock(&inner.writer);
             // Also when the commit fails: nobody knows how far it came.
             let counted = inner.changes.at_end();
-            let (value, changed) =
-                inner.commit(is_change, change).map_err(|why| inner.give_up(why))?;
-            if changed {
+            let (value, scope) = inner.commit(scope, change).map_err(|why| inner.give_up(why))?;
+            if scope.is_some() {
                 after(&inner, &value);
-            } else {
-                counted.unchanged();
             }
+            counted.only(scope.unwrap_or_else(Scope::none));
             Ok(value)
         })
         .await
@@ -325,21 +341,21 @@ impl Inner {
         self.database.begin_read()
     }
 
-    /// One transaction, for who has the turn; says whether it changed anything.
+    /// One transaction, for who has the turn; says whom it concerns, if it changed anything.
     fn commit<T>(
         &self,
-        is_change: fn(&T) -> bool,
+        scope: impl FnOnce(&T) -> Option<Scope>,
         change: impl FnOnce(&Self, &WriteTransaction) -> Result<T, Error>,
-    ) -> Result<(T, bool), Error> {
+    ) -> Result<(T, Option<Scope>), Error> {
         let txn = self.begin_write()?;
         let value = change(self, &txn)?;
-        let changed = is_change(&value);
-        if changed {
+        let scope = scope(&value);
+        if scope.is_some() {
             txn.commit()?;
         } else {
             txn.abort()?;
         }
-        Ok((value, changed))
+        Ok((value, scope))
     }
 
     /// After a write that failed, for who still has the turn: what it left half done is taken back

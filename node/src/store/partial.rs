@@ -26,6 +26,7 @@ use bytes::Bytes;
 use crdt::Digest;
 
 use super::blob::{clear_intent, now_seconds, place};
+use super::changes::Scope;
 use super::disk::{DiskFile, Opening};
 use super::hashing::Hasher;
 use super::outboard::{self, GROUP_BYTES, invalid};
@@ -204,7 +205,8 @@ impl Partial {
             }
             place(inner, txn, &from, info).map(|(info, _)| info)
         };
-        let info = self.store.write(placed, settle).await?;
+        // No document that is kept lacks a blob.
+        let info = self.store.write_scoped(|_| Some(Scope::none()), placed, settle).await?;
         self.store.sent(&info, stays);
         Ok(info)
     }

@@ -10,6 +10,7 @@ use crdt::{Content, PackageId, Pins, RealmId};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::batch::{Change, Kept};
+use super::changes::Scope;
 use super::tables::{self, Tables};
 use super::{Error, Inner, Store, views};
 
@@ -50,7 +51,7 @@ impl Store {
         if !replace && self.read()?.table(tables::PIN_CONTENT)?.get(key(slot))?.is_some() {
             return Ok(false);
         }
-        let slot = slot.clone();
+        let (slot, scope) = (slot.clone(), Scope::of(&slot.package));
         if !replace {
             // An install pins hundreds of them at once.
             let change = Change::Content(Box::new((slot, content)));
@@ -63,7 +64,7 @@ impl Store {
             }
             Ok(changed)
         };
-        self.write_if(|changed| *changed, change, |_, _| {}).await
+        self.write_scoped(|changed| changed.then_some(scope), change, |_, _| {}).await
     }
 
     /// Forgets a pin, outside of a withdraw. Says whether there was one. The view follows.
@@ -71,7 +72,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn unpin_content(&self, slot: &Slot) -> Result<bool, Error> {
-        let slot = slot.clone();
+        let (slot, scope) = (slot.clone(), Scope::of(&slot.package));
         let change = move |inner: &Inner, txn: &WriteTransaction| {
             let changed = remove_content(txn, &slot)?;
             if changed {
@@ -79,7 +80,7 @@ impl Store {
             }
             Ok(changed)
         };
-        self.write_if(|changed| *changed, change, |_, _| {}).await
+        self.write_scoped(|changed| changed.then_some(scope), change, |_, _| {}).await
     }
 
     /// The source that a name was first taken from.
@@ -112,9 +113,10 @@ impl Store {
             let change = Change::Source(Box::new((package, source)));
             return Ok(matches!(self.keep(vec![change]).await?, Kept::Pin(true)));
         }
+        let scope = Scope::of(&package);
         let change =
             move |_: &Inner, txn: &WriteTransaction| put_source(txn, &package, &source, true);
-        self.write_if(|changed| *changed, change, |_, _| {}).await
+        self.write_scoped(|changed| changed.then_some(scope), change, |_, _| {}).await
     }
 }
 

@@ -23,6 +23,7 @@ use redb::{ReadTransaction, WriteTransaction};
 use super::admission::Batch;
 use super::batch::{Change, Kept};
 use super::blob::Staged;
+use super::changes::Scope;
 use super::pins::{self, Slot};
 use super::statements::{document_id, of_package};
 use super::tables::{self, Tables};
@@ -124,17 +125,18 @@ impl Decision {
         self,
         inner: &Inner,
         txn: &WriteTransaction,
-    ) -> Result<Option<Admission>, Error> {
+    ) -> Result<Option<(Admission, Scope)>, Error> {
         let plan = (self.0)(&Moment { rows: Rows::Writing(txn) });
         plan.map(|plan| plan.apply(inner, txn)).transpose()
     }
 }
 
 impl Plan {
-    fn apply(self, inner: &Inner, txn: &WriteTransaction) -> Result<Admission, Error> {
+    /// Says what was admitted, and whose documents all of it concerns.
+    fn apply(self, inner: &Inner, txn: &WriteTransaction) -> Result<(Admission, Scope), Error> {
         let is_root = |it: &Verified| matches!(it.statement().body(), Body::Root(_));
         assert!(!self.statements.iter().any(is_root), "roots have an admission of their own");
-        let mut repinned = BTreeSet::new();
+        let (mut repinned, mut scope) = (BTreeSet::new(), Scope::none());
         for (slot, content) in self.pins {
             if pins::put_content(txn, &slot, &content, false)? {
                 repinned.insert((slot.realm, slot.package));
@@ -147,13 +149,16 @@ impl Plan {
         }
         if let Some((package, source)) = &self.source {
             pins::put_source(txn, package, source, false)?;
+            scope.join(Scope::of(package));
         }
         let done = Batch::admit(inner, txn, self.statements, None, 0)?;
         // Packages of statements were derived with their pins just now.
         for (realm, package) in repinned.difference(&done.derived) {
             pins::follow_up(inner, txn, realm, package)?;
         }
-        Ok(done.admission)
+        repinned.iter().for_each(|(_, package)| scope.join(Scope::of(package)));
+        scope.join(done.concerned);
+        Ok((done.admission, scope))
     }
 }
 

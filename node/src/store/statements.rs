@@ -17,6 +17,7 @@ use crdt::{
 use redb::{ReadableTable, ReadableTableMetadata as _};
 use tokio::sync::broadcast;
 
+use super::changes::Scope;
 use super::collections::{self, AUTHORITY};
 use super::tables::{self, Tables};
 use super::{Admission, ArtifactRef, Error, Store};
@@ -54,7 +55,7 @@ impl Store {
         let peer = peer.to_vec();
         let change =
             move |_: &_, txn: &redb::WriteTransaction| keep_cursor(txn, &peer, epoch, sequence);
-        self.write(change, |_, ()| {}).await
+        self.write_scoped(|()| Some(Scope::none()), change, |_, ()| {}).await
     }
 
     /// Statements of one package of one realm, by id (for the document and for export).

@@ -18,6 +18,7 @@ use crdt::Digest;
 use redb::{ReadableTable as _, WriteTransaction};
 
 use super::blob::{now_seconds, record};
+use super::changes::Scope;
 use super::tables;
 use super::{Error, Inner, Store, lock};
 
@@ -143,7 +144,8 @@ impl Store {
             Ok((written, due))
         };
         let after = |inner: &Inner, done: &(usize, Vec<(Digest, u64)>)| inner.uses.flushed(&done.1);
-        let (written, due) = self.write_if(|done| done.0 > 0, change, after).await?;
+        let scope = |done: &(usize, _)| (done.0 > 0).then(Scope::none);
+        let (written, due) = self.write_scoped(scope, change, after).await?;
         if written == 0 {
             self.inner.uses.flushed(&due);
         }

@@ -100,6 +100,13 @@ async fn generic_folders_list_what_is_there_until_it_is_withdrawn() {
         sums.starts_with("ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  a\n")
     );
     assert_eq!(sums.lines().count(), 2);
+    let looks = node.front.ready.counts().looks;
+    for (path, before) in
+        [("", all.to_string()), ("10/", one.to_string()), ("10/SHA256SUMS", sums.clone())]
+    {
+        assert_eq!(node.get(&format!("/generic/ns%2Fapp/{path}")).await.text(), before);
+    }
+    assert_eq!(node.front.ready.counts().looks, looks, "they are kept until something changes");
     assert_eq!(node.put("/generic/ns%2Fapp/10/SHA256SUMS", "x").await.status, 400);
 
     let admin = [("authorization", "Bearer admin-secret")];
@@ -107,6 +114,7 @@ async fn generic_folders_list_what_is_there_until_it_is_withdrawn() {
     assert_eq!(node.ask("DELETE", "/generic/ns%2Fapp/10/a", &admin, "").await.status, 204);
     assert_eq!(node.get("/generic/ns%2Fapp/10/a").await.status, 404);
     assert_eq!(node.get("/generic/ns%2Fapp/10/b").await.text(), "b");
+    assert_eq!(node.get("/generic/ns%2Fapp/10/SHA256SUMS").await.text().lines().count(), 1);
     assert_eq!(node.put("/generic/ns%2Fapp/10/a", "other").await.status, 409);
 }
 

@@ -10,7 +10,7 @@ use crdt::{PackageId, SecretKey, Statement, Verified};
 use http_body_util::BodyExt as _;
 use node::formats::{ALL, Front, serve};
 use node::http::auth::{TokenScope, Tokens};
-use node::http::ready::{MEMORY_BYTES, Ready};
+use node::http::ready::{DISK_BYTES, Folder, MEMORY_BYTES, Ready};
 use node::registry::{Registry, Scope, Setup, UpstreamChoice};
 use node::store::{Blobs, FollowKind, Followed, Slot, Store};
 use node::upstream::Upstream;
@@ -30,6 +30,7 @@ mod native;
 mod npm;
 mod npm_arriving;
 mod npm_audit;
+mod npm_changes;
 mod npm_hostile;
 mod npm_offline;
 mod npm_ready;
@@ -91,13 +92,25 @@ impl Node {
     }
 
     async fn open(offline: bool) -> Self {
-        Self::open_in(Blobs::Here, offline).await
+        Self::open_at(TempDir::new().unwrap(), Blobs::Here, offline).await
     }
 
     async fn open_in(blobs: Blobs, offline: bool) -> Self {
+        Self::open_at(TempDir::new().unwrap(), blobs, offline).await
+    }
+
+    /// The same home after a restart.
+    async fn restart(self, offline: bool) -> Self {
+        let Self { front, home, mut _background } = self;
+        _background.shutdown().await;
+        front.ready.settled().await;
+        drop(front);
+        Self::open_at(home, Blobs::Here, offline).await
+    }
+
+    async fn open_at(home: TempDir, blobs: Blobs, offline: bool) -> Self {
         // Without TLS no test needs it, but the client wants to know whose it would be.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let home = TempDir::new().unwrap();
         let store = Store::open_in(home.path(), |_, _| String::new(), blobs).unwrap();
         let (root, publisher) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
         let genesis = genesis(&root, &publisher);
@@ -129,11 +142,10 @@ impl Node {
         background.spawn(async move {
             let _ = behind.run_background().await;
         });
-        Self {
-            front: Front { registry, tokens, hosts, ready: Ready::new(MEMORY_BYTES) },
-            home,
-            _background: background,
-        }
+        let rendered = home.path().join("rendered");
+        let folder = Folder::new(&rendered, DISK_BYTES, Box::new(|_| true));
+        let ready = Ready::new(MEMORY_BYTES, Some(folder));
+        Self { front: Front { registry, tokens, hosts, ready }, home, _background: background }
     }
 
     async fn ask(

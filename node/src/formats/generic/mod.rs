@@ -14,6 +14,7 @@ use crate::registry::{Hashes, Rules};
 
 use super::{Format, url_segment};
 
+mod listing;
 mod name;
 mod routes;
 #[cfg(test)]

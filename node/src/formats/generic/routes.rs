@@ -3,20 +3,19 @@
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use crdt::derive::VersionView;
 use crdt::digest::to_hex;
-use crdt::{Content, PackageId, RealmId, SlotState};
-use serde_json::{Value, json};
+use crdt::{Content, PackageId, RealmId};
 
+use super::listing::{self, Of};
 use crate::formats::text::{SUMS, file_name};
 use crate::formats::{Context, url_segment};
 use crate::http::body::{self, Label};
 use crate::http::error::{Error, settle};
 use crate::http::sessions::Uploads;
 use crate::http::{arriving, range, upload};
-use crate::registry::{Error as RegistryError, Metadata, Obtained, Outcome, Publication};
+use crate::registry::{Error as RegistryError, Obtained, Outcome, Publication};
 
-const FORMAT: &str = "generic";
+pub(super) const FORMAT: &str = "generic";
 const KIND: &str = "application/octet-stream";
 /// Uploads in several requests; no name begins so.
 const UPLOADS: &str = "~uploads";
@@ -47,7 +46,7 @@ async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<B
         ([UPLOADS, id], _) => upload_session(context, head, body, id).await,
         ([UPLOADS, ..], _) => Err(Error::no_such_path()),
         ([name, version, SUMS], &Method::GET | &Method::HEAD) => {
-            sums(context, head, name, version).await
+            listing::serve(context, head, name, Of::Sums((*version).to_owned())).await
         }
         ([name, version, file], &Method::GET | &Method::HEAD) => {
             get(context, head, place(context, name, version, file)?).await
@@ -55,9 +54,11 @@ async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<B
         ([name, version, file], &Method::DELETE) => {
             delete(context, place(context, name, version, file)?).await
         }
-        ([name], &Method::GET | &Method::HEAD) => list(context, head, name, None).await,
+        ([name], &Method::GET | &Method::HEAD) => {
+            listing::serve(context, head, name, Of::Package).await
+        }
         ([name, version], &Method::GET | &Method::HEAD) => {
-            list(context, head, name, Some(version)).await
+            listing::serve(context, head, name, Of::Version((*version).to_owned())).await
         }
         ([_, _, _], _) => Err(Error::method_not_allowed("GET, HEAD, PUT, DELETE")),
         ([_] | [_, _], _) => Err(Error::method_not_allowed("GET, HEAD")),
@@ -109,7 +110,8 @@ async fn put(
     *response.status_mut() = if published.new { StatusCode::CREATED } else { StatusCode::OK };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let url = url(context, &place.package, Some(&place.version), Some(&place.file));
+    let url =
+        url(&context.door_url(FORMAT), &place.package, Some(&place.version), Some(&place.file));
     for (name, value) in [(header::ETAG, etag), (header::LOCATION, url)] {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
@@ -277,105 +279,13 @@ async fn delete(context: &Context, place: Place) -> Result<Response<Body>, Error
     Ok(response)
 }
 
-async fn list(
-    context: &Context,
-    head: &Parts,
-    name: &str,
-    version: Option<&str>,
-) -> Result<Response<Body>, Error> {
-    let package = context.registry.package_id(FORMAT, name)?;
-    let metadata = context.registry.metadata(context.door, &package).await?;
-    let document = match version {
-        Some(version) => {
-            let (normal, view) = find(&metadata, version)?;
-            describe_version(context, &package, normal, view)
-        }
-        None => {
-            let versions: Vec<Value> = ordered(&metadata)
-                .into_iter()
-                .map(|(version, view)| describe_version(context, &package, version, view))
-                .collect();
-            json!({ "name": package.name, "tags": metadata.tags, "versions": versions })
-        }
-    };
-    let bytes = document.to_string().into_bytes();
-    Ok(body::document(&head.method, &head.headers, "application/json", bytes))
-}
-
-async fn sums(
-    context: &Context,
-    head: &Parts,
-    name: &str,
-    version: &str,
-) -> Result<Response<Body>, Error> {
-    let package = context.registry.package_id(FORMAT, name)?;
-    let metadata = context.registry.metadata(context.door, &package).await?;
-    let (_, view) = find(&metadata, version)?;
-    let mut text = String::new();
-    for (file, slot) in &view.files {
-        if let Some(content) = &slot.serves {
-            text.push_str(&format!("{}  {file}\n", to_hex(&content.checksums.sha256)));
-        }
-    }
-    let kind = "text/plain; charset=utf-8";
-    Ok(body::document(&head.method, &head.headers, kind, text.into_bytes()))
-}
-
-/// Versions in natural order, lowest first.
-fn ordered(metadata: &Metadata) -> Vec<(&String, &VersionView)> {
-    let mut versions: Vec<_> = metadata.view.versions.iter().collect();
-    versions.sort_by(|(a, _), (b, _)| super::version::compare(a, b));
-    versions
-}
-
-fn find<'m>(metadata: &'m Metadata, version: &str) -> Result<(&'m String, &'m VersionView), Error> {
-    let version = super::name::canonical_version(version).map_err(Error::invalid)?;
-    metadata.view.versions.get_key_value(&version).ok_or_else(|| {
-        let name = &metadata.view.package.name;
-        Error::new(StatusCode::NOT_FOUND, format!("{name} has no version {version}"))
-    })
-}
-
-fn describe_version(
-    context: &Context,
-    package: &PackageId,
-    version: &str,
-    view: &VersionView,
-) -> Value {
-    let files: Vec<Value> = view
-        .files
-        .iter()
-        .filter_map(|(file, slot)| {
-            let content = slot.serves.as_ref()?;
-            Some(json!({
-                "filename": file,
-                "size": content.size,
-                "sha256": to_hex(&content.checksums.sha256),
-                "digest": content.blake3,
-                "url": url(context, package, Some(version), Some(file)),
-            }))
-        })
-        .collect();
-    let state = match (view.state, &view.yanked) {
-        (SlotState::Ok, Some(_)) => "yanked",
-        (SlotState::Ok, None) => "ok",
-        (SlotState::DisputedPinned, _) => "disputed-pinned",
-        (SlotState::Disputed, _) => "disputed",
-        (SlotState::PinnedUnsupported, _) => "pinned-unsupported",
-    };
-    json!({
-        "version": version, "state": state, "yanked": view.yanked, "files": files,
-        "url": url(context, package, Some(version), None),
-    })
-}
-
-fn url(
-    context: &Context,
+pub(super) fn url(
+    base: &str,
     package: &PackageId,
     version: Option<&str>,
     file: Option<&str>,
 ) -> String {
-    let mut url = format!("{}/{}/", context.door_url(FORMAT), url_segment(&package.name));
+    let mut url = format!("{base}/{}/", url_segment(&package.name));
     if let Some(version) = version {
         url.push_str(&format!("{}/", url_segment(version)));
     }

@@ -96,7 +96,7 @@ pub(super) async fn dist_tags(
     let package = readable(context, &name)?;
     match (rest, &head.method) {
         (["dist-tags"], &Method::GET | &Method::HEAD) => {
-            packument::tags(context, head, &package).await
+            packument::tags(context, head, &name).await
         }
         (["dist-tags", tag], &Method::PUT | &Method::POST) => {
             let allowed = async {

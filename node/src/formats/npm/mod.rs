@@ -24,6 +24,7 @@ use crate::registry::{Hashes, Rules};
 use super::Format;
 
 mod accounts;
+mod asked;
 mod attachment;
 mod attestation;
 mod audit;
@@ -39,6 +40,7 @@ mod name;
 mod pack;
 mod packlist;
 mod packument;
+mod pieces;
 mod publish;
 mod render;
 mod routes;

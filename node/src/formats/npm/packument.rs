@@ -1,46 +1,28 @@
-//! The handlers of documents: packument, one manifest, tags; of a realm or of an upstream.
+//! The handlers of small documents: one manifest, tags; of a realm or of an upstream.
 //!
-//! A realm's are rendered whole (`metadata.rs`), an upstream's by spans (`render.rs`). Both carry
-//! the same headers: a validator of exactly this rendering, what it depends on, and how many
-//! versions are not offered now. What is asked for by its exact number is never hidden.
+//! A realm's are rendered whole (`metadata.rs`), an upstream's by spans (`render.rs`). They are
+//! kept ready like the packument, and carry the same headers: a validator of exactly this
+//! rendering, and what it depends on. What is asked for by its exact number is never hidden.
 //!
 //! Source: formats/npm.md sections 1, 2, 3 and 5.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{Response, StatusCode, header};
 use crdt::PackageId;
 use serde_json::{Value, json};
 
-use super::attestation::{self, Attested};
+use super::asked::{self, Asked, What};
+use super::attestation;
 use super::metadata::{self, Beside, Form};
-use super::mode::{self, Mode};
-use super::render::{self, Segment};
-use super::routes::{answer, readable};
-use super::upstream_rules::{FULL, SHORT};
-use super::{FORMAT, MOUNT, name, spans, stream, version, whole};
+use super::pieces::Pieces;
+use super::upstream_rules::SHORT;
+use super::{FORMAT, name, version};
 use crate::formats::Context;
 use crate::http::body;
 use crate::http::error::Error;
-use crate::http::range;
-use crate::registry::{Document, DocumentAsk, Metadata, UpstreamDocument};
-
-/// The package behind this door, as the request wants it.
-pub(super) async fn document(
-    context: &Context,
-    head: &Parts,
-    package: &PackageId,
-    form: Form,
-) -> Result<Document, Error> {
-    let ask = DocumentAsk {
-        variant: if form == Form::Full { FULL } else { SHORT },
-        refresh: says_no_cache(head),
-        wanted: !is_update_check(head, &package.name),
-    };
-    Ok(context.registry.document(context.door, package, ask).await?)
-}
+use crate::http::ready::{Looked, Wish};
+use crate::registry::{Document, DocumentAsk, Metadata, Stamp, UpstreamDocument};
 
 pub(super) fn says_no_cache(head: &Parts) -> bool {
     let control = body::joined(&head.headers, header::CACHE_CONTROL).unwrap_or_default();
@@ -54,56 +36,6 @@ pub(super) fn is_update_check(head: &Parts, name: &str) -> bool {
     name == "npm" || client == Some(name)
 }
 
-fn attested(context: &Context, package: &PackageId) -> Result<Attested, Error> {
-    attestation::attested(&context.registry, package)
-}
-
-/// An answer without its body.
-fn described(
-    document: &UpstreamDocument,
-    etag: &str,
-    kind: &'static str,
-) -> Result<Response<Body>, Error> {
-    let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(header::AGE, HeaderValue::from(document.age));
-    let etag = HeaderValue::from_str(etag).map_err(|_| Error::no_such_path())?;
-    headers.insert(header::ETAG, etag);
-    if document.stale {
-        headers.insert("x-griot-stale", HeaderValue::from_static("1"));
-    }
-    Ok(response)
-}
-
-/// Turns the answer into 304 if the client has these bytes.
-fn is_known(head: &Parts, response: &mut Response<Body>) -> bool {
-    let etag = response.headers().get(header::ETAG).and_then(|value| value.to_str().ok());
-    let list = body::joined(&head.headers, header::IF_NONE_MATCH);
-    let known = etag.zip(list).is_some_and(|(etag, list)| range::names(&list, etag));
-    if known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    known
-}
-
-/// With the bytes of the segments, and their exact number before them.
-async fn filled(
-    context: &Context,
-    head: &Parts,
-    document: &UpstreamDocument,
-    (mut response, segments): (Response<Body>, Arc<[Segment]>),
-) -> Result<Response<Body>, Error> {
-    let length: u64 = segments.iter().map(Segment::len).sum();
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    if head.method != Method::HEAD {
-        let file = context.registry.open_document(&document.digest).await?.into_std().await;
-        *response.body_mut() = stream::body(file, segments);
-    }
-    Ok(response)
-}
-
 /// One version, by number, tag or range.
 pub(super) async fn manifest(
     context: &Context,
@@ -111,57 +43,51 @@ pub(super) async fn manifest(
     name: &str,
     wanted: &str,
 ) -> Result<Response<Body>, Error> {
-    let package = readable(context, name)?;
-    match document(context, head, &package, Form::Full).await? {
-        Document::Hosted(metadata) => {
-            hosted_manifest(context, head, &package, (&metadata, wanted)).await
+    let asked = Asked::of(context, head, name)?;
+    // A package may have many: who asks next makes the one that is wanted.
+    let what = What { parts: &["manifest", wanted], early: false };
+    let wanted = wanted.to_owned();
+    let look = move |asked: Asked, wish| look_at_one(asked, wish, wanted.clone());
+    asked.answer(context, head, what, look).await
+}
+
+async fn look_at_one(asked: Asked, wish: Wish, wanted: String) -> Result<Looked, Error> {
+    match asked.document(Form::Full, wish).await? {
+        Document::Hosted(metadata) => hosted_manifest(&asked, &metadata, &wanted).await,
+        Document::Upstream(document) => {
+            let found = pick(&document, &wanted)?;
+            Ok(Pieces::manifest(asked, *document, found).looked())
         }
-        Document::Upstream(document) => upstream_manifest(context, head, &document, wanted).await,
     }
 }
 
 async fn hosted_manifest(
-    context: &Context,
-    head: &Parts,
-    package: &PackageId,
-    (metadata, wanted): (&Metadata, &str),
-) -> Result<Response<Body>, Error> {
+    asked: &Asked,
+    metadata: &Metadata,
+    wanted: &str,
+) -> Result<Looked, Error> {
+    let Asked { registry, package, url, door, .. } = asked;
     let exact = version::canonical(wanted).ok();
     let found = match exact.filter(|exact| metadata.view.versions.contains_key(exact)) {
         Some(exact) => exact,
-        None => context.registry.resolve(metadata, wanted)?,
+        None => registry.resolve(metadata, wanted)?,
     };
-    let (door, attested) = (context.door_url(MOUNT), attested(context, package)?);
-    let beside = Beside { door: &door, attested: &attested };
-    let manifest = metadata::manifest(metadata, beside, &found);
-    let Some(manifest) = manifest else {
+    let attested = attestation::attested(registry, package)?;
+    let beside = Beside { door: url, attested: &attested };
+    let Some(manifest) = metadata::manifest(metadata, beside, &found) else {
         // The registry knows why its bytes are not served: disputed, refused, out of reach.
         let file = name::file_name(&package.name, &found);
-        let asked = context.registry.artifact(context.door, package, &found, &file).await;
-        return Err(asked.err().map_or_else(Error::no_such_path, Error::from));
+        let why = registry.artifact(*door, package, &found, &file).await;
+        return Err(why.err().map_or_else(Error::no_such_path, Error::from));
     };
-    let bytes = Value::Object(manifest).to_string().into_bytes();
-    Ok(body::document(&head.method, &head.headers, "application/json", bytes))
+    Ok(small(Value::Object(manifest).to_string(), metadata.stamp))
 }
 
-async fn upstream_manifest(
-    context: &Context,
-    head: &Parts,
-    document: &UpstreamDocument,
-    wanted: &str,
-) -> Result<Response<Body>, Error> {
-    let found = pick(document, wanted)?;
-    let door = context.door_url(MOUNT);
-    let look = whole::look(document, Form::Full, Mode::of(&head.headers), &door);
-    let mut response =
-        described(document, &whole::etag(document, &look, &found), "application/json")?;
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static(mode::VARY));
-    if is_known(head, &mut response) {
-        return Ok(response);
-    }
-    let table = spans::table(&context.registry, &document.digest).await?;
-    let segments = render::manifest(&table, &found, &look).ok_or_else(Error::no_such_path)?;
-    filled(context, head, document, (response, segments.into())).await
+/// What is made faster than its seed: the bytes are the seed.
+fn small(text: String, stamp: Option<Stamp>) -> Looked {
+    let seed = asked::seed(&[b"small", text.as_bytes()]);
+    let render = asked::rendered(("application/json", 0), move || text.into_bytes());
+    Looked { seed, stamp, age: None, stale: false, render, lies: None }
 }
 
 /// The normal version that a number, a tag or a range means.
@@ -202,15 +128,22 @@ fn pick(document: &UpstreamDocument, wanted: &str) -> Result<String, Error> {
 pub(super) async fn tags(
     context: &Context,
     head: &Parts,
-    package: &PackageId,
+    name: &str,
 ) -> Result<Response<Body>, Error> {
-    let tags = match document(context, head, package, Form::Abbreviated).await? {
-        Document::Hosted(metadata) => metadata.tags,
+    let asked = Asked::of(context, head, name)?;
+    let what = What { parts: &["tags"], early: true };
+    asked.answer(context, head, what, look_at_tags).await
+}
+
+async fn look_at_tags(asked: Asked, wish: Wish) -> Result<Looked, Error> {
+    Ok(match asked.document(Form::Abbreviated, wish).await? {
+        Document::Hosted(metadata) => small(json!(metadata.tags).to_string(), metadata.stamp),
         Document::Upstream(document) => {
-            document.tags.clone().unwrap_or_else(|| document.outline.tags.clone())
+            let UpstreamDocument { tags, outline, stamp, age, stale, .. } = *document;
+            let tags = json!(tags.as_ref().unwrap_or(&outline.tags)).to_string();
+            Looked { age: Some(age), stale, ..small(tags, stamp) }
         }
-    };
-    Ok(answer(StatusCode::OK, &json!(tags)))
+    })
 }
 
 /// The version whose tarball the upstream has under another name than the standard one.

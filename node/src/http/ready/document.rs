@@ -10,6 +10,7 @@
 //!
 //! Source: RFC 9110 sections 8.8.3 and 12.5.3.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
+use super::Seed;
 use super::negotiate::{Accepted, Coding};
 use super::pack::{self, Packed};
 use crate::http::body::joined;
@@ -32,11 +34,11 @@ const HIDDEN: HeaderName = HeaderName::from_static("x-griot-hidden-versions");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     /// Media type.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Strong validator of the bytes as they are, with its quotes.
     pub etag: String,
     /// Which headers of a request the bytes depend on: `Accept-Encoding` among them.
-    pub vary: &'static str,
+    pub vary: Cow<'static, str>,
     /// How many versions are not offered now.
     pub hidden: usize,
 }
@@ -61,6 +63,7 @@ pub enum Plain {
 
 /// A document, ready to be sent.
 pub struct Document {
+    seed: Seed,
     label: Label,
     plain: Plain,
     identity: HeaderMap,
@@ -101,7 +104,7 @@ impl Document {
     ///
     /// # Errors
     /// When the label is not one that HTTP can carry.
-    pub(super) fn new(label: Label, plain: Plain) -> Result<Self, Error> {
+    pub(super) fn new(seed: Seed, label: Label, plain: Plain) -> Result<Self, Error> {
         let size = match &plain {
             Plain::Held(bytes) => bytes.len() as u64,
             Plain::Elsewhere { size, .. } => *size,
@@ -109,13 +112,28 @@ impl Document {
         let identity = headers(&label, Coding::Identity, size)
             .ok_or_else(|| Error::invalid("the document has no name that HTTP can carry"))?;
         let (packed, done) = (OnceLock::new(), Notify::new());
-        Ok(Self { label, plain, identity, packed, done })
+        Ok(Self { seed, label, plain, identity, packed, done })
     }
 
     /// What the headers of every form say.
     #[must_use]
     pub const fn label(&self) -> &Label {
         &self.label
+    }
+
+    /// What it was made from.
+    pub(super) const fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// The packed forms that there are.
+    pub(super) fn packed(&self) -> Packed {
+        let form = |form: &Option<Form>| form.as_ref().map(|form| form.bytes.clone());
+        let packed = self.packed.get();
+        packed.map_or_else(Packed::default, |forms| Packed {
+            gzip: form(&forms.gzip),
+            zstd: form(&forms.zstd),
+        })
     }
 
     /// Bytes of it as it is.
@@ -283,9 +301,9 @@ fn etag(label: &Label, coding: Coding) -> String {
 
 fn headers(label: &Label, coding: Coding, size: u64) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(label.kind));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(&label.kind).ok()?);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(header::VARY, HeaderValue::from_static(label.vary));
+    headers.insert(header::VARY, HeaderValue::from_str(&label.vary).ok()?);
     headers.insert(header::ETAG, HeaderValue::from_str(&etag(label, coding)).ok()?);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     let encoding = match coding {

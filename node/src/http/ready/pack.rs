@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 
-use super::document::{Read, Settling};
+use super::document::Read;
 
 /// Good forms, made once and sent often.
 const GZIP_LEVEL: flate2::Compression = flate2::Compression::new(6);
 const ZSTD_LEVEL: i32 = 9;
-/// Documents that wait to be packed.
+/// Work that waits.
 const LINE_MAX: usize = 256;
 
 /// The forms that came out within their bounds.
@@ -93,20 +93,16 @@ impl Write for Bounded {
     }
 }
 
-/// Work of one document; what it says at its end.
-pub(super) struct Job {
-    pub(super) settling: Settling,
-    pub(super) read: Read,
-    pub(super) after: Box<dyn FnOnce() + Send>,
-}
+/// Work on one document: a big one is packed, any is stored.
+pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// Big documents that wait, and whether a thread works them off.
+/// Work that waits, and whether a thread works it off.
 #[derive(Default, Clone)]
 pub(super) struct Line(Arc<Mutex<(VecDeque<Job>, bool)>>);
 
 impl Line {
-    /// Packs it behind; one that finds the line full stays as it is.
-    pub(super) fn join(&self, job: Job, most: usize) {
+    /// Does it behind; one that finds the line full is dropped.
+    pub(super) fn join(&self, job: Job) {
         let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if line.0.len() >= LINE_MAX {
             drop(line);
@@ -116,7 +112,7 @@ impl Line {
         line.0.push_back(job);
         if !std::mem::replace(&mut line.1, true) {
             let worker = Worker(self.clone());
-            tokio::task::spawn_blocking(move || worker.work(most));
+            tokio::task::spawn_blocking(move || worker.work());
         }
     }
 }
@@ -125,7 +121,7 @@ impl Line {
 struct Worker(Line);
 
 impl Worker {
-    fn work(&self, most: usize) {
+    fn work(&self) {
         loop {
             let job = {
                 let mut line = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,8 +131,7 @@ impl Worker {
                 };
                 job
             };
-            job.settling.pack(job.read, most);
-            (job.after)();
+            job();
         }
     }
 }

@@ -77,7 +77,7 @@ impl Shelf {
         let keys = self.packages.get(package).map_or(&[][..], Vec::as_slice);
         let entries = keys.iter().filter_map(|key| self.entries.get(key));
         let wanted = entries.filter(|entry| entry.wanted.load(Ordering::Relaxed));
-        wanted.map(|entry| Arc::clone(&entry.place.again)).collect()
+        wanted.filter_map(|entry| entry.place.again.clone()).collect()
     }
 
     /// Takes the place of what is there under its key, then makes room.

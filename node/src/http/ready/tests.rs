@@ -1,4 +1,5 @@
-//! Documents ready to be sent: the forms, the bound, one look-up for many, early renewal.
+//! Documents ready to be sent: the forms, the bound, one look-up for many, early renewal; what a
+//! restart keeps.
 
 use std::io::Read as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,6 +8,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 
 use super::*;
+
+mod stored;
 
 const TEXT: &[u8] = b"{\"name\":\"left\",\"versions\":{\"1.0.0\":{},\"1.0.1\":{},\"1.0.2\":{}}}";
 
@@ -17,17 +20,22 @@ fn place(key: &str, again: &Arc<AtomicUsize>) -> Place {
         again.fetch_add(1, Ordering::SeqCst);
         async {}.boxed()
     });
-    Place { key: key.into(), package, again, asked: true }
+    Place { key: key.into(), package, again: Some(again), asked: true }
 }
 
 fn made(bytes: impl Into<Bytes>) -> Made {
-    let label = Label { kind: "application/json", etag: "\"e\"".into(), vary: "Accept", hidden: 2 };
-    Made { label, plain: Plain::Held(bytes.into()), read: None }
+    let (kind, vary) = ("application/json".into(), "Accept".into());
+    let label = Label { kind, etag: "\"e\"".into(), vary, hidden: 2 };
+    Made { label, plain: Plain::Held(bytes.into()), read: None, lies: false }
+}
+
+fn seed() -> Seed {
+    Seed::of("test 1", &[])
 }
 
 async fn document(bytes: impl Into<Bytes>) -> Arc<Document> {
-    let ready = Ready::new(MEMORY_BYTES);
-    ready.put(&place("a", &Arc::default()), made(bytes), None).await.unwrap()
+    let ready = Ready::new(MEMORY_BYTES, None);
+    ready.put(&place("a", &Arc::default()), seed(), made(bytes), None).await.unwrap()
 }
 
 fn asks(headers: &[(HeaderName, &str)]) -> HeaderMap {
@@ -118,9 +126,9 @@ async fn a_form_that_is_no_smaller_is_not_sent() {
 #[tokio::test]
 async fn a_large_document_is_answered_at_once_and_packed_behind() {
     let bytes = TEXT.repeat(20_000);
-    let ready = Ready::new(MEMORY_BYTES);
+    let ready = Ready::new(MEMORY_BYTES, None);
     let document =
-        ready.put(&place("big", &Arc::default()), made(bytes.clone()), None).await.unwrap();
+        ready.put(&place("big", &Arc::default()), seed(), made(bytes.clone()), None).await.unwrap();
     let plain = document.answer(&Method::GET, &HeaderMap::new(), None).await.unwrap();
     assert_eq!(body(plain).await, bytes);
     document.settled().await;
@@ -133,7 +141,7 @@ async fn a_large_document_is_answered_at_once_and_packed_behind() {
 #[tokio::test]
 async fn one_that_is_not_held_is_read_by_each_reader_and_its_packed_forms_are_held() {
     let bytes = Bytes::from(TEXT.repeat(20_000));
-    let (ready, reads) = (Ready::new(1 << 20), Arc::new(AtomicUsize::new(0)));
+    let (ready, reads) = (Ready::new(1 << 20, None), Arc::new(AtomicUsize::new(0)));
     let (opened, shown) = (Arc::clone(&reads), bytes.clone());
     let open: Open = Arc::new(move || {
         opened.fetch_add(1, Ordering::SeqCst);
@@ -146,7 +154,7 @@ async fn one_that_is_not_held_is_read_by_each_reader_and_its_packed_forms_are_he
         read: Some(Box::new(move |out| out.write_all(&packing))),
         ..made(Bytes::new())
     };
-    let document = ready.put(&place("huge", &Arc::default()), made, None).await.unwrap();
+    let document = ready.put(&place("huge", &Arc::default()), seed(), made, None).await.unwrap();
     document.settled().await;
     let plain = document.answer(&Method::GET, &HeaderMap::new(), None).await.unwrap();
     assert_eq!(text(&plain, header::CONTENT_LENGTH), Some(&*size.to_string()));
@@ -160,15 +168,15 @@ async fn one_that_is_not_held_is_read_by_each_reader_and_its_packed_forms_are_he
 
 #[tokio::test]
 async fn memory_stays_below_its_bound_whatever_is_asked_for() {
-    let ready = Ready::new(1 << 20);
+    let ready = Ready::new(1 << 20, None);
     let mut asked = 0;
     for number in 0_u64..3_000 {
         let key = format!("name-{} http://host-{number}", number % 700);
         let noise = blake3::hash(&number.to_le_bytes()).to_hex().repeat(number as usize % 40);
-        ready.put(&place(&key, &Arc::default()), made(noise), None).await.unwrap();
+        ready.put(&place(&key, &Arc::default()), seed(), made(noise), None).await.unwrap();
         assert!(ready.bytes() <= 1 << 20, "{}", ready.bytes());
         // The first one is asked for all the time.
-        asked += usize::from(ready.same("name-0 http://host-0", &made("").label).is_some());
+        asked += usize::from(ready.shelf(|shelf| shelf.get("name-0 http://host-0")).is_some());
     }
     assert_eq!(asked, 3_000, "what is asked for stays");
     assert!(ready.bytes() > 1 << 19, "the room is used: {}", ready.bytes());
@@ -176,8 +184,8 @@ async fn memory_stays_below_its_bound_whatever_is_asked_for() {
 
 #[tokio::test]
 async fn without_memory_a_document_is_answered_all_the_same() {
-    let ready = Ready::new(0);
-    let document = ready.put(&place("a", &Arc::default()), made(TEXT), None).await.unwrap();
+    let ready = Ready::new(0, None);
+    let document = ready.put(&place("a", &Arc::default()), seed(), made(TEXT), None).await.unwrap();
     assert_eq!(ready.bytes(), 0);
     let plain = document.answer(&Method::GET, &HeaderMap::new(), None).await.unwrap();
     assert_eq!(body(plain).await, TEXT);
@@ -185,7 +193,7 @@ async fn without_memory_a_document_is_answered_all_the_same() {
 
 #[tokio::test]
 async fn those_who_ask_at_once_share_one_look() {
-    let ready = Ready::new(MEMORY_BYTES);
+    let ready = Ready::new(MEMORY_BYTES, None);
     let (looks, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
     let found = Found { document: document(TEXT).await, age: None, stale: false };
     let ask = |key: &str| {
@@ -212,11 +220,12 @@ async fn those_who_ask_at_once_share_one_look() {
 
 #[tokio::test]
 async fn what_was_asked_for_is_made_again_when_its_package_changes() {
-    let (ready, agains) = (Ready::new(MEMORY_BYTES), Arc::new(AtomicUsize::new(0)));
+    let (ready, agains) = (Ready::new(MEMORY_BYTES, None), Arc::new(AtomicUsize::new(0)));
     let wanted = place("left one", &agains);
     let early = Place { asked: false, ..place("left two", &agains) };
-    for place in [&wanted, &early, &place("other", &agains)] {
-        ready.put(place, made(TEXT), None).await.unwrap();
+    let never = Place { again: None, ..place("left three", &agains) };
+    for place in [&wanted, &early, &never, &place("other", &agains)] {
+        ready.put(place, seed(), made(TEXT), None).await.unwrap();
     }
     let (changed, names) = broadcast::channel(8);
     changed.send(PackageId::new("npm", "left")).unwrap();

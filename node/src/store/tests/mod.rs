@@ -4,6 +4,7 @@ mod admission;
 mod backup;
 mod blobs;
 mod cached;
+mod changes;
 mod crash;
 mod crash_disk;
 mod crash_disk_full;

@@ -24,7 +24,7 @@ fn subject(document: &str) -> Subject {
     }
 }
 
-fn receipt(document: &str, n: u64) -> Receipt {
+pub(super) fn receipt(document: &str, n: u64) -> Receipt {
     Receipt {
         subject: subject(document),
         blake3: Digest::of(&n.to_le_bytes()),
