@@ -40,6 +40,14 @@ pub(super) struct Cache {
     changes: u64,
 }
 
+impl Cache {
+    /// Forgets all that was computed.
+    pub(super) fn clear(&mut self) {
+        self.changes += 1;
+        self.standings.clear();
+    }
+}
+
 impl Standing {
     /// From what a transaction sees.
     pub(super) fn compute(txn: &impl Tables, realm: &RealmId) -> Result<Self, Error> {

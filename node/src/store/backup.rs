@@ -209,7 +209,8 @@ impl Store {
         let store = self.clone();
         blocking(move || {
             let course = Course::new(tell);
-            let folder = Folder::open(&order.folder, store.inner.paths.home())?;
+            let inner = &store.inner;
+            let folder = Folder::open(&inner.disk, &order.folder, inner.paths.home())?;
             let work =
                 Work { store: &store, order: &order, folder, course, report: order.report() };
             work.run().map_err(full)

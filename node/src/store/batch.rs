@@ -95,7 +95,7 @@ impl Drop for Writer {
 impl Writer {
     fn write_all(self) {
         loop {
-            let turn = lock(&self.inner.writer);
+            let turn = self.inner.writer.take();
             let mut batch: Vec<Call> = {
                 let mut waiting = lock(&self.inner.waiting);
                 let size = waiting.calls.len().min(BATCH_MAX);

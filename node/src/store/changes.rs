@@ -58,7 +58,7 @@ impl Changes {
         let _ = self.names.send(package);
     }
 
-    fn count(&self) {
+    pub(super) fn count(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 }

@@ -203,7 +203,7 @@ fn keep_copy(disk: &Disk, paths: &Paths, schema: u64, cache: usize) -> Result<()
     }
     to.sync()?;
     drop(to);
-    renew_epoch(&database::plain(disk, &temporary, cache)?)?;
+    renew_epoch(&database::plain(disk, &temporary, Opening::Kept, cache)?)?;
     disk.rename(&temporary, &paths.database_before(schema))?;
     Ok(disk.sync_folder(paths.home())?)
 }

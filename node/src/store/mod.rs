@@ -36,8 +36,10 @@ use tokio::sync::{broadcast, watch};
 
 use disk::Disk;
 use paths::Paths;
+use tables::Tables as _;
 
 mod admission;
+mod anew;
 mod authority;
 pub mod backup;
 mod batch;
@@ -75,6 +77,7 @@ mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod usage;
 pub mod verify;
 mod views;
@@ -110,11 +113,15 @@ struct Inner {
     disk: Disk,
     database: database::Base,
     _lock: File,
-    writer: Mutex<()>,
+    writer: turn::Turn,
+    /// Changes that wait for the turn.
+    queue: Mutex<turn::Queue>,
     epoch: u64,
     describe: Describe,
     admissions: broadcast::Sender<Arc<Admission>>,
     changes: changes::Changes,
+    /// The last admission that subscribers heard of.
+    told: AtomicU64,
     follows: watch::Sender<u64>,
     /// Digests that a `Partial` is open for.
     flights: Mutex<BTreeSet<Digest>>,
@@ -193,16 +200,19 @@ impl Store {
         let lock = take_lock(&paths)?;
         restore::refuse_unfinished(&paths)?;
         let (database, epoch) = migration::open(&disk, &paths, CACHE_BYTES)?;
+        let told = database.begin_read()?.meta(tables::META_SEQUENCE)?;
         let inner = Inner {
             paths,
             disk,
             database,
             _lock: lock,
-            writer: Mutex::default(),
+            writer: turn::Turn::default(),
+            queue: Mutex::default(),
             epoch,
             describe,
             admissions: broadcast::channel(SUBSCRIBER_LAG_MAX).0,
             changes: changes::Changes::new(),
+            told: AtomicU64::new(told),
             follows: watch::channel(0).0,
             flights: Mutex::default(),
             tree_maker: tokio::sync::Mutex::default(),
@@ -275,17 +285,13 @@ impl Store {
         F: FnOnce(&Inner, &WriteTransaction) -> Result<T, Error> + Send + 'static,
         A: FnOnce(&Inner, &T) + Send + 'static,
     {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || {
-            // Waited for on a thread, never in an async queue: there the turn could be given to a
-            // future that its owner does not poll while it waits for a turn itself.
-            let _turn = lock(&inner.writer);
+        turn::run(&self.inner, move |inner| {
             // Also when the commit fails: nobody knows how far it came.
             let counted = inner.changes.at_end();
             let (value, changed) =
                 inner.commit(is_change, change).map_err(|why| inner.give_up(why))?;
             if changed {
-                after(&inner, &value);
+                after(inner, &value);
             } else {
                 counted.unchanged();
             }
@@ -297,6 +303,11 @@ impl Store {
     /// A snapshot for reading.
     fn read(&self) -> Result<ReadTransaction, Error> {
         self.inner.read()
+    }
+
+    /// Reads from a snapshot, and from another one if the disk refused a write in the middle of it.
+    fn reading<T>(&self, read: impl Fn(&ReadTransaction) -> Result<T, Error>) -> Result<T, Error> {
+        self.inner.database.reading(read)
     }
 }
 
@@ -334,6 +345,9 @@ impl Inner {
 
     fn begin_write(&self) -> Result<WriteTransaction, Error> {
         let mut txn = self.database.begin_write()?;
+        if self.database.is_anew() {
+            self.tell_anew();
+        }
         // Without it, the first start after a kill reads the whole file.
         txn.set_quick_repair(true);
         Ok(txn)
