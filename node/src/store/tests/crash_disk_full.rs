@@ -3,17 +3,22 @@
 //!
 //! `GRIOT_CRASH_SEEDS` (see `crash_disk`) tries every change, else every ninth.
 
+use std::sync::Arc;
+
 use tempfile::tempdir;
 
-use super::super::disk::journal::Refusal;
+use super::super::disk::Disk;
+use super::super::disk::journal::{Journal, Refusal};
 use super::super::{Error, Store};
-use super::crash_disk_scenes::{SCENES, Scene, Stage};
+use super::crash_disk_facts::nothing_is_left;
+use super::crash_disk_scenes::{SCENES, Scene, Stage, home_of};
 use super::{content, noise, stored};
 
 /// Plays a scene on a disk that refuses; how many changes it refused.
 async fn play_refused(scene: &Scene, refusal: Refusal) -> usize {
     let home = tempdir().unwrap();
-    let stage = Stage::open(home.path()).unwrap();
+    (scene.prepare)(home.path()).await;
+    let stage = Stage::of(scene, home.path()).unwrap();
     let store = &stage.store;
     let before = stored(store, &noise(3000)).await;
     store.put_row("test", "before", b"1".to_vec()).await.unwrap();
@@ -44,11 +49,40 @@ async fn play_refused(scene: &Scene, refusal: Refusal) -> usize {
     assert!(again.is_ok(), "{what}, then with room: {again:?}");
     store.put_row("test", "after", b"3".to_vec()).await.unwrap();
     drop(stage);
-    let store = Store::open(home.path()).unwrap();
+    let store = Store::open(&home_of(home.path())).unwrap();
+    (scene.always)(&store).unwrap_or_else(|why| panic!("{what}: {why}"));
     assert_eq!(content(&store, &before).await, noise(3000), "{what}");
     assert!(store.row("test", "after").unwrap().is_some());
-    super::crash_disk::check_whole(&store, home.path())
-        .unwrap_or_else(|why| panic!("{what}: {why}"));
+    nothing_is_left(&store).await.unwrap_or_else(|why| panic!("{what}: {why}"));
+    refused
+}
+
+/// Starts on a disk that refuses, where the start is a part of the scene; how many changes it
+/// refused.
+async fn start_refused(scene: &Scene, refusal: Refusal) -> usize {
+    let root = tempdir().unwrap();
+    (scene.prepare)(root.path()).await;
+    let journal = Arc::new(Journal::default());
+    journal.refuse(Some(refusal));
+    let started = (scene.start)(Disk::observed(Arc::clone(&journal)), root.path());
+    let refused = journal.refused();
+    let what = format!("{} {refusal:?}: {:?}", scene.name, started.as_ref().err());
+    match &started {
+        Ok(_) => {}
+        Err(Error::Full { .. }) => {
+            assert!(!matches!(refusal, Refusal::BrokenOnce { .. }), "{what}")
+        }
+        Err(why) => {
+            assert!(matches!(refusal, Refusal::BrokenOnce { .. }), "{what}");
+            assert!(!why.to_string().is_empty());
+        }
+    }
+    drop(started);
+    (scene.look)(root.path()).unwrap_or_else(|why| panic!("{what}: {why}"));
+    let stage = Stage::of(scene, root.path()).unwrap_or_else(|why| panic!("{what}, then: {why}"));
+    (scene.always)(&stage.store).unwrap_or_else(|why| panic!("{what}: {why}"));
+    (scene.play)(&stage).await.unwrap_or_else(|why| panic!("{what}, played: {why}"));
+    nothing_is_left(&stage.store).await.unwrap_or_else(|why| panic!("{what}: {why}"));
     refused
 }
 
@@ -58,6 +92,10 @@ async fn refuse_everywhere(refusal: fn(usize) -> Refusal, step: usize) -> usize 
     for (number, scene) in SCENES.iter().enumerate() {
         let mut at = number % step;
         while play_refused(scene, refusal(at)).await > 0 {
+            (at, fired) = (at + step, fired + 1);
+        }
+        at = number % step;
+        while scene.from_start && start_refused(scene, refusal(at)).await > 0 {
             (at, fired) = (at + step, fired + 1);
         }
     }
