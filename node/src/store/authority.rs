@@ -137,7 +137,7 @@ impl Inner {
             }
             cache.changes
         };
-        let standing = Arc::new(Standing::compute(&self.read()?, realm)?);
+        let standing = Arc::new(self.database.reading(|txn| Standing::compute(txn, realm))?);
         let mut cache = lock(&self.authorities);
         if cache.changes == seen && standing.is_founded() {
             cache.standings.insert(*realm, Arc::clone(&standing));

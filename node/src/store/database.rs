@@ -79,8 +79,12 @@ pub(super) fn open(
     cache_bytes: usize,
     prepare: impl Fn(&Database) -> Result<u64, Error>,
 ) -> Result<(Base, u64), Error> {
+    let new: PathBuf = path.with_file_name("store-new.redb");
     if !path.exists() {
-        create(disk, path, cache_bytes, &prepare)?;
+        create(disk, (&new, path), cache_bytes, &prepare)?;
+    } else if new.exists() {
+        // The making of this very file was cut while it got its name.
+        disk.remove(&new)?;
     }
     let file = Arc::new(disk.open(path, Opening::Kept)?);
     take_lock(&file)?;
@@ -92,31 +96,25 @@ pub(super) fn open(
 
 /// Opens or creates one that lives shortly, and is not opened again when the disk refuses. It lies
 /// where nobody else writes: no lock is taken.
-pub(super) fn plain(
-    disk: &Disk,
-    path: &Path,
-    opening: Opening,
-    cache_bytes: usize,
-) -> Result<Database, Error> {
-    let file = Arc::new(disk.open(path, opening)?);
+pub(super) fn plain(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Database, Error> {
+    let file = Arc::new(disk.open(path, Opening::Kept)?);
     Ok(Opened::attached(&file, cache_bytes)?.database)
 }
 
 /// Makes a new file, whole before it has its name.
 fn create(
     disk: &Disk,
-    path: &Path,
+    (new, path): (&Path, &Path),
     cache_bytes: usize,
     prepare: impl Fn(&Database) -> Result<u64, Error>,
 ) -> Result<(), Error> {
-    let new: PathBuf = path.with_file_name("store-new.redb");
-    let file = Arc::new(disk.open(&new, Opening::Empty)?);
+    let file = Arc::new(disk.fresh(new)?);
     take_lock(&file)?;
     let opened = Opened::attached(&file, cache_bytes)?;
     prepare(&opened.database)?;
     drop(opened);
     file.sync()?;
-    disk.rename(&new, path)?;
+    disk.rename(new, path)?;
     let folder = path.parent().unwrap_or(path);
     Ok(disk.sync_folder(folder)?)
 }

@@ -80,6 +80,13 @@ impl Disk {
         })
     }
 
+    /// Makes an empty file under a passing name. What a cut has left there goes before, and is not
+    /// emptied: where a rename was cut it may be the renamed file under its old name, still.
+    pub(super) fn fresh(&self, path: &Path) -> io::Result<DiskFile> {
+        self.remove(path)?;
+        self.open(path, Opening::New)
+    }
+
     /// Gives a file another name; what was there is gone.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         #[cfg(test)]

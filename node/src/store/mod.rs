@@ -185,25 +185,32 @@ impl Store {
     /// # Errors
     /// As [`Store::open_with`].
     pub fn open_in(home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
-        Self::open_all(Disk::default(), home, describe, blobs)
+        Self::open_at(Disk::default(), home, describe, blobs)
     }
 
     /// The same on a file system that may be watched.
     #[cfg(test)]
     fn open_on(disk: Disk, home: &Path, describe: Describe) -> Result<Self, Error> {
-        Self::open_all(disk, home, describe, Blobs::Here)
+        Self::open_at(disk, home, describe, Blobs::Here)
     }
 
-    fn open_all(disk: Disk, home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
+    fn open_at(disk: Disk, home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
+        Self::open_all(&disk, home, describe, blobs).map_err(|why| {
+            let free = disk.free_space(home).unwrap_or(0);
+            if why.is_no_space() { Error::Full { free, needed: 0 } } else { why }
+        })
+    }
+
+    fn open_all(disk: &Disk, home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
         let paths = Paths::new(home);
-        paths.create(&disk)?;
+        paths.create(disk)?;
         let lock = take_lock(&paths)?;
         restore::refuse_unfinished(&paths)?;
-        let (database, epoch) = migration::open(&disk, &paths, CACHE_BYTES)?;
+        let (database, epoch) = migration::open(disk, &paths, CACHE_BYTES)?;
         let told = database.begin_read()?.meta(tables::META_SEQUENCE)?;
         let inner = Inner {
             paths,
-            disk,
+            disk: disk.clone(),
             database,
             _lock: lock,
             writer: turn::Turn::default(),

@@ -174,7 +174,7 @@ impl Work<'_> {
         let part = self.records_part();
         let expected = (manifest.records.size, manifest.records.blake3);
         bring(self.disk, (&from, &part), expected, |_| Ok(()))?;
-        let records = database::plain(self.disk, &part, Opening::Kept, CACHE_BYTES)
+        let records = database::plain(self.disk, &part, CACHE_BYTES)
             .map_err(|why| damaged(&from, format!("cannot be opened: {why}")))?;
         let txn = redb::ReadableDatabase::begin_read(&records)?;
         let (mut sum, mut needed) = (manifest::Sum::default(), RESERVE_BYTES);
@@ -256,7 +256,7 @@ fn bring(
     mut each: impl FnMut(u64) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut source = opened(from)?;
-    let target = disk.open(to, Opening::Empty)?;
+    let target = disk.fresh(to)?;
     let mut offset = 0;
     let found = hash(&mut source, |piece| {
         target.write_all_at(offset, piece)?;

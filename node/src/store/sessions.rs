@@ -303,13 +303,13 @@ impl Store {
     /// Ends a session without its bytes. Who writes to it writes into nothing.
     ///
     /// # Errors
-    /// [`Error::NoSession`].
+    /// [`Error::NoSession`]; when the disk refuses, it may come back after a power cut.
     pub async fn cancel_session(&self, id: SessionId, owner: Owner<'_>) -> Result<(), Error> {
         lock(&self.inner.sessions).row(id, owner)?;
         let inner = Arc::clone(&self.inner);
         blocking(move || {
             forget(&inner, id);
-            Ok(())
+            Ok(inner.disk.sync_folder(&inner.paths.uploads())?)
         })
         .await
     }
@@ -317,7 +317,7 @@ impl Store {
     /// Removes the sessions that nobody has used since [`EXPIRY_SECONDS`]; says how many.
     ///
     /// # Errors
-    /// When the node is stopping.
+    /// When the disk refuses, or the node is stopping.
     pub async fn sweep_sessions(&self) -> Result<usize, Error> {
         self.sweep_sessions_at(now_seconds()).await
     }
@@ -335,6 +335,9 @@ impl Store {
             };
             for id in &old {
                 forget(&inner, *id);
+            }
+            if !old.is_empty() {
+                inner.disk.sync_folder(&inner.paths.uploads())?;
             }
             Ok(old.len())
         })

@@ -48,6 +48,13 @@ impl Turn {
         }
         Mine(self)
     }
+
+    /// How many wait for it.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> u64 {
+        let tickets = lock(&self.tickets);
+        (tickets.next - tickets.served).saturating_sub(1)
+    }
 }
 
 impl Drop for Mine<'_> {

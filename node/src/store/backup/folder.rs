@@ -90,7 +90,9 @@ impl Folder {
 
     /// An empty database for the records.
     pub(super) fn fresh_records(&self) -> Result<Database, Error> {
-        database::plain(&self.disk, &self.path.join(RECORDS_PART), Opening::Empty, CACHE_BYTES)
+        let part = self.path.join(RECORDS_PART);
+        drop(self.disk.fresh(&part)?);
+        database::plain(&self.disk, &part, CACHE_BYTES)
     }
 
     /// Gives the closed records their name.
@@ -155,7 +157,7 @@ impl Folder {
         let to = blob_path(&self.path, &info.digest);
         let shard = self.shard_of(&to)?;
         let part = to.with_extension(PART);
-        let target = self.disk.open(&part, Opening::Empty)?;
+        let target = self.disk.fresh(&part)?;
         let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
         let there = read(&mut |piece: &[u8]| {
             let offset = size;
@@ -224,7 +226,7 @@ impl Folder {
         let folder = to.parent().unwrap_or(&self.path).to_owned();
         self.disk.create_folder(&folder)?;
         let part = to.with_extension(PART);
-        let file = self.disk.open(&part, Opening::Empty)?;
+        let file = self.disk.fresh(&part)?;
         file.write_all_at(0, bytes)?;
         file.sync()?;
         self.disk.rename(&part, &to)?;
@@ -302,7 +304,7 @@ fn copy_blob(
         Err(why) => return Err(why.into()),
     };
     let part = to.with_extension(PART);
-    let target = disk.open(&part, Opening::Empty)?;
+    let target = disk.fresh(&part)?;
     let mut offset = 0;
     let (size, digest) = hash(&mut source, |piece| {
         target.write_all_at(offset, piece)?;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use crdt::Digest;
 use futures::FutureExt as _;
@@ -13,7 +14,7 @@ use super::super::sessions::SessionId;
 use super::super::tables::{self, Tables as _};
 use super::super::{Error, Store};
 use super::crash_disk_life::{OWNER, UPLOAD};
-use super::crash_disk_scenes::{Fact, size_of};
+use super::crash_disk_scenes::{Check, Fact, size_of};
 use super::{files, noise};
 
 /// A panic is a failure like others.
@@ -104,10 +105,11 @@ struct Known {
     halves: BTreeMap<Digest, u64>,
     uploads: BTreeMap<SessionId, Option<Option<u64>>>,
     loose: BTreeSet<Digest>,
+    truths: BTreeMap<String, Check>,
 }
 
 impl Known {
-    fn learn(&mut self, fact: &Fact, store: &Store) -> Result<(), String> {
+    fn learn(&mut self, fact: &Fact) {
         match fact {
             Fact::Moving(digest) => _ = self.blobs.insert(*digest, None),
             Fact::Held(digest) => _ = self.blobs.insert(*digest, Some(true)),
@@ -122,13 +124,8 @@ impl Known {
             Fact::Fetched(digest, bytes) => _ = self.halves.insert(*digest, *bytes),
             Fact::Upload(id, promised) => _ = self.uploads.insert(*id, Some(*promised)),
             Fact::Ending(id) => _ = self.uploads.insert(*id, None),
-            Fact::True(what, check) => {
-                if !check(store) {
-                    return Err(format!("lost: {what}"));
-                }
-            }
+            Fact::True(what, check) => _ = self.truths.insert(what.clone(), Arc::clone(check)),
         }
-        Ok(())
     }
 }
 
@@ -136,7 +133,10 @@ impl Known {
 pub(super) async fn check(store: &Store, facts: &[Fact], is_new: bool) -> Result<(), String> {
     let mut known = Known::default();
     for fact in facts {
-        known.learn(fact, store)?;
+        known.learn(fact);
+    }
+    if let Some((what, _)) = known.truths.iter().find(|(_, check)| !check(store)) {
+        return Err(format!("lost: {what}"));
     }
     let held = check_whole(store, &known.loose)?;
     let home = store.home();

@@ -10,6 +10,7 @@ use tempfile::tempdir;
 use super::super::disk::Disk;
 use super::super::disk::journal::{Journal, Refusal};
 use super::super::{Error, Store};
+use super::cached::file;
 use super::crash_disk_facts::nothing_is_left;
 use super::crash_disk_scenes::{SCENES, Scene, Stage, home_of};
 use super::{content, noise, stored};
@@ -21,6 +22,8 @@ async fn play_refused(scene: &Scene, refusal: Refusal) -> usize {
     let stage = Stage::of(scene, home.path()).unwrap();
     let store = &stage.store;
     let before = stored(store, &noise(3000)).await;
+    // What nothing names is collected in one of the scenes.
+    store.put_cached_file(file("before", "p.tgz", &before)).await.unwrap();
     store.put_row("test", "before", b"1".to_vec()).await.unwrap();
     stage.journal.refuse(Some(refusal));
     let played = (scene.play)(&stage).await;

@@ -86,7 +86,8 @@ pub(super) fn home_of(root: &Path) -> PathBuf {
     root.join("home")
 }
 
-type Check = Arc<dyn Fn(&Store) -> bool + Send + Sync>;
+/// Whether something is true; a later one of its name takes its place.
+pub(super) type Check = Arc<dyn Fn(&Store) -> bool + Send + Sync>;
 
 /// What is known of the store from some moment on.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! Facts about the store, each in its own home.
 
 mod admission;
+mod anew;
 mod backup;
 mod blobs;
 mod cached;
