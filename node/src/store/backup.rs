@@ -265,8 +265,7 @@ impl Work<'_> {
         self.course.begin(Phase::Blobs, total)?;
         let (blobs, lacking) = self.blobs(&copy)?;
         records::leave_out(&copy, &lacking)?;
-        drop(copy);
-        let records = self.folder.name_records()?;
+        let records = self.folder.name_records(copy)?;
         let mut files = Vec::new();
         for name in &self.order.files {
             let from = self.store.inner.paths.home().join(name);

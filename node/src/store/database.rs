@@ -96,9 +96,28 @@ pub(super) fn open(
 
 /// Opens or creates one that lives shortly, and is not opened again when the disk refuses. It lies
 /// where nobody else writes: no lock is taken.
-pub(super) fn plain(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Database, Error> {
+pub(super) fn plain(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Plain, Error> {
     let file = Arc::new(disk.open(path, Opening::Kept)?);
-    Ok(Opened::attached(&file, cache_bytes)?.database)
+    Opened::attached(&file, cache_bytes).map(Plain)
+}
+
+/// A database that lives shortly.
+pub(super) struct Plain(Opened);
+
+impl std::ops::Deref for Plain {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.0.database
+    }
+}
+
+impl Plain {
+    /// Writes what is left to write, and makes all of it durable: whoever opens it finds nothing to
+    /// repair. Dropped without, it says nothing of a disk that refused that.
+    pub(super) fn close(self) -> Result<(), Error> {
+        self.0.close()
+    }
 }
 
 /// Makes a new file, whole before it has its name.
@@ -112,8 +131,7 @@ fn create(
     take_lock(&file)?;
     let opened = Opened::attached(&file, cache_bytes)?;
     prepare(&opened.database)?;
-    drop(opened);
-    file.sync()?;
+    opened.close()?;
     disk.rename(new, path)?;
     let folder = path.parent().unwrap_or(path);
     Ok(disk.sync_folder(folder)?)
@@ -203,6 +221,16 @@ impl Base {
 impl Opened {
     fn attached(file: &Arc<DiskFile>, cache_bytes: usize) -> Result<Self, Error> {
         Self::open(Link::new(file, None), cache_bytes)
+    }
+
+    /// See [`Plain::close`].
+    fn close(self) -> Result<(), Error> {
+        let Self { database, link } = self;
+        drop(database);
+        match link.failure() {
+            Some(kind) => Err(io::Error::new(kind, "the database was not written whole").into()),
+            None => Ok(link.file.sync()?),
+        }
     }
 
     fn detached(file: &Arc<DiskFile>, cache_bytes: usize) -> Result<Self, Error> {

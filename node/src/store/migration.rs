@@ -203,7 +203,9 @@ fn keep_copy(disk: &Disk, paths: &Paths, schema: u64, cache: usize) -> Result<()
     }
     to.sync()?;
     drop(to);
-    renew_epoch(&database::plain(disk, &temporary, cache)?)?;
+    let copy = database::plain(disk, &temporary, cache)?;
+    renew_epoch(&copy)?;
+    copy.close()?;
     disk.rename(&temporary, &paths.database_before(schema))?;
     Ok(disk.sync_folder(paths.home())?)
 }

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::backup::folder::hash;
 use super::backup::manifest::{self, Manifest, damaged};
 use super::backup::{Course, Phase, Refusal, Tell, blob_path, full, opened, records_blobs};
+use super::database::Plain;
 use super::disk::{Disk, Opening};
 use super::paths::Paths;
 use super::tables::{self, Tables as _};
@@ -78,8 +79,7 @@ pub(super) fn restore_on(
     work.blobs(&records, &manifest)?;
     work.files(&manifest)?;
     settle(&records, &manifest)?;
-    drop(records);
-    disk.open(&work.records_part(), Opening::Kept)?.sync()?;
+    records.close()?;
     disk.rename(&work.records_part(), &paths.database())?;
     disk.sync_folder(paths.home())?;
     disk.remove(&paths.restoring())?;
@@ -169,14 +169,18 @@ impl Work<'_> {
     }
 
     /// Brings the records, verified, under a passing name.
-    fn records(&self, manifest: &Manifest) -> Result<Database, Error> {
+    fn records(&self, manifest: &Manifest) -> Result<Plain, Error> {
         let from = self.folder.join(&manifest.records.name);
         let part = self.records_part();
         let expected = (manifest.records.size, manifest.records.blake3);
         bring(self.disk, (&from, &part), expected, |_| Ok(()))?;
         let records = database::plain(self.disk, &part, CACHE_BYTES)
-            .map_err(|why| damaged(&from, format!("cannot be opened: {why}")))?;
-        let txn = redb::ReadableDatabase::begin_read(&records)?;
+            .map_err(|why| match why {
+                // Its bytes are right: it is the disk of the home that refuses.
+                Error::Io(_) => why,
+                _ => damaged(&from, format!("cannot be opened: {why}")),
+            })?;
+        let txn = redb::ReadableDatabase::begin_read(&*records)?;
         let (mut sum, mut needed) = (manifest::Sum::default(), RESERVE_BYTES);
         for info in records_blobs(&txn)? {
             let info = info?;

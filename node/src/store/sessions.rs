@@ -309,7 +309,8 @@ impl Store {
         let inner = Arc::clone(&self.inner);
         blocking(move || {
             forget(&inner, id);
-            Ok(inner.disk.sync_folder(&inner.paths.uploads())?)
+            let synced = inner.disk.sync_folder(&inner.paths.uploads());
+            synced.map_err(|why| inner.explain(why.into(), 0))
         })
         .await
     }
@@ -337,7 +338,8 @@ impl Store {
                 forget(&inner, *id);
             }
             if !old.is_empty() {
-                inner.disk.sync_folder(&inner.paths.uploads())?;
+                let synced = inner.disk.sync_folder(&inner.paths.uploads());
+                synced.map_err(|why| inner.explain(why.into(), 0))?;
             }
             Ok(old.len())
         })

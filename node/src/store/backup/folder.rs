@@ -10,7 +10,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crdt::Digest;
-use redb::Database;
 
 use super::super::disk::{Disk, DiskFile, Opening};
 use super::super::{BlobInfo, Error, database};
@@ -89,18 +88,20 @@ impl Folder {
     }
 
     /// An empty database for the records.
-    pub(super) fn fresh_records(&self) -> Result<Database, Error> {
+    pub(super) fn fresh_records(&self) -> Result<database::Plain, Error> {
         let part = self.path.join(RECORDS_PART);
         drop(self.disk.fresh(&part)?);
         database::plain(&self.disk, &part, CACHE_BYTES)
     }
 
-    /// Gives the closed records their name.
-    pub(super) fn name_records(&mut self) -> Result<manifest::File, Error> {
+    /// Closes the records and gives them their name.
+    pub(super) fn name_records(
+        &mut self,
+        records: database::Plain,
+    ) -> Result<manifest::File, Error> {
+        records.close()?;
         let part = self.path.join(RECORDS_PART);
-        let file = self.disk.open(&part, Opening::Kept)?;
-        file.sync()?;
-        let (size, blake3) = hash(&mut file.file(), |_| Ok(()))?;
+        let (size, blake3) = hash(&mut fs_err::File::open(&part)?, |_| Ok(()))?;
         let name = format!("{}{}{}", RECORDS.0, &blake3.to_hex()[..16], RECORDS.1);
         self.disk.rename(&part, &self.path.join(&name))?;
         self.touched.insert(self.path.clone());

@@ -22,12 +22,12 @@ use super::super::Error;
 use super::super::disk::journal::Op;
 use super::super::disk::replay::{Replay, State};
 use super::crash_disk_facts::{check, panicless};
-use super::crash_disk_scenes::{Fact, SCENES, Scene, Stage};
+use super::crash_disk_scenes::{Fact, SCENES, Scene, Stage, home_of};
 
 /// Failures that are shown before a scene is left.
 const SHOWN_MAX: usize = 6;
 /// Moments of a scene, and of a start that is cut, that an ordinary run tries: spread evenly.
-const MOMENTS: (usize, usize) = (72, 16);
+const MOMENTS: (usize, usize) = (40, 8);
 
 /// States a moment, if somebody has time.
 pub(super) fn seeds() -> Option<u64> {
@@ -168,7 +168,7 @@ async fn try_scene(
                 let name = format!("{}: cut {at} seed {seed} before {op}", scene.name);
                 let cut = Cut { scene, facts: facts.clone(), name };
                 // Starts alike are cut once.
-                let deep = starts.insert(leftovers(&state)) || seeds > 8;
+                let deep = starts.insert(leftovers(&state, home.path(), scene)) || seeds > 8;
                 cut.tries(&disk, &state, deep, &mut tally).await;
             }
             let name = format!("{}: kill at {at}", scene.name);
@@ -186,8 +186,13 @@ async fn try_scene(
 }
 
 /// What a start will have to do.
-fn leftovers(state: &State) -> Vec<String> {
+fn leftovers(state: &State, root: &Path, scene: &Scene) -> Vec<String> {
     let kind = |path: &Path| {
+        // A start looks at nothing else, unless it is a restore.
+        let is_looked_at = scene.from_start || path.starts_with(home_of(root));
+        if !is_looked_at {
+            return None;
+        }
         let folder = path.parent()?.file_name()?.to_string_lossy().into_owned();
         let ending = path.extension().unwrap_or_default().to_string_lossy();
         // Blobs themselves are no work.

@@ -1,7 +1,8 @@
 //! A disk that is full, or fails once, at every change of every scene: the call says so, nothing
 //! is harmed, what is held can be read meanwhile, and once there is room the same store goes on.
 //!
-//! `GRIOT_CRASH_SEEDS` (see `crash_disk`) tries every change, else every ninth.
+//! `GRIOT_CRASH_SEEDS` (see `crash_disk`) tries every change, else every ninth at first, and fewer
+//! later on.
 
 use std::sync::Arc;
 
@@ -89,17 +90,22 @@ async fn start_refused(scene: &Scene, refusal: Refusal) -> usize {
     refused
 }
 
+/// An ordinary run takes longer steps in long scenes.
+fn farther(step: usize) -> usize {
+    if super::crash_disk::seeds().is_some() { step } else { step + step / 4 }
+}
+
 /// One refusal after another until a scene ends before it comes.
 async fn refuse_everywhere(refusal: fn(usize) -> Refusal, step: usize) -> usize {
     let (step, mut fired) = (if super::crash_disk::seeds().is_some() { 1 } else { step }, 0);
     for (number, scene) in SCENES.iter().enumerate() {
-        let mut at = number % step;
+        let (mut at, mut ahead) = (number % step, step);
         while play_refused(scene, refusal(at)).await > 0 {
-            (at, fired) = (at + step, fired + 1);
+            (at, ahead, fired) = (at + ahead, farther(ahead), fired + 1);
         }
-        at = number % step;
+        (at, ahead) = (number % step, step);
         while scene.from_start && start_refused(scene, refusal(at)).await > 0 {
-            (at, fired) = (at + step, fired + 1);
+            (at, ahead, fired) = (at + ahead, farther(ahead), fired + 1);
         }
     }
     fired

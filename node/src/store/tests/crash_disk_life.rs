@@ -1,9 +1,12 @@
 //! Scenes in which things go: what nothing names, what must make room, what has rotted, uploads in
 //! several requests.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use crdt::Digest;
 
+use super::super::backup::full;
 use super::super::blob::now_seconds;
 use super::super::disk::Opening;
 use super::super::sessions::{EXPIRY_SECONDS, NewSession, Owner, SessionId};
@@ -12,6 +15,18 @@ use super::super::{BlobInfo, Error, Hashes};
 use super::cached::file;
 use super::crash_disk_scenes::{Fact, Stage};
 use super::{noise, staged};
+
+/// Bytes that the store did not write, durable but for their name.
+pub(super) fn put(stage: &Stage, path: &Path, (at, bytes): (u64, &[u8])) -> Result<(), Error> {
+    let disk = &stage.store.inner.disk;
+    let folder = path.parent().expect("it lies in a folder");
+    let done = disk.create_folder(folder).and_then(|()| {
+        let file = disk.open(path, Opening::Kept)?;
+        file.write_all_at(at, bytes)?;
+        file.sync()
+    });
+    done.map_err(|why| full(why.into()))
+}
 
 /// A blob that a cached file names: row and bytes are there, or neither.
 async fn cached(stage: &Stage, name: &'static str, bytes: &[u8]) -> Result<BlobInfo, Error> {
@@ -35,11 +50,10 @@ pub(super) async fn collection(stage: &Stage) -> Result<(), Error> {
     let unnamed = [stage.blob(&noise(8001)).await?.digest, stage.blob(&noise(8002)).await?.digest];
     collect(stage, &unnamed).await?;
     // A tree whose blob has gone, and a file that nobody recorded.
-    inner.disk.open(&inner.paths.tree(&unnamed[0]), Opening::Empty)?.write_all_at(0, b"tree")?;
+    put(stage, &inner.paths.tree(&unnamed[0]), (0, b"tree"))?;
     let orphan = Digest::of(b"nobody's");
     stage.told(Fact::Loose(orphan));
-    inner.disk.create_folder(&inner.paths.shard(&orphan))?;
-    inner.disk.open(&inner.paths.blob(&orphan), Opening::Empty)?.write_all_at(0, b"nobody's")?;
+    put(stage, &inner.paths.blob(&orphan), (0, b"nobody's"))?;
     let gone = store.collect_files(false).await?;
     assert!(gone.trees.count == 1 && gone.orphans.count == 1, "{gone:?}");
     // What a backup reads goes when it ends, unless it has come again.
@@ -104,9 +118,7 @@ pub(super) async fn rot(stage: &Stage) -> Result<(), Error> {
     let info = stage.blob(&bytes).await?;
     let digest = info.digest;
     stage.told(Fact::Loose(digest));
-    let file = store.inner.disk.open(&store.inner.paths.blob(&digest), Opening::Kept)?;
-    file.write_all_at(20_000, b"rotten")?;
-    file.sync()?;
+    put(stage, &store.inner.paths.blob(&digest), (20_000, b"rotten"))?;
     let mut check = store.check_blob(info).await?.expect("its file is there");
     let rotten = loop {
         match check.go_on().await? {

@@ -9,11 +9,12 @@ use futures::FutureExt as _;
 use tempfile::tempdir;
 
 use super::super::backup::{self, Order, Progress, Refusal};
+use super::super::disk::Disk;
 use super::super::disk::journal::Journal;
-use super::super::disk::{Disk, Opening};
 use super::super::restore::restore_on;
 use super::super::{Error, Store};
-use super::crash_disk_scenes::{Scene, Stage, home_of};
+use super::crash_disk_life::put;
+use super::crash_disk_scenes::{Fact, Scene, Stage, home_of};
 use super::migration::{realm, schema, write_layout_1};
 use super::world::{describe, package};
 use super::{noise, stored};
@@ -82,14 +83,11 @@ fn restored(root: &Path) -> Result<(String, String), Error> {
 /// Three of them; between the first two all changes that a folder can see: a blob comes, one goes,
 /// a key is another one.
 async fn back_up(stage: &Stage) -> Result<(), Error> {
-    let (store, disk) = (&stage.store, &stage.store.inner.disk);
+    let store = &stage.store;
     let keys = store.home().join("keys");
-    disk.create_folder(&keys)?;
     stage.blob(&noise(4000)).await?;
     for (number, state) in ["one", "two", "two"].into_iter().enumerate() {
-        let file = disk.open(&keys.join("root"), Opening::Empty)?;
-        file.write_all_at(0, state.as_bytes())?;
-        file.sync()?;
+        put(stage, &keys.join("root"), (0, state.as_bytes()))?;
         store.put_row("test", "state", state.into()).await?;
         let going = stage.blob(&noise(4100 + number)).await?.digest;
         store.back_up(order(&stage.root), silent()).await?;
@@ -102,9 +100,9 @@ async fn back_up(stage: &Stage) -> Result<(), Error> {
         });
         let parts = super::files(&stage.root, "backup");
         assert!(!parts.iter().any(|name| name.ends_with(".part")), "{parts:?}");
-        stage.told(super::crash_disk_scenes::Fact::Moving(going));
+        stage.told(Fact::Moving(going));
         store.remove_blob(&going).await?;
-        stage.told(super::crash_disk_scenes::Fact::Gone(going));
+        stage.told(Fact::Gone(going));
     }
     Ok(())
 }
