@@ -174,12 +174,11 @@ impl Work<'_> {
         let part = self.records_part();
         let expected = (manifest.records.size, manifest.records.blake3);
         bring(self.disk, (&from, &part), expected, |_| Ok(()))?;
-        let records = database::plain(self.disk, &part, CACHE_BYTES)
-            .map_err(|why| match why {
-                // Its bytes are right: it is the disk of the home that refuses.
-                Error::Io(_) => why,
-                _ => damaged(&from, format!("cannot be opened: {why}")),
-            })?;
+        let records = database::plain(self.disk, &part, CACHE_BYTES).map_err(|why| match why {
+            // Its bytes are right: it is the disk of the home that refuses.
+            Error::Io(_) => why,
+            _ => damaged(&from, format!("cannot be opened: {why}")),
+        })?;
         let txn = redb::ReadableDatabase::begin_read(&*records)?;
         let (mut sum, mut needed) = (manifest::Sum::default(), RESERVE_BYTES);
         for info in records_blobs(&txn)? {

@@ -258,10 +258,11 @@ impl Store {
         let (lease, token) = self.lease(id, owner, at).await?;
         let inner = Arc::clone(&self.inner);
         let live = blocking(move || {
-            Live::open(&inner, id, lease).map(Box::new).inspect_err(|why| {
+            let live = Live::open(&inner, id, lease).map(Box::new).inspect_err(|why| {
                 let lost = matches!(why, Error::NoSession);
                 if lost { forget(&inner, id) } else { free(&inner, id) }
-            })
+            });
+            live.map_err(|why| inner.explain(why, 0))
         })
         .await?;
         Ok(SessionWriter::new(&self.inner, live, token))

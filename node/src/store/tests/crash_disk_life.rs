@@ -55,7 +55,7 @@ pub(super) async fn collection(stage: &Stage) -> Result<(), Error> {
     stage.told(Fact::Loose(orphan));
     put(stage, &inner.paths.blob(&orphan), (0, b"nobody's"))?;
     let gone = store.collect_files(false).await?;
-    assert!(gone.trees.count == 1 && gone.orphans.count == 1, "{gone:?}");
+    assert!(gone.trees.count >= 1 && gone.orphans.count >= 1, "{gone:?}");
     // What a backup reads goes when it ends, unless it has come again.
     let read = [stage.blob(&noise(8003)).await?.digest, stage.blob(&noise(8004)).await?.digest];
     let holding = store.hold_removals();
