@@ -37,7 +37,7 @@ pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
         mdns: !up.no_mdns,
         offline: up.offline,
         blobs,
-        metadata_memory: up.metadata_memory,
+        metadata_memory: usize::try_from(up.metadata_memory).unwrap_or(usize::MAX),
         upkeep: Upkeep { quota: up.quota, reserve: up.reserve, scrub: up.scrub },
     };
     // Signals are watched from the first moment, so that one during the start is not lost.

@@ -95,7 +95,10 @@ async fn an_address_without_a_peer_id_is_dialled_and_a_removed_one_forgotten() {
     let (one, other) = (Node::start(), Node::start());
     let bare: Multiaddr = other.address().await.into_iter().take(2).collect();
     one.mesh.add_peer(bare.clone()).await.expect("is remembered");
-    eventually("they are connected", async || one.sees(other.mesh.local_peer()).await).await;
+    eventually("they are connected", async || {
+        one.sees(other.mesh.local_peer()).await && other.sees(one.mesh.local_peer()).await
+    })
+    .await;
     assert_eq!(one.mesh.peers().await[0].found, "told");
     assert_eq!(other.mesh.peers().await[0].found, "inbound");
     assert!(one.mesh.remove_peer(&bare).await.expect("is forgotten"));

@@ -213,9 +213,11 @@ impl Stub {
         shared.log.iter().filter(|(first, _)| *first == line).count()
     }
 
-    /// How many requests came in all.
-    pub(super) fn requests(&self) -> usize {
-        self.shared.lock().unwrap().log.len()
+    /// The lines of all requests but those for a sign of life, which a node sends at its start.
+    pub(super) fn requests(&self) -> Vec<String> {
+        let shared = self.shared.lock().unwrap();
+        let lines = shared.log.iter().map(|(first, _)| first.clone());
+        lines.filter(|line| !line.starts_with("HEAD ")).collect()
     }
 }
 
