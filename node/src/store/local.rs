@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn followed(&self) -> Result<Vec<Followed>, Error> {
-        self.reading(|txn| all_followed(txn))
+        self.reading(all_followed)
     }
 
     /// Fires when [`Store::followed`] changes.

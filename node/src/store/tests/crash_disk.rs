@@ -241,7 +241,7 @@ async fn no_sync_is_for_nothing() {
         path.file_name().is_some_and(|name| is_it(&name.to_string_lossy()))
     }
     type Forgotten = (&'static str, &'static [&'static str], fn(&Op) -> bool);
-    let forgotten: [Forgotten; 7] = [
+    let forgotten: [Forgotten; 8] = [
         ("every file", &["publish"], |op| matches!(op, Op::Sync { .. })),
         ("every folder", &["publish"], |op| matches!(op, Op::SyncFolder { .. })),
         ("the home", &["publish"], |op| in_folder(op, |name| name == "home")),
@@ -249,6 +249,7 @@ async fn no_sync_is_for_nothing() {
         ("new shards", &["publish", "install"], |op| in_folder(op, |name| name == "blobs")),
         ("shards", &["publish", "removal"], |op| in_folder(op, |name| name.len() == 2)),
         ("half downloads", &["mirror"], |op| in_folder(op, |name| name == "partial")),
+        ("uploads", &["uploads"], |op| in_folder(op, |name| name == "uploads")),
     ];
     for (what, scenes, forgets) in forgotten {
         for name in scenes {
