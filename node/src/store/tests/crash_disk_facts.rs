@@ -1,5 +1,5 @@
-//! What has to be so of a home that a crash left, once it is open: all that was promised, nothing by
-//! half, nothing that nobody names.
+//! What has to be so of a home that a crash left, once it is open: all that was promised, nothing
+//! by half, nothing that nobody names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
