@@ -8,8 +8,9 @@
 //!
 //! One flight a digest; the swarm's task sees to that. The size is signed metadata's, never a
 //! peer's. The first bad group cuts the peer off: it loses its score, and what it owed goes to
-//! another. When nobody is left, what was verified stays in the store for the next flight, as it
-//! does after a crash, up to the last checkpoint. Does not retry and does not decide what to fetch.
+//! another. When nobody is left because a stream was cut, everybody is asked again, a few times in a
+//! row if nothing comes. Then what was verified stays in the store for the next flight, as it does
+//! after a crash, up to the last checkpoint. Does not decide what to fetch.
 //!
 //! Source: mesh.md sections 6.3 and 7.
 
@@ -25,7 +26,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use libp2p::PeerId;
 use libp2p_stream::Control;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Error;
 use super::choose::Plan;
@@ -49,6 +50,10 @@ const RANGES_PLANNED: usize = 16_384;
 const PIECES_MAX: usize = 8;
 /// Verified bytes between two checkpoints.
 const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// Cuts in a row after which nothing came: the peer is gone, or wants to be asked for ever.
+const CUTS_MAX: u32 = 3;
+/// Before everybody is asked again.
+const CUT_PAUSE: Duration = Duration::from_millis(250);
 /// Time between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
 
@@ -84,21 +89,34 @@ impl Flight {
             Err(why @ store::Error::NotFetched { .. }) => Some(why),
             Err(why) => return Err(why.into()),
         };
-        let nowhere = || silent.map_or(Error::Nowhere(self.digest), Error::from);
-        let searches = self.peers.iter().map(|peer| search(control.clone(), *peer, self.digest));
-        let searches = stream::iter(searches).buffer_unordered(ASKED_AT_ONCE);
-        let mut holders = searches.filter_map(std::future::ready).boxed();
-        let first = holders.next().await.ok_or_else(nowhere)?;
-        let partial = self.store.partial(&self.digest, self.size).await?;
-        let mut download = Download::new(&self, partial);
-        let done = download.run(first, holders).await;
-        let Download { mut partial, .. } = download;
-        if done.is_err() {
-            partial.checkpoint().await?;
-            return done;
-        }
+        let nowhere = silent.map_or(Error::Nowhere(self.digest), Error::from);
+        let partial = self.draw_again(&control, nowhere).await?;
         partial.finish(self.hashes()?).await?;
         Ok(())
+    }
+
+    /// Draws, and draws again what lacks after a cut; `why` is the error if nobody has it.
+    async fn draw_again(&self, control: &Control, mut why: Error) -> Result<Partial, Error> {
+        let mut in_vain = 0;
+        loop {
+            let searches =
+                self.peers.iter().map(|peer| search(control.clone(), *peer, self.digest));
+            let searches = stream::iter(searches).buffer_unordered(ASKED_AT_ONCE);
+            let mut holders = searches.filter_map(std::future::ready).boxed();
+            let Some(first) = holders.next().await else { return Err(why) };
+            let partial = self.store.partial(&self.digest, self.size).await?;
+            let mut download = Download::new(self, partial);
+            let done = download.run(first, holders).await;
+            let Download { mut partial, came, was_cut, .. } = download;
+            let Err(error) = done else { return Ok(partial) };
+            partial.checkpoint().await?;
+            in_vain = if came { 0 } else { in_vain + 1 };
+            if !was_cut || in_vain >= CUTS_MAX {
+                return Err(error);
+            }
+            why = error;
+            sleep(CUT_PAUSE).await;
+        }
     }
 
     fn other_size(&self, held: u64) -> Error {
@@ -142,6 +160,10 @@ struct Download<'a> {
     aborts: HashMap<PeerId, AbortHandle>,
     bad: Vec<PeerId>,
     unsaved_bytes: u64,
+    /// Whether anything came.
+    came: bool,
+    /// Whether a stream was cut that did nothing wrong.
+    was_cut: bool,
     last_failure: Option<String>,
 }
 
@@ -156,6 +178,8 @@ impl<'a> Download<'a> {
             aborts: HashMap::new(),
             bad: Vec::new(),
             unsaved_bytes: 0,
+            came: false,
+            was_cut: false,
             last_failure: None,
         }
     }
@@ -228,6 +252,7 @@ impl<'a> Download<'a> {
             }
             Err(error) => return Err(error.into()),
         }
+        self.came = true;
         self.unsaved_bytes += range.end - range.start;
         self.job.change(|plan| {
             plan.arrived(&range);
@@ -253,6 +278,7 @@ impl<'a> Download<'a> {
             abort.abort();
         }
         self.job.change(|plan| plan.release(peer));
+        self.was_cut |= matches!(stop, Stop::Broken(Broken::Cut(_)));
         let offence = match &stop {
             Stop::WrongBytes => Some(Offence::WrongBytes),
             Stop::Broken(Broken::Garbage(_)) => Some(Offence::Garbage),

@@ -97,6 +97,34 @@ fn damage(node: &Node, digest: &Digest) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_goes_on_when_the_only_peer_cuts_stream_after_stream() {
+    let content = bytes(8 * MIB, 5);
+    let (digest, size) = (Digest::of(&content), content.len() as u64);
+    let (library, follower) = (Node::start(), Node::start());
+    let realm = Realm::new("village");
+    library.own(&realm).await;
+    follower.follow(&realm, FollowKind::Followed).await;
+    library.publish(&realm, "blob", &content).await;
+
+    let mut fickle = Puppet::start();
+    fickle.meet(&follower).await;
+    let fetching = follower.mesh.fetch(digest, size);
+    let serving = async {
+        for _ in 0..4 {
+            fickle.serve(&library.store, &digest, Served::Bytes(2 * MIB as u64)).await;
+        }
+        fickle.serve(&library.store, &digest, Served::All).await;
+        std::future::pending().await
+    };
+    let done = tokio::select! {
+        done = tokio::time::timeout(DEADLINE, fetching) => done,
+        () = serving => unreachable!("it waits"),
+    };
+    done.expect("it ends").expect("all of it has come");
+    assert!(content_of(&follower, &digest).await == content);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fetch_resumes_where_a_vanished_peer_had_stopped() {
     let content = bytes(8 * MIB, 4);
     let (digest, size) = (Digest::of(&content), content.len() as u64);
