@@ -210,7 +210,8 @@ impl Store {
         blocking(move || {
             let course = Course::new(tell);
             let inner = &store.inner;
-            let folder = Folder::open(&inner.disk, &order.folder, inner.paths.home())?;
+            let folder = Folder::open(&inner.disk, &order.folder, inner.paths.home());
+            let folder = folder.map_err(full)?;
             let work =
                 Work { store: &store, order: &order, folder, course, report: order.report() };
             work.run().map_err(full)
