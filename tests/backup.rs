@@ -123,7 +123,107 @@ fn without_keys_the_restored_node_is_another_one_that_has_the_packages() {
     assert_ne!(b.peer(), a.peer());
     assert_ne!(b.realm(), a.realm());
     assert_eq!(b.status()["site"], Value::String(a.realm()));
+    // Its own realm is new: nobody can have a newer one.
+    b.json(&["realm", "grant", "generic:too*", &b.publisher()]);
     assert_eq!(sha256(&body(&b, "1.0.0")), sha256(&noise(1, 100_000)));
+}
+
+/// Two nodes of one site: B has joined A, and holds what A publishes.
+fn village(world: &World) -> (Node, Node, String) {
+    let (a, b) = (world.node("a"), world.node("b"));
+    a.json(&["realm", "grant", "generic:too*", &a.publisher()]);
+    b.join(&a);
+    let token = a.token("publish");
+    publish(&a, &token, "1.0.0", noise(1, 100_000));
+    b.wait_held("generic", ("tool", "1.0.0"), EVENTUALLY);
+    // B holds all that A holds, and A knows it: what a backup may rely on later.
+    let peer = b.peer();
+    let said = format!("in sync peer={peer}");
+    wait_until("a to be in sync with b", EVENTUALLY, || a.logs().contains(&said));
+    (a, b, token)
+}
+
+#[test]
+fn a_restored_node_is_up_to_date_once_it_met_a_member_that_knew_it() {
+    let world = World::new();
+    let (mut a, b, token) = village(&world);
+    let folder = world.path().join("backup");
+    a.json(&["backup", text(&folder)]);
+    // What the backup does not have, and b does: releases, a tag, a newer root.
+    publish(&a, &token, "2.0.0", noise(2, 100_000));
+    a.json(&["tag", "tool@2.0.0", "beta", "--format", "generic"]);
+    a.json(&["realm", "grant", "generic:late*", &a.publisher()]);
+    b.wait_held("generic", ("tool", "2.0.0"), EVENTUALLY);
+    let realm = a.realm();
+    wait_until("b to know the newest roles and the tag", EVENTUALLY, || {
+        b.griot(&["realm", "show", &realm, "--json"]).contains("late")
+            && b.info("generic", "tool")["tags"]["beta"] == "2.0.0"
+    });
+    a.kill9();
+    fs_err::remove_dir_all(a.home()).expect("the node is lost");
+
+    // Alone it signs nothing of its roots, and says what to do.
+    let c = restored(&world, &b, &folder, "c");
+    assert_eq!(c.realm(), realm);
+    assert_eq!(c.status()["restored"], true);
+    assert!(c.griot(&["status"]).contains("griot restore --up-to-date"));
+    let key = c.publisher();
+    let (said, _) = c.refused(&["realm", "grant", "generic:more*", &key]);
+    assert!(said.contains("in sync with a member of its site"), "{said}");
+    assert!(said.contains("griot restore --up-to-date"), "{said}");
+    assert_eq!(c.info("generic", "tool")["tags"]["beta"], Value::Null);
+
+    c.json(&["peer", "add", &b.multiaddress()]);
+    wait_until("c to be up to date", EVENTUALLY, || c.status()["restored"] == false);
+    c.wait_held("generic", ("tool", "2.0.0"), EVENTUALLY);
+    assert_eq!(sha256(&body(&c, "2.0.0")), sha256(&noise(2, 100_000)));
+    assert!(c.griot(&["realm", "show", &realm, "--json"]).contains("late"));
+    c.json(&["realm", "grant", "generic:more*", &key]);
+    // The version is taken, whatever the backup thought.
+    let other = Request::put("/generic/tool/2.0.0/tool.bin", noise(9, 1_000)).token(&token);
+    assert_eq!(c.send(&other).status, 409);
+    publish(&c, &token, "3.0.0", noise(3, 100_000));
+    c.json(&["tag", "tool@3.0.0", "beta", "--format", "generic"]);
+    b.wait_held("generic", ("tool", "3.0.0"), EVENTUALLY);
+    wait_until("b to follow the tag and the roles", EVENTUALLY, || {
+        b.info("generic", "tool")["tags"]["beta"] == "3.0.0"
+            && b.griot(&["realm", "show", &realm, "--json"]).contains("more")
+    });
+    for node in [&b, &c] {
+        let info = node.info("generic", "tool");
+        let versions = info["versions"].as_array().expect("a list of versions");
+        assert!(versions.iter().all(|row| row["state"] == "ok"), "{info}");
+        let shown = node.json(&["realm", "show", &realm]);
+        assert_eq!(shown["status"], b.json(&["realm", "show", &realm])["status"], "{shown}");
+        assert_eq!(node.status()["alarms"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn neither_a_newcomer_nor_a_member_that_was_away_makes_a_restored_node_up_to_date() {
+    let world = World::new();
+    let (mut a, mut b, token) = village(&world);
+    assert!(b.terminate().success());
+    publish(&a, &token, "1.1.0", noise(2, 100_000));
+    let folder = world.path().join("backup");
+    a.json(&["backup", text(&folder)]);
+    assert!(a.terminate().success());
+    let c = restored(&world, &a, &folder, "c");
+    b.up();
+    c.json(&["peer", "add", &b.multiaddress()]);
+    b.wait_held("generic", ("tool", "1.1.0"), EVENTUALLY);
+    let lacked = "the peer lacked something that the backup had";
+    wait_until("b to be judged", EVENTUALLY, || c.logs().contains(lacked));
+    let d = world.node("d");
+    d.join(&c);
+    d.wait_held("generic", ("tool", "1.1.0"), EVENTUALLY);
+    let unknown = "the peer was not known when the backup was made";
+    wait_until("d to be judged", EVENTUALLY, || c.logs().contains(unknown));
+    assert_eq!(c.status()["restored"], true);
+    let (said, _) = c.refused(&["realm", "grant", "generic:more*", &c.publisher()]);
+    assert!(said.contains("griot restore --up-to-date"), "{said}");
+    c.json(&["restore", "--up-to-date"]);
+    c.json(&["realm", "grant", "generic:more*", &c.publisher()]);
 }
 
 /// Whether a file that is being written lies somewhere below.

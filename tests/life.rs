@@ -150,6 +150,101 @@ fn under_a_quota_what_can_be_had_again_makes_room_and_the_rest_stays() {
     assert_eq!(code, 3, "{said}");
 }
 
+/// A publishes `part0` and so on, each of 200 kB; B, which dials A, follows it and holds them.
+fn pair(world: &World, parts: u64) -> (Node, Node) {
+    let a = world.node("a");
+    a.json(&["realm", "grant", "generic:part*", &a.publisher()]);
+    let b = world.node_dialling("b", &[a.multiaddress()]);
+    let peer = a.peer();
+    wait_until("b to meet a", SOON, || b.peers().contains(&peer));
+    b.follow(&a);
+    for number in 0..parts {
+        assert_eq!(publish(&a, &part(number), noise(number, 200_000)), 201);
+        b.wait_held("generic", (&format!("part{number}"), "1.0.0"), EVENTUALLY);
+    }
+    (a, b)
+}
+
+fn part(number: u64) -> String {
+    format!("/generic/part{number}/1.0.0/part.bin")
+}
+
+#[test]
+fn what_a_connected_peer_has_makes_room_and_what_only_we_have_stays() {
+    let world = World::new();
+    let (mut a, mut b) = pair(&world, 6);
+    b.json(&["keep", "part0", "--format", "generic"]);
+    assert_eq!(publish(&b, PATH, noise(9, 200_000)), 201);
+
+    // Alone nothing goes, however full it is; what came in an earlier run is old enough.
+    assert!(b.terminate().success() && a.terminate().success());
+    b.set_arguments(&["--quota", "1000000"]);
+    b.up();
+    wait_until("a sweep in vain", EVENTUALLY, || b.logs().contains("made room files=0"));
+    assert_eq!(b.status()["storage"]["evicted"]["count"], 0);
+    let more = Request::put("/generic/tool/2.0.0/tool.bin", noise(8, 200_000));
+    let reply = b.send(&more.token(&b.token("publish")));
+    assert_eq!(reply.status, 507, "{}", reply.text());
+    assert!(reply.text().contains("quota"), "{}", reply.text());
+
+    a.up();
+    wait_until("room to be made", EVENTUALLY, || {
+        b.status()["blobs"]["bytes"].as_u64() <= Some(850_000)
+    });
+    let status = b.status();
+    assert!(status["storage"]["evicted"]["count"].as_u64() >= Some(3), "{status}");
+    assert_eq!(status["storage"]["published"]["count"], 1, "{status}");
+    assert_eq!((b.get(PATH).status, b.get(&part(0)).status), (200, 200));
+
+    // Gone with the peer: an honest miss, that is wanted and comes again with it.
+    assert!(a.terminate().success());
+    wait_until("b to be alone", EVENTUALLY, || b.peers().is_empty());
+    assert_eq!((b.get(PATH).status, b.get(&part(0)).status), (200, 200));
+    let gone: Vec<u64> = (1..6).filter(|number| b.get(&part(*number)).status == 424).collect();
+    assert!(gone.len() >= 3, "{gone:?}");
+    assert_eq!(b.status()["wants"].as_u64(), Some(gone.len() as u64));
+    a.up();
+    for number in gone {
+        wait_until("what was let go to come again", EVENTUALLY, || {
+            b.get(&part(number)).status == 200
+        });
+        assert_eq!(sha256(&b.get(&part(number)).body), sha256(&noise(number, 200_000)));
+    }
+}
+
+#[test]
+fn a_peer_that_only_said_it_has_a_file_leaves_a_want_and_no_wrong_bytes() {
+    let world = World::new();
+    let (mut a, mut b) = pair(&world, 1);
+    let row = b.version("generic", "part0", "1.0.0");
+    let digest = row["artifacts"][0]["digest"].as_str().expect("an artifact has a digest");
+    let file = disk::blob(&a.home(), digest);
+    disk::tamper(&file);
+    assert!(b.terminate().success());
+    b.set_arguments(&["--quota", "100000"]);
+    b.up();
+    wait_until("b to believe a", EVENTUALLY, || b.status()["storage"]["evicted"]["count"] == 1);
+
+    assert!(b.terminate().success());
+    b.set_arguments(&[]);
+    b.up();
+    let reply = b.get(&part(0));
+    assert!([404, 424, 502].contains(&reply.status), "{}: {}", reply.status, reply.text());
+    assert_eq!(b.status()["wants"], 1);
+    let said = b.griot(&["want", "list"]);
+    assert!(said.contains("part0@1.0.0"), "{said}");
+    assert_eq!(b.status()["blobs"]["count"], 0, "nothing came in its place");
+    // A finds it itself, has nobody to ask, and gets it from its owner's hand.
+    assert!(a.terminate().success());
+    fs_err::write(&file, noise(0, 200_000)).expect("the right bytes");
+    a.up();
+    // Who sent wrong bytes is refused for a while, but not by the next run.
+    assert!(b.terminate().success());
+    b.up();
+    wait_until("b to have it again", EVENTUALLY, || b.get(&part(0)).status == 200);
+    assert_eq!(sha256(&b.get(&part(0)).body), sha256(&noise(0, 200_000)));
+}
+
 #[test]
 fn without_room_new_bytes_are_refused_with_the_next_step_and_what_is_held_is_served() {
     let world = World::new();

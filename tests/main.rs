@@ -25,6 +25,8 @@ mod confusion;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod generic;
 #[cfg(test)]
 mod harness;
@@ -66,6 +68,8 @@ mod stub;
 mod thin;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod upkeep;
 #[cfg(test)]
 mod uploads;
 #[cfg(test)]

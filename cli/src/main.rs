@@ -15,6 +15,7 @@ mod file;
 mod link;
 mod names;
 mod output;
+mod period;
 mod proxy;
 mod resumable;
 mod sign;

@@ -71,6 +71,8 @@ pub(crate) struct Node {
     /// Peer → cursor: survives connections.
     pub(crate) cursors: BTreeMap<usize, (u64, u64)>,
     pub(crate) lobby: Vec<Envelope>,
+    /// What its peers lacked when they compared with it.
+    pub(crate) lacked: Vec<Item>,
 }
 
 /// A stream between two nodes, the initiator first.
@@ -115,6 +117,7 @@ impl Net {
             refuses: Vec::new(),
             cursors: BTreeMap::new(),
             lobby: Vec::new(),
+            lacked: Vec::new(),
         });
         self.nodes.len() - 1
     }
@@ -202,6 +205,7 @@ impl Net {
             }
             Output::Lobby(shown) => self.nodes[node].lobby.extend(shown),
             Output::InSync => self.links[link].in_sync[side] = true,
+            Output::Lacked(items) => self.nodes[node].lacked.extend(items),
             Output::Behind(_) | Output::PeerFollows(_) => {}
             Output::Close(reason) => self.links[link].closed[side] = Some(reason),
         }

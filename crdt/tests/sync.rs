@@ -55,6 +55,36 @@ fn the_responder_alone_has_something() {
 }
 
 #[test]
+fn each_end_is_told_what_the_other_lacked_and_not_what_is_new() {
+    for initiator in [0, 1] {
+        let (mut net, realm, nodes) = village(2);
+        for node in &nodes {
+            net.admit(*node, realm.genesis.clone());
+        }
+        net.admit(nodes[0], realm.release("a", "1.0.0"));
+        net.admit(nodes[0], realm.release("b", "1.0.0"));
+        net.admit(nodes[1], realm.release("c", "1.0.0"));
+        net.connect(nodes[initiator], nodes[1 - initiator]);
+        net.settle();
+        net.assert_same(&nodes);
+        let lacked = |net: &Net, node: usize| {
+            let mut ids: Vec<_> = net.nodes[node].lacked.iter().map(|item| item.id).collect();
+            ids.sort();
+            ids
+        };
+        let id = |name: &str| realm.release(name, "1.0.0").statement().id();
+        let mut expected = vec![id("a"), id("b")];
+        expected.sort();
+        assert_eq!(lacked(&net, nodes[0]), expected, "initiator {initiator}");
+        assert_eq!(lacked(&net, nodes[1]), [id("c")], "initiator {initiator}");
+        net.publish(nodes[0], realm.release("d", "1.0.0"));
+        net.settle();
+        net.assert_same(&nodes);
+        assert_eq!(lacked(&net, nodes[0]), expected, "it was pushed as it came");
+    }
+}
+
+#[test]
 fn authority_arrives_before_what_depends_on_it() {
     for initiator in [0, 1] {
         let (mut net, realm, nodes) = village(2);

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use clap::builder::NonEmptyStringValueParser;
 use node::mesh::Multiaddr;
 
-use crate::size;
+use crate::{period, size};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Up {
@@ -45,9 +46,16 @@ pub(crate) struct Up {
     #[arg(long, env = "GRIOT_RESERVE", hide_env = true)]
     #[arg(value_name = "SIZE", value_parser = size::parse)]
     pub(crate) reserve: Option<u64>,
-    /// Read all files again in the background at this rate, such as 1MB/s, once a week
+    /// How often what nothing refers to is removed, such as 12h or 7d
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = period::parse)]
+    pub(crate) gc_every: Duration,
+    /// Read all files again in the background at this rate, such as 1MB/s
     #[arg(long, value_name = "RATE", value_parser = size::rate)]
     pub(crate) scrub: Option<u64>,
+    /// From the end of one background reading to the next, such as 7d
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = period::parse)]
+    #[arg(requires = "scrub")]
+    pub(crate) scrub_every: Duration,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -110,9 +118,10 @@ pub(crate) struct Backup {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 The new folder is --home (or GRIOT_HOME); it must be empty. Every byte is verified. A restore that \
-was cut is typed again. Until --up-to-date, a restored node signs no change of its realm's roles: \
-another node may have a newer one, and two would split the realm. Never run both the old node and \
-the restored one: they have the same keys.")]
+was cut is typed again. Until it is in sync with a member of its site that knew it before the \
+backup, or until --up-to-date, a restored node signs no change of its realm's roles: another node \
+may have a newer one, and two would split the realm. Never run both the old node and the restored \
+one: they have the same keys.")]
 pub(crate) struct Restore {
     /// The folder of the backup
     #[arg(value_name = "DIR", required_unless_present = "up_to_date")]

@@ -93,16 +93,13 @@ async fn verified(output: Output, folder: PathBuf) -> Result<Checked, Failure> {
 pub(super) fn failure(error: &Error, what: &str) -> Failure {
     let failure = Failure::new(format!("{what}: {error}"));
     match error {
-        Error::Backup(Refusal::Damaged { .. }) => {
-            let hint = "make a new backup; a damaged file under blobs/ can be deleted before it";
-            failure.hint(hint).code(Code::Refused)
-        }
-        Error::Backup(Refusal::NotWhole { .. }) => {
-            failure.hint("a backup that was cut is typed again: griot backup DIR").code(Code::Lacks)
-        }
-        Error::Backup(Refusal::Later { .. }) => failure.hint("take a newer griot"),
-        Error::Backup(Refusal::NotEmpty { .. }) => {
-            failure.hint("griot --home NEW restore DIR, with a folder that is not there yet")
+        Error::Backup(refusal) => {
+            let failure = failure.hint(refusal.hint());
+            match refusal {
+                Refusal::Damaged { .. } => failure.code(Code::Refused),
+                Refusal::NotWhole { .. } => failure.code(Code::Lacks),
+                _ => failure,
+            }
         }
         Error::Locked => failure.hint("griot status shows the node that runs there"),
         Error::Full { .. } => failure.hint("make room and type it again: what was copied is kept"),

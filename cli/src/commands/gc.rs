@@ -59,7 +59,11 @@ fn lines(done: &Collected) -> Vec<String> {
             format!("{} {which}   {}", count(amount.count, thing), size(amount.bytes))
         })
         .collect();
-    let verb = if done.dry_run { "would free" } else { "freed" };
-    said.push(format!("{verb} {}", size(done.bytes)));
+    said.push(match (done.dry_run, done.count) {
+        (true, 0) => "there is nothing to remove".to_owned(),
+        (false, 0) => "there was nothing to remove".to_owned(),
+        (true, _) => format!("would free {}: griot gc does it", size(done.bytes)),
+        (false, _) => format!("freed {}", size(done.bytes)),
+    });
     said
 }

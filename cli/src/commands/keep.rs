@@ -33,7 +33,11 @@ pub(super) async fn unkeep(context: &Context, unkeep: Unkeep) -> Result<(), Fail
     let named = Named { name, version, format: unkeep.format };
     let gone: Vec<Kept> = node.call(Method::DELETE, "kept", Some(&named)).await?;
     context.output.data(&gone, |gone| {
-        gone.iter().map(|kept| format!("{} may go when room is needed", title(kept))).collect()
+        let line = |kept: &Kept| {
+            let title = title(kept);
+            format!("{title} is pinned no longer: what can be had again of it goes for room")
+        };
+        gone.iter().map(line).collect()
     })
 }
 

@@ -50,9 +50,13 @@ fn lines(context: &Context, restored: &Restored) -> Vec<String> {
     } else {
         out.push("with its keys: never run the old node beside this one".into());
         out.push(
-            "what was signed after the backup comes back from peers; until it has, roles of".into(),
+            "what was signed after the backup comes back from peers; roles of the realm".into(),
         );
-        out.push("the realm cannot be changed: then griot restore --up-to-date".into());
+        out.push(
+            "cannot be changed until a member of its site is in sync with it, or you say that"
+                .into(),
+        );
+        out.push("there is none that has anything newer: griot restore --up-to-date".into());
     }
     out.push(format!("next: {}", up(&context.home)));
     out

@@ -1,7 +1,7 @@
 //! `griot status`: what the running node is, whom it is connected to, and what it holds.
 
 use node::daemon::admin::status::Status;
-use node::registry::{Storage, WantRow};
+use node::registry::{Finding, LastVerify, Mended, Storage, WantRow};
 use node::store::BucketStatus;
 
 use super::{Context, want};
@@ -68,7 +68,20 @@ fn storage(storage: &Storage) -> Vec<String> {
     if let Some(advice) = &storage.advice {
         out.push(format!("  too little room: {advice}"));
     }
+    out.extend(storage.verified.as_ref().filter(|last| !last.findings.is_empty()).map(rotted));
     out
+}
+
+/// What verifications found.
+fn rotted(last: &LastVerify) -> String {
+    let is_missing = |found: &&Finding| found.end == Mended::Missing;
+    let missing = last.findings.iter().filter(is_missing).count() as u64;
+    let end = match missing {
+        0 => "nothing of it lacks now".to_owned(),
+        some => format!("{some} MISSING: griot want list"),
+    };
+    let rotten = count(last.findings.len() as u64, "file");
+    format!("  {rotten} rotted on the disk within 30 days, {end}")
 }
 
 fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
@@ -94,6 +107,12 @@ fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
         out.extend(bucket_lines(bucket));
     }
     out.extend(storage(&status.storage));
+    if status.restored {
+        out.push(
+            "restored from a backup: roles of the realm stay as they are until a member of".into(),
+        );
+        out.push("  the site is in sync, or, if there is none: griot restore --up-to-date".into());
+    }
     if !status.online {
         out.push("offline: no upstream is asked".into());
     }

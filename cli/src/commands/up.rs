@@ -1,8 +1,8 @@
 //! `griot up`: runs the node in the foreground until it is told to stop.
 
 use node::daemon::{self, Config, Daemon, Upkeep};
-use node::store::gc::Halves;
-use node::store::{Blobs, Bucket};
+use node::registry::Scrub;
+use node::store::{Blobs, Bucket, Recovered};
 use serde::Serialize;
 
 use super::{Context, home_flag};
@@ -15,7 +15,7 @@ struct Ready {
     node: String,
     realm: String,
     mesh: Vec<String>,
-    recovered: Halves,
+    recovered: Recovered,
 }
 
 pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
@@ -38,7 +38,12 @@ pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
         offline: up.offline,
         blobs,
         metadata_memory: usize::try_from(up.metadata_memory).unwrap_or(usize::MAX),
-        upkeep: Upkeep { quota: up.quota, reserve: up.reserve, scrub: up.scrub },
+        upkeep: Upkeep {
+            quota: up.quota,
+            reserve: up.reserve,
+            gc_every: Some(up.gc_every),
+            scrub: up.scrub.map(|rate| Scrub { rate, every: up.scrub_every }),
+        },
     };
     // Signals are watched from the first moment, so that one during the start is not lost.
     let stop = daemon::until_signal();
@@ -90,10 +95,25 @@ async fn announce(context: &Context, daemon: &Daemon) -> Result<(), Failure> {
 }
 
 /// What the run before was in the middle of.
-fn recovered(halves: &Halves) -> Option<String> {
-    let (goes_on, lost) = (halves.resumable.count, halves.lost.count);
-    (goes_on + lost > 0)
-        .then(|| format!("recovered: {} resumed, {lost} lost", count(goes_on, "half download")))
+fn recovered(recovered: &Recovered) -> Option<String> {
+    if recovered.is_nothing() {
+        return None;
+    }
+    let Recovered { halves, uploads, unfinished, taken_back } = recovered;
+    let parts = [
+        (halves.resumable.count, "half download", "goes on", "go on"),
+        (halves.lost.count, "half download", "begins anew", "begin anew"),
+        (uploads.count, "upload", "goes on", "go on"),
+        (unfinished.count, "unfinished file", "removed", "removed"),
+        (*taken_back, "file without a record", "removed", "removed"),
+    ];
+    let there = parts.into_iter().filter(|(number, ..)| *number > 0);
+    let words: Vec<String> = there
+        .map(|(number, thing, one, many)| {
+            format!("{} {}", count(number, thing), if number == 1 { one } else { many })
+        })
+        .collect();
+    Some(format!("recovered: {}", words.join(", ")))
 }
 
 const fn version() -> &'static str {

@@ -91,7 +91,12 @@ fn lines(done: &Scrubbed) -> Vec<String> {
     let Course { blobs, bytes, .. } = done.course;
     let whole = if done.findings.is_empty() { "all whole" } else { "see above" };
     let on = if done.resumed { ", with the run that was cut" } else { "" };
-    vec![format!("verified {}, {}{on}: {whole}", count(blobs, "file"), size(bytes))]
+    let mut out = vec![format!("verified {}, {}{on}: {whole}", count(blobs, "file"), size(bytes))];
+    if let Some(last) = done.last.as_ref().filter(|last| !last.findings.is_empty()) {
+        out.push("found before, within 30 days:".into());
+        out.extend(last.findings.iter().map(|found| format!("  {}", told(found))));
+    }
+    out
 }
 
 /// One that rotted, in words.

@@ -148,6 +148,8 @@ pub enum Output {
     InSync,
     /// About how many pairs we still lack from the peer.
     Behind(u64),
+    /// The peer lacked these when both compared; they are being sent to it.
+    Lacked(Vec<Item>),
     /// Drop the stream; nothing more comes.
     Close(&'static str),
 }

@@ -307,10 +307,7 @@ impl Session {
         if offered.answers_due == 0 {
             answering.open.remove(&name);
         }
-        if !items.is_empty() {
-            let items = grouped(items.into_iter());
-            self.work.push_back(Work::Items { items, lobby: false });
-        }
+        self.give(items);
         self.offer(index);
         Ok(())
     }
@@ -341,12 +338,19 @@ impl Session {
         if !want.is_empty() {
             self.out.push_back(Output::Behind(round.wanted));
         }
-        if !lacking.is_empty() {
-            let items = grouped(lacking.into_iter());
-            self.work.push_back(Work::Items { items, lobby: false });
-        }
+        self.give(lacking);
         self.work.push_back(Work::Frame(Frame::Done { coll: name, want }));
         Ok(())
+    }
+
+    /// Sends what a comparison has shown the peer to lack.
+    fn give(&mut self, items: Vec<Item>) {
+        if items.is_empty() {
+            return;
+        }
+        self.out.push_back(Output::Lacked(items.clone()));
+        let items = grouped(items.into_iter());
+        self.work.push_back(Work::Items { items, lobby: false });
     }
 }
 

@@ -27,9 +27,8 @@ use crate::http::auth::Tokens;
 use crate::http::ready::Ready;
 use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
-use crate::registry::{self, Registry, Setup};
-use crate::store::gc::Halves;
-use crate::store::{self, Blobs, Store};
+use crate::registry::{self, GARBAGE_EVERY, Registry, Scrub, Setup};
+use crate::store::{self, Blobs, Recovered, Store};
 use crate::upstream::Upstream;
 
 pub mod admin;
@@ -61,6 +60,9 @@ const MESH_LISTEN_WAIT: Duration = Duration::from_secs(3);
 /// Tokens age by the hour of running time.
 const TOKEN_TICK: Duration = Duration::from_secs(60 * 60);
 
+/// What to do when not even a start finds room.
+const NO_ROOM: &str = "make some megabytes of room on that disk, then griot up: all is still there";
+
 /// What a node is started with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -91,8 +93,10 @@ pub struct Upkeep {
     pub quota: Option<u64>,
     /// Bytes of the device that are left to others.
     pub reserve: Option<u64>,
-    /// Bytes a second at which blobs are verified in the background; not at all if absent.
-    pub scrub: Option<u64>,
+    /// How often garbage is collected; once a day if absent.
+    pub gc_every: Option<Duration>,
+    /// How blobs are verified in the background; not at all if absent.
+    pub scrub: Option<Scrub>,
 }
 
 /// Why a node could not start, or stopped.
@@ -135,9 +139,11 @@ pub enum Error {
 impl Error {
     /// The next command to type, if there is one.
     #[must_use]
-    pub const fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(store::Error::Locked) => Some("griot status"),
+            Self::Store(store::Error::Full { .. }) => Some(NO_ROOM),
+            Self::Home(why) if is_full(why) => Some(NO_ROOM),
             Self::Mesh(mesh::Error::Listen(_)) => {
                 Some("griot up without --mesh-listen takes a free port")
             }
@@ -150,6 +156,10 @@ impl Error {
     }
 }
 
+fn is_full(why: &std::io::Error) -> bool {
+    matches!(why.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 /// A node that serves.
 #[derive(Debug)]
 pub struct Daemon {
@@ -158,7 +168,7 @@ pub struct Daemon {
     realm: RealmId,
     mesh: Mesh,
     tasks: Tasks,
-    recovered: Halves,
+    recovered: Recovered,
 }
 
 /// The handles that the tasks and the router are made from.
@@ -190,7 +200,7 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     create_home(&config.home)?;
     let store = Store::open_in(&config.home, describe, config.blobs.clone())?;
     store.set_limits(config.upkeep.quota, config.upkeep.reserve);
-    let recovered = store.halves().await?;
+    let recovered = store.recovered().await?;
     let listener = bind(config.listen).await?;
     let address = listener.local_addr()?;
     let mut tasks = Tasks::new();
@@ -206,9 +216,10 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     tasks.start("joining", async move { joining.run().await });
     tasks.start("token clock", tick(parts.tokens.clone()));
     let stop = tasks.stop_token();
-    tasks.start_draining("room", parts.registry.clone().mind_room(stop));
-    if let Some(rate) = config.upkeep.scrub {
-        tasks.start("scrub", parts.registry.clone().scrub(rate));
+    let every = config.upkeep.gc_every.unwrap_or(GARBAGE_EVERY);
+    tasks.start_draining("room", parts.registry.clone().mind_room(stop, every));
+    if let Some(scrub) = config.upkeep.scrub {
+        tasks.start("scrub", parts.registry.clone().scrub(scrub));
     }
     let daemon = Daemon { http, realm: parts.realm, mesh: parts.mesh, tasks, config, recovered };
     daemon.remember_mesh_port(&parts.store).await?;
@@ -231,9 +242,9 @@ impl Daemon {
         self.realm
     }
 
-    /// Half downloads that the last run left.
+    /// What the last run left half done.
     #[must_use]
-    pub const fn recovered(&self) -> Halves {
+    pub const fn recovered(&self) -> Recovered {
         self.recovered
     }
 

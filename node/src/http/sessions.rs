@@ -132,6 +132,7 @@ impl Uploads<'_> {
         if let Some(digest) = path.parameter("digest") {
             compare(digest, &staged)?;
         }
+        self.registry.hold_upload(&staged).await?;
         Ok(staged)
     }
 

@@ -150,11 +150,13 @@ impl Driver {
                     peer.follows = realms;
                 }
             }
-            Report::InSync(peer, follows) => {
-                if let Some(peer) = self.peers.get_mut(&peer) {
+            Report::InSync(id, follows) => {
+                tracing::debug!(peer = %id, "in sync");
+                if let Some(peer) = self.peers.get_mut(&id) {
                     peer.behind = 0;
                     peer.meeting.is_over(follows);
                 }
+                self.regain(id, follows);
             }
             Report::Behind(peer, pairs) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
@@ -184,6 +186,27 @@ impl Driver {
             }
             Err(error) => pass_on(error),
         }
+    }
+
+    /// A member that agrees with a restored node may tell that it is up to date.
+    fn regain(&mut self, id: PeerId, follows: u64) {
+        let store = self.context.store.clone();
+        let as_of_now = *store.watch_follows().borrow() == follows;
+        if !as_of_now
+            || !store.restored().unwrap_or(false)
+            || !self.neighbours.members.is_member(&id)
+        {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let realms = peer.follows.clone();
+        self.tasks.spawn(async move {
+            match store.regain(&id.to_bytes(), &realms).await {
+                Ok(()) => tracing::info!(peer = %id, "in sync: this node is up to date again"),
+                Err(why) => tracing::info!(peer = %id, %why, "in sync, and not up to date by that"),
+            }
+            Done::Quietly
+        });
     }
 
     fn is_meeting(&mut self) -> bool {

@@ -197,6 +197,10 @@ impl<'a> Conversation<'a> {
             Output::PeerFollows(realms) => self.tell(Report::Follows(peer, realms)).await?,
             Output::InSync => self.tell(Report::InSync(peer, self.follows)).await?,
             Output::Behind(pairs) => self.tell(Report::Behind(peer, pairs)).await?,
+            // Before a later InSync is told: what the peer lacked decides what that is worth.
+            Output::Lacked(items) => {
+                self.context.store.note_lacked(&peer.to_bytes(), items).await?;
+            }
         }
         Ok(())
     }

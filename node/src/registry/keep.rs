@@ -39,7 +39,7 @@ const ROUND_MAX: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// While something lacks: a peer that has it may have come back.
 const RETRY_MAX: Duration = Duration::from_secs(10);
-/// While nothing lacks; an admission wakes it at once.
+/// While nothing lacks; an admission or a new want wakes it at once.
 const IDLE_WAKE: Duration = Duration::from_secs(60 * 60);
 
 /// One file that lacks.
@@ -82,15 +82,22 @@ impl Registry {
             };
             wait = if progressed { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
             let idle = if lacking { wait } else { IDLE_WAKE };
-            match tokio::time::timeout(idle, admissions.recv()).await {
-                Ok(Err(RecvError::Closed)) => return Ok(()),
-                Ok(Ok(admission)) => {
+            let admission = tokio::select! {
+                admission = admissions.recv() => admission,
+                () = self.inner.pace.news() => {
+                    wait = RETRY_FIRST;
+                    continue;
+                }
+                () = tokio::time::sleep(idle) => continue,
+            };
+            match admission {
+                Err(RecvError::Closed) => return Ok(()),
+                Ok(admission) => {
                     wait = RETRY_FIRST;
                     let authority = |c: &Collection| matches!(c, Collection::Authority(_));
                     from_start |= admission.new.iter().any(|new| authority(&new.collection));
                 }
-                Ok(Err(RecvError::Lagged(_))) => from_start = true,
-                Err(_) => {}
+                Err(RecvError::Lagged(_)) => from_start = true,
             }
         }
     }

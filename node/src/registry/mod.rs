@@ -66,6 +66,7 @@ mod stamp;
 mod target;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod uploads;
 mod upstream_info;
 mod upstreams;
@@ -82,14 +83,15 @@ pub use pinned::{Kept, KeptRow};
 pub use prefetch::{Failed, Lack, LackOf, Locked, LockedFrom, Polluted, Progress, Project, Report};
 pub use principal::{Principal, Scope};
 pub use publish::{Publication, Published, PublishedFile};
-pub use room::{GarbageStep, Storage};
+pub use room::{GARBAGE_EVERY, GarbageStep, Storage};
 pub use rules::{
     Declared, Extract, Extracted, Outline, OutlineFile, OutlineVersion, Rules, SignatureRules,
     UpstreamRules, Variant,
 };
-pub use scrub::{Course, Finding, Mended, Scrubbed, VerifyOrder, VerifyStep};
+pub use scrub::{Course, Finding, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep};
 pub use side::{Side, SideDocument};
 pub use stamp::Stamp;
+pub use upkeep::{LastGarbage, LastVerify};
 pub use upstreams::{Adopted, UpstreamChoice, UpstreamRow, origin_of};
 pub use wants::{Want, WantRow, Wanted};
 
@@ -166,7 +168,7 @@ struct Inner {
     declined: deliver::Declined,
     pace: wants::Pace,
     /// Held while the blobs are read again.
-    verifying: tokio::sync::Mutex<()>,
+    verifying: scrub::Turn,
 }
 
 impl Registry {
@@ -209,7 +211,7 @@ impl Registry {
             unsigned: receipts::Unsigned::default(),
             declined: deliver::Declined::default(),
             pace: wants::Pace::default(),
-            verifying: tokio::sync::Mutex::default(),
+            verifying: scrub::Turn::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -4,18 +4,20 @@
 //! go of garbage first, then of what can be had again, least recently used first: what came from
 //! upstreams, and files of other people's releases that a connected peer says it holds at this
 //! moment. A file that nobody near holds stays, however old. Last uses become rows here, too, and
-//! once a day garbage is collected.
+//! once a day garbage is collected; when that was last done is remembered across restarts.
 //!
 //! Source: DESIGN section 5; product.md sections 3 and 10.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crdt::Digest;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::upkeep::{self, LastGarbage, LastVerify};
 use super::{Error, Registry};
 use crate::store::gc::{Garbage, Halves};
 use crate::store::kinds::{Amount, Kinds};
@@ -23,9 +25,12 @@ use crate::store::quota::Candidate;
 
 /// How often last uses become rows.
 const FLUSH_EVERY: Duration = Duration::from_secs(5 * 60);
-/// Garbage is collected so long after the start, and then once a day.
-const GARBAGE_FIRST: Duration = Duration::from_secs(10 * 60);
-const GARBAGE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often garbage is collected, if nothing else was asked for.
+pub const GARBAGE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// After a start it waits so long, unless it is to run more often than that.
+const GARBAGE_PAUSE: Duration = Duration::from_secs(10);
+/// The same after a failure.
+const GARBAGE_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// After a sweep that found nothing, the next one waits.
 const VAIN_PAUSE: Duration = Duration::from_secs(30);
 /// Between two sweeps.
@@ -70,27 +75,40 @@ pub struct Storage {
     pub quota: Option<u64>,
     /// What to do, when there is too little room.
     pub advice: Option<String>,
+    /// When garbage was collected last.
+    #[serde(default)]
+    pub collected: Option<LastGarbage>,
+    /// When all was last read again, and what had rotted.
+    #[serde(default)]
+    pub verified: Option<LastVerify>,
 }
 
 impl Registry {
-    /// Minds the room until `stop`; what was used is written down at its end.
+    /// Minds the room until `stop`, and collects garbage `every` so often; what was used is written
+    /// down at its end.
     ///
     /// # Errors
     /// None; the type is that of a task.
-    pub async fn mind_room(self, stop: CancellationToken) -> Result<(), Error> {
+    pub async fn mind_room(self, stop: CancellationToken, every: Duration) -> Result<(), Error> {
         let store = self.inner.store.clone();
         let _sweeping = store.sweeping();
         let mut flush = tokio::time::interval(FLUSH_EVERY);
-        let mut garbage_due = Instant::now() + GARBAGE_FIRST;
+        let mut garbage_due = self.garbage_due(every);
+        let mut peers = self.mesh().map(|mesh| mesh.watch_peers());
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = store.room_wanted() => {}
+                // One that has come may hold what nobody near held before.
+                () = changed(&mut peers) => {}
+                () = tokio::time::sleep_until(garbage_due) => {}
                 _ = flush.tick() => note("last uses", store.flush_uses().await.map(|_| ())),
             }
             if Instant::now() >= garbage_due {
-                note("garbage", self.collect(false, None).await.map(|_| ()));
-                garbage_due = Instant::now() + GARBAGE_EVERY;
+                let collected = self.collect(false, None).await;
+                let again = Instant::now() + GARBAGE_AGAIN.min(every);
+                garbage_due = if collected.is_ok() { self.garbage_due(every) } else { again };
+                note("garbage", collected.map(|_| ()));
             }
             let over = store.excess().is_ok_and(|bytes| bytes > 0);
             let freed = self.sweep().await;
@@ -105,6 +123,17 @@ impl Registry {
         }
         note("last uses", store.flush_uses().await.map(|_| ()));
         Ok(())
+    }
+
+    /// Never at once: a node that has just started has other things to do.
+    fn garbage_due(&self, every: Duration) -> Instant {
+        let last = self.last_garbage().unwrap_or_default().map(|last| last.at);
+        let left = upkeep::due_in(upkeep::now(), last, every);
+        Instant::now() + left.max(GARBAGE_PAUSE.min(every))
+    }
+
+    fn last_garbage(&self) -> Result<Option<LastGarbage>, Error> {
+        upkeep::last(&self.inner.store, upkeep::GARBAGE)
     }
 
     /// Lets go of what can be had again, if a limit is near. Says how much went.
@@ -200,6 +229,11 @@ impl Registry {
             }
         }
         let garbage = Garbage { unnamed, ..store.collect_files(trial).await? };
+        if !trial {
+            let Amount { count, bytes } = garbage.total();
+            let done = LastGarbage { at: upkeep::now(), count, bytes };
+            upkeep::note(store, upkeep::GARBAGE, &done).await?;
+        }
         tell(steps, GarbageStep::Done(garbage)).await?;
         Ok(garbage)
     }
@@ -223,7 +257,20 @@ impl Registry {
             reserve: room.reserve,
             quota: room.quota,
             advice,
+            collected: self.last_garbage()?,
+            verified: self.last_verify()?,
         })
+    }
+}
+
+/// Resolves when a peer comes or goes; never without a mesh.
+async fn changed(peers: &mut Option<watch::Receiver<u64>>) {
+    let gone = match peers {
+        Some(peers) => peers.changed().await.is_err(),
+        None => true,
+    };
+    if gone {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -3,31 +3,40 @@
 //! At a bounded rate, so that a disk serves others meanwhile. Where it is, is remembered every few
 //! seconds: a run that was cut goes on there. Something that rotted is fetched as anything that
 //! lacks: from a connected peer by its digest, or from the upstream as the document declares; what
-//! nobody near has becomes a want. Each finding says in words what it was.
+//! nobody near has becomes a want. Each finding says in words what it was, and is remembered with
+//! the place: what the last run found is told by `status` and by the run after it.
+//!
+//! `griot up --scrub` does the same by itself, a run in each period, also of a node that is
+//! restarted more often than that.
 //!
 //! Source: product.md section 10.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crdt::Digest;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, MutexGuard, mpsc};
 
 use super::documents::DocumentAsk;
+use super::upkeep::{self, LastVerify};
 use super::{BlobInfo, Door, Error, Registry};
-use crate::store::verify::{Checked, Rotten};
+use crate::store::verify::Rotten;
+use run::{Pace, Run};
+
+mod run;
 
 /// The kind of row that remembers where a run is.
 const VERIFY: &str = "verify";
 const POSITION: &str = "position";
-/// How often it is remembered.
-const REMEMBER_EVERY: Duration = Duration::from_secs(5);
-/// How often progress is told.
-const TELL_EVERY: Duration = Duration::from_millis(250);
-/// Blobs that are listed at a time.
-const PAGE: usize = 256;
-/// Between two background runs.
-const SCRUB_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long a person waits for that.
+const YIELD_MAX: Duration = Duration::from_secs(10);
+/// After a background run that failed, at the latest.
+const SCRUB_AGAIN: Duration = Duration::from_secs(60 * 60);
+/// Findings that are remembered, the newest ones.
+const FINDINGS_MAX: usize = 100;
+/// How long they are, as the files in quarantine.
+const FINDINGS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How a run is to go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +46,15 @@ pub struct VerifyOrder {
     /// Begin at the beginning, also if a run was cut.
     #[serde(default)]
     pub anew: bool,
+}
+
+/// How the background runs are to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrub {
+    /// Bytes a second.
+    pub rate: u64,
+    /// From the end of one run to the beginning of the next.
+    pub every: Duration,
 }
 
 /// How far a run is.
@@ -67,6 +85,9 @@ pub enum Mended {
 /// Something that rotted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
+    /// Seconds of this node's clock when it was found.
+    #[serde(default)]
+    pub at: u64,
     /// What it was: `name@version (file)`, each that it was.
     pub names: Vec<String>,
     /// Its digest.
@@ -84,10 +105,13 @@ pub struct Finding {
 pub struct Scrubbed {
     /// What was read, in this run and the one that it went on with.
     pub course: Course,
-    /// What rotted, found in this run.
+    /// What rotted, found in this run and the one that it went on with.
     pub findings: Vec<Finding>,
     /// Whether it went on where one was cut.
     pub resumed: bool,
+    /// The last run before it that came to its end, whoever began it.
+    #[serde(default)]
+    pub last: Option<LastVerify>,
 }
 
 /// A step of a run.
@@ -103,37 +127,21 @@ pub enum VerifyStep {
 }
 
 /// Where a run is.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Position {
     after: Digest,
     blobs: u64,
     bytes: u64,
+    #[serde(default)]
+    findings: Vec<Finding>,
 }
 
-/// A run under way.
-struct Run<'a> {
-    registry: &'a Registry,
-    steps: Option<&'a mpsc::Sender<VerifyStep>>,
-    pace: Pace,
-    verified: Scrubbed,
-    told: Instant,
-    remembered: Instant,
-}
-
-/// Not more bytes than so many a second.
-struct Pace {
-    rate: Option<u64>,
-    began: Instant,
-    bytes: u64,
-}
-
-impl Pace {
-    /// When the next bytes may be read.
-    fn due(&self) -> Option<Duration> {
-        let rate = self.rate?.max(1);
-        let millis = self.bytes.saturating_mul(1000) / rate;
-        Duration::from_millis(millis).checked_sub(self.began.elapsed())
-    }
+/// Whose turn it is to verify.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    held: Mutex<()>,
+    /// A person waits for it.
+    asked: AtomicBool,
 }
 
 impl Registry {
@@ -147,40 +155,102 @@ impl Registry {
         order: VerifyOrder,
         steps: Option<&mpsc::Sender<VerifyStep>>,
     ) -> Result<Scrubbed, Error> {
-        let _alone = self.inner.verifying.try_lock().map_err(|_| {
-            Error::conflict("the store is being verified already").with_hint("griot status")
-        })?;
+        let _alone = self.alone(steps.is_some()).await?;
         let from = if order.anew { None } else { self.position()? };
         let of = self.inner.store.blob_amount()?;
-        let mut verified = Scrubbed { resumed: from.is_some(), ..Scrubbed::default() };
+        let (resumed, last) = (from.is_some(), self.last_verify()?);
+        let mut verified = Scrubbed { resumed, last, ..Scrubbed::default() };
         verified.course = Course { blobs_of: of.count, bytes_of: of.bytes, ..Course::default() };
+        let after = from.as_ref().map(|from| from.after);
         if let Some(from) = from {
             (verified.course.blobs, verified.course.bytes) = (from.blobs, from.bytes);
+            verified.findings = self.as_of_now(from.findings)?;
         }
         let (now, rate) = (Instant::now(), order.rate);
         let pace = Pace { rate, began: now, bytes: 0 };
-        let mut run = Run { registry: self, steps, pace, verified, told: now, remembered: now };
-        run.all(from.map(|from| from.after)).await?;
+        let mut run =
+            Run { registry: self, steps, pace, verified, after: None, told: now, remembered: now };
+        if let Err(error) = run.all(after).await {
+            run.leave().await?;
+            return Err(error);
+        }
+        self.note_verified(&run.verified).await?;
         self.inner.store.delete_row(VERIFY, POSITION).await?;
         run.tell(VerifyStep::Done(run.verified.clone())).await?;
         Ok(run.verified)
     }
 
-    /// Verifies in the background, a run a week, for as long as the node runs.
+    /// One run at a time. A person's goes on where one in the background was, which ends.
+    async fn alone(&self, is_persons: bool) -> Result<MutexGuard<'_, ()>, Error> {
+        let turn = &self.inner.verifying;
+        let mine = match turn.held.try_lock() {
+            Err(_) if is_persons => {
+                turn.asked.store(true, Ordering::Relaxed);
+                let waited = tokio::time::timeout(YIELD_MAX, turn.held.lock()).await;
+                turn.asked.store(false, Ordering::Relaxed);
+                waited.ok()
+            }
+            mine => mine.ok(),
+        };
+        mine.ok_or_else(|| {
+            Error::conflict("another griot verify is under way").with_hint("wait for its end")
+        })
+    }
+
+    /// What the last run found that came to its end, and what has come back since.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn last_verify(&self) -> Result<Option<LastVerify>, Error> {
+        let last = upkeep::last::<LastVerify>(&self.inner.store, upkeep::VERIFY)?;
+        let now = |last: LastVerify| {
+            let findings = self.as_of_now(last.findings)?;
+            Ok(LastVerify { findings, ..last })
+        };
+        last.map(now).transpose()
+    }
+
+    async fn note_verified(&self, done: &Scrubbed) -> Result<(), Error> {
+        let Course { blobs, bytes, .. } = done.course;
+        let (at, rotten) = (upkeep::now(), done.findings.len() as u64);
+        let before = done.last.iter().flat_map(|last| &last.findings);
+        let recent = |found: &&Finding| at.saturating_sub(found.at) <= FINDINGS_KEPT.as_secs();
+        let findings = done.findings.iter().chain(before.filter(recent));
+        let findings = findings.take(FINDINGS_MAX).cloned().collect();
+        let last = LastVerify { at, blobs, bytes, rotten, findings };
+        upkeep::note(&self.inner.store, upkeep::VERIFY, &last).await
+    }
+
+    /// What was missing may have come since.
+    fn as_of_now(&self, mut findings: Vec<Finding>) -> Result<Vec<Finding>, Error> {
+        for found in findings.iter_mut().filter(|found| found.end == Mended::Missing) {
+            if self.inner.store.blob(&found.digest)?.is_some() {
+                (found.end, found.why) = (Mended::FetchedAgain, None);
+            }
+        }
+        Ok(findings)
+    }
+
+    /// Verifies in the background, a run in each period, for as long as the node runs.
     ///
     /// # Errors
     /// None; the type is that of a task.
-    pub async fn scrub(self, rate: u64) -> Result<(), Error> {
+    pub async fn scrub(self, scrub: Scrub) -> Result<(), Error> {
         loop {
-            let order = VerifyOrder { rate: Some(rate), anew: false };
+            let last = upkeep::last::<LastVerify>(&self.inner.store, upkeep::VERIFY);
+            let last = last.unwrap_or_default().map(|last| last.at);
+            tokio::time::sleep(upkeep::due_in(upkeep::now(), last, scrub.every)).await;
+            let order = VerifyOrder { rate: Some(scrub.rate), anew: false };
             match self.verify(order, None).await {
                 Ok(done) if done.findings.is_empty() => {}
                 Ok(done) => {
                     tracing::warn!(rotten = done.findings.len(), "the disk damages files");
                 }
-                Err(error) => tracing::warn!(%error, "the background verification failed"),
+                Err(error) => {
+                    tracing::warn!(%error, "the background verification failed");
+                    tokio::time::sleep(scrub.every.min(SCRUB_AGAIN)).await;
+                }
             }
-            tokio::time::sleep(SCRUB_EVERY).await;
         }
     }
 
@@ -211,7 +281,7 @@ impl Registry {
             Some(Ok(())) | None => (Mended::NotNeeded, None),
         };
         let (digest, size) = (*digest, *size);
-        Ok(Some(Finding { names, digest, size, end, why }))
+        Ok(Some(Finding { at: upkeep::now(), names, digest, size, end, why }))
     }
 
     /// By every name that it has, until it is here. Says which they are, and how the last try went.
@@ -244,74 +314,6 @@ impl Registry {
             end = Some(self.document(Door::Upstream, &package, ask).await.map(|_| ()));
         }
         Ok((names, end))
-    }
-}
-
-impl Run<'_> {
-    async fn all(&mut self, mut after: Option<Digest>) -> Result<(), Error> {
-        loop {
-            let page = self.registry.inner.store.blobs_after(after, PAGE)?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.digest);
-            for info in page {
-                self.one(info).await?;
-            }
-        }
-    }
-
-    async fn one(&mut self, info: BlobInfo) -> Result<(), Error> {
-        let (digest, before) = (info.digest, self.verified.course.bytes);
-        if let Some(rotten) = self.read(info.clone()).await?
-            && let Some(finding) = self.registry.mend(&info, rotten).await?
-        {
-            self.tell(VerifyStep::Found(finding.clone())).await?;
-            self.verified.findings.push(finding);
-        }
-        let course = &mut self.verified.course;
-        (course.blobs, course.bytes) = (course.blobs + 1, before + info.size);
-        if self.remembered.elapsed() >= REMEMBER_EVERY {
-            self.remembered = Instant::now();
-            let position = Position { after: digest, blobs: course.blobs, bytes: course.bytes };
-            let value = serde_json::to_vec(&position).map_err(|e| Error::invalid(e.to_string()))?;
-            self.registry.inner.store.put_row(VERIFY, POSITION, value).await?;
-            tracing::debug!(blobs = position.blobs, "remembered the verify position");
-        }
-        self.progress().await
-    }
-
-    /// Reads one blob at the pace.
-    async fn read(&mut self, info: BlobInfo) -> Result<Option<Rotten>, Error> {
-        let Some(mut check) = self.registry.inner.store.check_blob(info).await? else {
-            return Ok(Some(Rotten::MISSING));
-        };
-        loop {
-            if let Some(wait) = self.pace.due() {
-                tokio::time::sleep(wait).await;
-            }
-            match check.go_on().await? {
-                Checked::Going(on, bytes) => {
-                    check = on;
-                    self.pace.bytes += bytes;
-                    self.verified.course.bytes += bytes;
-                    self.progress().await?;
-                }
-                Checked::Sound => return Ok(None),
-                Checked::Rotten(rotten) => return Ok(Some(rotten)),
-            }
-        }
-    }
-
-    async fn progress(&mut self) -> Result<(), Error> {
-        if self.told.elapsed() < TELL_EVERY {
-            return Ok(());
-        }
-        self.told = Instant::now();
-        self.tell(VerifyStep::At(self.verified.course)).await
-    }
-
-    async fn tell(&self, step: VerifyStep) -> Result<(), Error> {
-        let Some(steps) = self.steps else { return Ok(()) };
-        steps.send(step).await.map_err(|_| Error::invalid("nobody listens any more"))
     }
 }
 

@@ -18,7 +18,17 @@ use crate::upstream::Reach;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     generation: u64,
-    upstream: Option<(Digest, u64)>,
+    upstream: Option<OfUpstream>,
+}
+
+/// What a document of an upstream hangs on besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OfUpstream {
+    origin: Digest,
+    /// Seconds of this node's clock.
+    checked_at: u64,
+    /// Its bytes: whoever is given them out of memory uses them.
+    body: Digest,
 }
 
 impl Stamp {
@@ -31,14 +41,15 @@ impl Stamp {
     /// Seconds since the upstream confirmed the document; absent for one of a realm.
     #[must_use]
     pub fn age(&self) -> Option<u64> {
-        self.upstream.map(|(_, checked)| freshness::now().saturating_sub(checked))
+        self.upstream.map(|of| freshness::now().saturating_sub(of.checked_at))
     }
 
     /// For a document that was found after it was taken.
     pub(super) fn of_upstream(self, sought: &Sought, found: &UpstreamDocument) -> Option<Self> {
         let whole = found.offered.is_none() && found.tags.is_none();
         let lasts = whole && found.by == CachedBy::Upstream && !found.stale;
-        let upstream = Some((sought.origin(), found.checked_at));
+        let (origin, checked_at, body) = (sought.origin(), found.checked_at, found.digest);
+        let upstream = Some(OfUpstream { origin, checked_at, body });
         lasts.then_some(Self { upstream, ..self })
     }
 }
@@ -50,14 +61,19 @@ impl Registry {
         Stamp { generation: self.inner.store.generation(), upstream: None }
     }
 
-    /// Whether what was found under that stamp would be found again. `refresh`: the client asks for
-    /// a check.
+    /// Whether what was found under that stamp would be found again; if so, it counts as used now.
+    /// `refresh`: the client asks for a check.
     #[must_use]
     pub fn vouches(&self, stamp: &Stamp, refresh: bool) -> bool {
-        let same = stamp.generation == self.inner.store.generation();
-        same && stamp.upstream.is_none_or(|(origin, checked)| {
-            freshness::judge(freshness::now(), checked, refresh) == Freshness::Fresh
-                && self.inner.upstream.reach(&origin) == Reach::Up
-        })
+        if stamp.generation != self.inner.store.generation() {
+            return false;
+        }
+        let Some(of) = &stamp.upstream else { return true };
+        let fresh = freshness::judge(freshness::now(), of.checked_at, refresh) == Freshness::Fresh
+            && self.inner.upstream.reach(&of.origin) == Reach::Up;
+        if fresh {
+            self.inner.store.touch(&of.body);
+        }
+        fresh
     }
 }

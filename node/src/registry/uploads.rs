@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::publish::ARTIFACT_MAX;
-use super::{Error, Principal, Registry, Scope};
+use super::{Error, Principal, Registry, Scope, Staged};
 use crate::store::sessions::{NewSession, Owner, Session, SessionId, SessionWriter};
 
 /// How often uploads that nobody goes on with are looked for.
@@ -59,6 +59,14 @@ impl Registry {
         let writer = self.inner.store.open_session(id, owner, at).await?;
         tracing::debug!(at = writer.written(), "an upload goes on");
         Ok(writer)
+    }
+
+    /// Holds the bytes of a finished upload until they are published, also over a restart.
+    ///
+    /// # Errors
+    /// Unavailable when the disk is full.
+    pub async fn hold_upload(&self, staged: &Staged) -> Result<(), Error> {
+        Ok(self.inner.store.hold_for_upload(&staged.info().digest).await?)
     }
 
     /// Ends an upload without its bytes.

@@ -2,8 +2,8 @@
 //!
 //! A want is a row (kind `want`) that survives a restart. It is written when something that is
 //! asked for by name cannot be had, never for a look at metadata of a realm nor for a client's
-//! check for its own updates, and goes when it is here. The keep loop tries wants again, each at
-//! its own pace.
+//! check for its own updates, and goes when it is here. The keep loop hears of each new one, and
+//! tries wants again, each at its own pace.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crdt::statement::Subject;
 use crdt::{Digest, PackageId};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use super::documents::DocumentAsk;
 use super::freshness;
@@ -72,12 +73,20 @@ pub enum Wanted {
 
 /// When a want is tried next, and how long it is left alone after that.
 #[derive(Debug, Default)]
-pub(super) struct Pace(Mutex<BTreeMap<Digest, (Instant, Duration)>>);
+pub(super) struct Pace {
+    turns: Mutex<BTreeMap<Digest, (Instant, Duration)>>,
+    news: Notify,
+}
 
 impl Pace {
+    /// Something is wanted that was not before.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
     /// Whether its turn has come; the next one is later then.
     fn is_due(&self, key: &Digest, now: Instant) -> bool {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let (next, wait) = turns.entry(*key).or_insert((now, RETRY_FIRST));
         if *next > now {
             return false;
@@ -88,7 +97,7 @@ impl Pace {
     }
 
     fn forget(&self, key: &Digest) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
 
@@ -113,7 +122,9 @@ impl Registry {
             return Ok(());
         }
         // A burst of misses must not fill every thread with commits that wait for the disk.
-        Ok(store.put_shared_row(WANT, &key, value).await?)
+        store.put_shared_row(WANT, &key, value).await?;
+        self.inner.pace.news.notify_one();
+        Ok(())
     }
 
     /// Remembers a file of an upstream.

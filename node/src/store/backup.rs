@@ -29,6 +29,7 @@ use redb::ReadTransaction;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use super::disk::Disk;
 use super::tables::Tables as _;
 use super::{Error, FollowKind, Store, blocking, tables};
 
@@ -156,6 +157,14 @@ pub enum Refusal {
         /// The folder.
         folder: PathBuf,
     },
+    /// There is no room where the backup goes.
+    #[error("there is no room left in {}, {free} bytes free", folder.display())]
+    NoRoom {
+        /// The folder.
+        folder: PathBuf,
+        /// Bytes free on its device.
+        free: u64,
+    },
     /// There is something in the home.
     #[error("{} is not empty: a backup is restored into a new home", home.display())]
     NotEmpty {
@@ -165,6 +174,29 @@ pub enum Refusal {
     /// Who asked for it has gone away.
     #[error("it was stopped before its end; what was done is kept for the next time")]
     Stopped,
+}
+
+impl Refusal {
+    /// What to type or do next.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Damaged { .. } => {
+                "make a new backup; a damaged file under blobs/ can be deleted before it"
+            }
+            Self::NotWhole { .. } => "a backup that was cut is typed again: griot backup DIR",
+            Self::Later { .. } => "take a newer griot",
+            Self::Another { .. } | Self::Inside { .. } => "griot backup OTHER-DIR",
+            Self::Busy { .. } => "wait for it, or griot backup OTHER-DIR",
+            Self::NoRoom { .. } => {
+                "make room there and type it again: what was copied is not copied again"
+            }
+            Self::NotEmpty { .. } => {
+                "griot --home NEW restore DIR, with a folder that is not there yet"
+            }
+            _ => "type it again: what was copied is kept",
+        }
+    }
 }
 
 /// Tells now and then how far it is.
@@ -208,16 +240,25 @@ impl Store {
     pub async fn back_up(&self, order: Order, tell: Tell) -> Result<Report, Error> {
         let store = self.clone();
         blocking(move || {
-            let course = Course::new(tell);
-            let inner = &store.inner;
-            let folder = Folder::open(&inner.disk, &order.folder, inner.paths.home());
-            let folder = folder.map_err(full)?;
+            let (course, to) = (Course::new(tell), order.folder.clone());
+            let no_room = |why| no_room(&store.inner.disk, &to, why);
+            let folder = Folder::open(&store.inner.disk, &to, store.inner.paths.home());
+            let folder = folder.map_err(no_room)?;
             let work =
                 Work { store: &store, order: &order, folder, course, report: order.report() };
-            work.run().map_err(full)
+            work.run().map_err(no_room)
         })
         .await
     }
+}
+
+/// Whose disk is full: a backup writes there alone.
+fn no_room(disk: &Disk, folder: &Path, error: Error) -> Error {
+    if !error.is_no_space() && !matches!(error, Error::Full { .. }) {
+        return error;
+    }
+    let free = disk.free_space(folder).unwrap_or(0);
+    Refusal::NoRoom { folder: folder.to_owned(), free }.into()
 }
 
 /// A full disk at the other end.

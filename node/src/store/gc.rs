@@ -2,7 +2,7 @@
 //!
 //! | what | when it goes |
 //! |---|---|
-//! | a blob that no release and no cached row names | unless it came within the hour |
+//! | a blob that no release and no cached row names | unless of an upload, or of this hour |
 //! | a half download | unused for seven days, and nobody downloads it now |
 //! | a file in `blobs/` without a record, a hash tree without a blob | at once |
 //! | a file in `quarantine/` | its blob is held again, or after thirty days |
@@ -208,7 +208,8 @@ fn is_garbage<T: Tables>(
     judge: &Judge<'_, T>,
     digest: &Digest,
 ) -> Result<bool, Error> {
-    Ok(judge.kind(digest)? == Kind::Unnamed && !inner.uses.is_young(digest))
+    let unnamed = judge.kind(digest)? == Kind::Unnamed && !inner.uses.is_young(digest);
+    Ok(unnamed && !judge.is_held(digest)?)
 }
 
 fn old_halves(inner: &Arc<Inner>, trial: bool) -> Result<Amount, Error> {

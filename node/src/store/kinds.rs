@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::statements::{self, IDS};
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, FollowKind, Followed, Inner, Store, blocking, cached_rows, lock};
+use super::{BlobInfo, Error, FollowKind, Followed, Inner, Store};
+use super::{blocking, cached_rows, lock, sessions};
 
 /// Counting may take this part of the time: one in so many.
 const SHARE: u32 = 20;
@@ -141,6 +142,11 @@ impl<'a, T: Tables> Judge<'a, T> {
         } else {
             Kind::Unnamed
         })
+    }
+
+    /// Whether an upload that is finished may still be about to name it.
+    pub(super) fn is_held(&self, digest: &Digest) -> Result<bool, Error> {
+        sessions::is_held(self.txn, digest)
     }
 
     fn releases(&self, digest: &Digest) -> Result<Vec<StatementId>, Error> {

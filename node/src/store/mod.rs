@@ -69,6 +69,7 @@ pub mod quota;
 pub mod receipts;
 mod records;
 mod recovery;
+mod regained;
 pub mod remote;
 pub mod restore;
 mod search;
@@ -90,6 +91,8 @@ pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,
 };
+pub use recovery::Recovered;
+pub use regained::NotYet;
 pub use remote::{Blobs, Bucket, BucketStatus};
 
 /// Memory that redb may use for pages. Its default grew to 866 MB (index.md section 2.4).
@@ -151,6 +154,8 @@ struct Inner {
     remote: Option<remote::Remote>,
     /// Files whose removal waits for a backup.
     held: Mutex<holding::Held>,
+    /// What the start has cleared away.
+    cleared: recovery::Cleared,
 }
 
 impl std::fmt::Debug for Inner {
@@ -208,7 +213,7 @@ impl Store {
         restore::refuse_unfinished(&paths)?;
         let (database, epoch) = migration::open(disk, &paths, CACHE_BYTES)?;
         let told = database.begin_read()?.meta(tables::META_SEQUENCE)?;
-        let inner = Inner {
+        let mut inner = Inner {
             paths,
             disk: disk.clone(),
             database,
@@ -241,8 +246,9 @@ impl Store {
                 Blobs::Bucket(bucket) => Some(remote::Remote::new(bucket)),
             },
             held: Mutex::default(),
+            cleared: recovery::Cleared::default(),
         };
-        recovery::clear_leftovers(&inner)?;
+        inner.cleared = recovery::clear_leftovers(&inner)?;
         sessions::recover(&inner)?;
         remote::Remote::prepare(&inner)?;
         views::rebuild_if_outdated(&inner)?;

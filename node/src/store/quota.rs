@@ -237,7 +237,7 @@ impl Store {
                 let info: BlobInfo = tables::decode("blob record", row?.1.value())?;
                 let BlobInfo { digest, size, .. } = info;
                 let kind = judge.kind(&digest)?;
-                if may_go(&inner, kind, &digest) {
+                if may_go((&inner, &judge), kind, &digest)? {
                     let used = usage::last_use(&inner, rows.as_ref(), (&digest, info.stored))?;
                     let of_peers = kind == Kind::Mirrored;
                     found.push(Candidate { used, digest, size, of_peers });
@@ -265,7 +265,7 @@ impl Store {
         let change = move |inner: &Inner, txn: &WriteTransaction| {
             let judged = |digest: &Digest| {
                 let judge = Judge::new(inner, txn, &pinned)?;
-                Ok::<_, Error>(may_go(inner, judge.kind(digest)?, digest))
+                may_go((inner, &judge), judge.kind(digest)?, digest)
             };
             let mut going = BTreeSet::new();
             for digest in &digests {
@@ -298,13 +298,17 @@ impl Store {
 }
 
 /// Whether a blob of this kind may be evicted now.
-fn may_go(inner: &Inner, kind: Kind, digest: &Digest) -> bool {
-    match kind {
+fn may_go<T: Tables>(
+    (inner, judge): (&Inner, &Judge<'_, T>),
+    kind: Kind,
+    digest: &Digest,
+) -> Result<bool, Error> {
+    Ok(match kind {
         Kind::Mirrored | Kind::Cached if inner.remote.is_some() => false,
         Kind::Mirrored | Kind::Cached => !inner.uses.is_younger(digest, JUST_COME),
-        Kind::Unnamed => !inner.uses.is_young(digest),
+        Kind::Unnamed => !inner.uses.is_young(digest) && !judge.is_held(digest)?,
         Kind::Published | Kind::Pinned => false,
-    }
+    })
 }
 
 impl Inner {

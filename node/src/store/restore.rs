@@ -7,8 +7,8 @@
 //!
 //! A restored store has gone back in time. So it gets an epoch of its own, and peers look at it
 //! anew. And what its keys signed after the backup is still out there: counters go on far above any
-//! that may have been given out ([`Store::next_counter`]), and a mark in the records
-//! ([`Store::restored`]) says that the last root epoch may be older than the realm's.
+//! that may have been given out ([`Store::next_counter`]), and a mark in the records says that the
+//! last root epoch may be older than the realm's: see `regained`.
 //!
 //! Source: DESIGN.md section 5, trust.md section 5.
 
@@ -27,11 +27,10 @@ use super::backup::{Course, Phase, Refusal, Tell, blob_path, full, opened, recor
 use super::database::Plain;
 use super::disk::{Disk, Opening};
 use super::paths::Paths;
+use super::quota::RESERVE_BYTES;
 use super::tables::{self, Tables as _};
-use super::{BlobInfo, CACHE_BYTES, Error, Store, blob, database, migration, quota::RESERVE_BYTES};
+use super::{BlobInfo, CACHE_BYTES, Error, Store, blob, database, migration, regained};
 
-/// Kind and key of the row that says that the store went back in time.
-const RESTORED: (&str, &str) = ("store", "restored");
 /// Bits of a counter below the seconds of the clock, drawn at random.
 const RANDOM_BITS: u32 = 20;
 
@@ -282,8 +281,7 @@ fn settle(records: &Database, manifest: &Manifest) -> Result<(), Error> {
     let random = migration::draw_epoch()? % (1 << RANDOM_BITS);
     let above = now.saturating_add(random).max(before.saturating_add(1 << RANDOM_BITS));
     tables::set_meta(&txn, tables::META_COUNTERS, above.min(MAX_COUNTER / 2))?;
-    let made = manifest.made.to_string();
-    txn.open_table(tables::ROW)?.insert(RESTORED, made.as_bytes())?;
+    regained::mark(&txn, manifest)?;
     Ok(txn.commit()?)
 }
 
@@ -295,21 +293,5 @@ impl Store {
     /// When the database cannot be read.
     pub fn next_counter(&self, last: u64) -> Result<u64, Error> {
         Ok(last.max(self.read()?.meta(tables::META_COUNTERS)?) + 1)
-    }
-
-    /// Whether the records came from a backup and nobody has said since that they are up to date.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn restored(&self) -> Result<bool, Error> {
-        Ok(self.row(RESTORED.0, RESTORED.1)?.is_some())
-    }
-
-    /// Nothing newer is elsewhere, or it has come.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn set_up_to_date(&self) -> Result<(), Error> {
-        self.delete_row(RESTORED.0, RESTORED.1).await.map(|_| ())
     }
 }

@@ -24,13 +24,16 @@ use tokio_util::sync::CancellationToken;
 use super::blob::now_seconds;
 use super::disk::Opening;
 use super::hashing::Hasher;
+use super::kinds::Amount;
 use super::{Error, Hashes, Inner, Store, blocking, lock};
 use mark::Head;
 use writer::Live;
 
+mod hold;
 mod mark;
 mod writer;
 
+pub(super) use hold::is_held;
 pub use writer::SessionWriter;
 
 /// Sessions of all owners together.
@@ -316,10 +319,18 @@ impl Store {
         .await
     }
 
+    /// How many sessions there are, and the bytes that they have.
+    pub(super) fn uploads_under_way(&self) -> Amount {
+        let mut found = Amount::default();
+        let sessions = lock(&self.inner.sessions);
+        sessions.rows.values().for_each(|row| found.add(row.bytes.load(Ordering::Relaxed)));
+        found
+    }
+
     /// Removes the sessions that nobody has used since [`EXPIRY_SECONDS`]; says how many.
     ///
     /// # Errors
-    /// When the disk refuses, or the node is stopping.
+    /// When the disk or the database refuses, or the node is stopping.
     pub async fn sweep_sessions(&self) -> Result<usize, Error> {
         self.sweep_sessions_at(now_seconds()).await
     }
@@ -327,7 +338,7 @@ impl Store {
     /// The same as if it were another time.
     pub(super) async fn sweep_sessions_at(&self, now: u64) -> Result<usize, Error> {
         let inner = Arc::clone(&self.inner);
-        blocking(move || {
+        let removed = blocking(move || {
             let old: Vec<_> = {
                 let sessions = lock(&inner.sessions);
                 let idle = |row: &Row| !matches!(row.place, Place::Open(_));
@@ -344,7 +355,9 @@ impl Store {
             }
             Ok(old.len())
         })
-        .await
+        .await?;
+        self.sweep_holds(now).await?;
+        Ok(removed)
     }
 }
 

@@ -108,6 +108,18 @@ impl Store {
         self.inner.uses.touch(digest);
     }
 
+    /// Whether it was used in this run of the node.
+    #[cfg(test)]
+    pub(crate) fn is_used(&self, digest: &Digest) -> bool {
+        self.inner.uses.second(digest) > 0
+    }
+
+    /// As if nothing had been used in this run.
+    #[cfg(test)]
+    pub(crate) fn forget_uses(&self) {
+        lock(&self.inner.uses.seen).clear();
+    }
+
     /// Makes rows of what was used since: one for each blob and day, in one commit. Says how many.
     ///
     /// # Errors

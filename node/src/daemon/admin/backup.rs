@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 
 use super::{Admin, Done, ErrorDetail, Failure, Json, Read, lines, word};
 use crate::daemon::backup::{Wish, order};
+use crate::registry::Outcome;
+use crate::store::Error;
 use crate::store::backup::{Progress, Report};
 
 /// Lines that wait for a slow reader.
@@ -51,7 +53,7 @@ fn steps(admin: Arc<Admin>, wish: Wish) -> impl Stream<Item = Line> + Send + 'st
         match admin.store.back_up(order, tell).await {
             Ok(report) => Line::Done(report),
             Err(error) => {
-                let failure = Failure::from(error);
+                let failure = refused(error);
                 let code = word(failure.outcome).to_owned();
                 Line::Error(ErrorDetail { code, message: failure.message, hint: failure.hint })
             }
@@ -63,6 +65,16 @@ fn steps(admin: Arc<Admin>, wish: Wish) -> impl Stream<Item = Line> + Send + 'st
     });
     // What was told comes out before the work goes on.
     stream::select_with_strategy(told, work.into_stream(), |_: &mut ()| stream::PollNext::Left)
+}
+
+/// A refusal of the backup itself has its own sentence and its own next step.
+fn refused(error: Error) -> Failure {
+    match error {
+        Error::Backup(refusal) => {
+            Failure::new(Outcome::Conflict, refusal.to_string()).hint(refusal.hint())
+        }
+        other => other.into(),
+    }
 }
 
 /// Nothing newer of a restored node's realm is elsewhere.

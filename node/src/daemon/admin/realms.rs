@@ -105,16 +105,17 @@ pub(super) async fn post_statement(
 }
 
 /// The chain of a restored home may have gone on elsewhere: a second successor of the same epoch
-/// would fork it. Somebody has to say that it has not.
+/// would fork it. A member of the site has to show that it has not, or somebody to say so.
 fn refuse_after_restore(admin: &Admin, verified: &Verified) -> Result<(), Failure> {
     let is_root = matches!(verified.statement().body(), Body::Root(_));
-    if !is_root || !admin.store.restored()? {
+    if !is_root || !admin.store.may_be_outdated(&verified.statement().realm())? {
         return Ok(());
     }
     let why =
         "this node was restored from a backup: the realm may have newer root epochs elsewhere";
     Err(Failure::new(Outcome::Conflict, why).hint(
-        "let it meet a node that has the realm (griot peer list), then: griot restore --up-to-date",
+        "once it is in sync with a member of its site that knew it before, this ends by itself: \
+         griot peer list; if there is none: griot restore --up-to-date",
     ))
 }
 

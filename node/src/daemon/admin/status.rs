@@ -49,6 +49,9 @@ pub struct Status {
     /// Contradictions that `griot why NAME` tells of, the newest last.
     #[serde(default)]
     pub alarms: Vec<Alarm>,
+    /// Whether this node came from a backup and may not know the newest roles of its realm yet.
+    #[serde(default)]
+    pub restored: bool,
     /// Version of the program.
     pub version: String,
 }
@@ -123,6 +126,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Statu
         wants: counts.wants,
         requests: requests as u64,
         alarms: admin.registry.alarms()?,
+        restored: admin.store.restored()?,
         version: env!("CARGO_PKG_VERSION").into(),
     }))
 }
@@ -161,6 +165,7 @@ mod tests {
             wants: 7,
             requests: 0,
             alarms: Vec::new(),
+            restored: false,
             version: "0.1.0".into(),
         };
         let value = serde_json::to_value(&status).unwrap();

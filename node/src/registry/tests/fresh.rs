@@ -337,3 +337,27 @@ async fn a_full_disk_is_told_and_leaves_nothing_and_what_is_held_stays() {
     node.registry.store().reserve_all(false);
     assert_eq!(node.text("pad", "1.0.0").await.unwrap(), content("pad", "1.0.0"));
 }
+
+#[tokio::test]
+async fn a_document_that_is_given_out_of_memory_counts_as_used() {
+    let stub = Stub::start().await;
+    stub.publish("pad", &["1.0.0"]);
+    let node = Asker::of(&stub).await;
+    let (registry, store) = (&node.registry, &node.registry.inner.store);
+    let vouched = std::sync::Mutex::new(None);
+    // Until what the first fetch brought with it is all recorded.
+    until("nothing changes any more", || async {
+        let found = node.document("pad").await.unwrap();
+        let stamp = found.stamp.expect("it is of the upstream");
+        store.forget_uses();
+        *vouched.lock().unwrap() = Some((stamp, found.digest));
+        registry.vouches(&stamp, false)
+    })
+    .await;
+    let (stamp, digest) = vouched.into_inner().unwrap().expect("it was asked for");
+    assert!(store.is_used(&digest), "whoever is vouched for reads it");
+    // A stamp that is not good any more gives nobody anything.
+    store.put_row("kind", "key", Vec::new()).await.unwrap();
+    store.forget_uses();
+    assert!(!registry.vouches(&stamp, false) && !store.is_used(&digest));
+}

@@ -59,7 +59,8 @@ impl Live {
                 hashed(&file, held, head.hashes())?
             }
         };
-        let growing = Growing::new(file, hasher, bytes);
+        let mut growing = Growing::new(file, hasher, bytes);
+        growing.check_first();
         let (inner, synced) = (Arc::clone(inner), Instant::now());
         Ok(Self { inner, id, head, growing, mark, sequence, unsynced: 0, synced })
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::tempdir;
 
+use super::super::backup;
 use super::super::disk::Disk;
 use super::super::disk::journal::{Journal, Refusal};
 use super::super::{Error, Store};
@@ -37,7 +38,7 @@ async fn play_refused(scene: &Scene, refusal: Refusal) -> usize {
     let what = format!("{} {refusal:?}: {played:?}", scene.name);
     match &played {
         Ok(()) => {}
-        Err(Error::Full { .. }) => {
+        Err(Error::Full { .. } | Error::Backup(backup::Refusal::NoRoom { .. })) => {
             assert!(!matches!(refusal, Refusal::BrokenOnce { .. }), "{what}")
         }
         Err(why) => {
@@ -89,7 +90,7 @@ async fn start_refused(scene: &Scene, refusal: Refusal) -> usize {
     let what = format!("{} {refusal:?}: {:?}", scene.name, started.as_ref().err());
     match &started {
         Ok(_) => {}
-        Err(Error::Full { .. }) => {
+        Err(Error::Full { .. } | Error::Backup(backup::Refusal::NoRoom { .. })) => {
             assert!(!matches!(refusal, Refusal::BrokenOnce { .. }), "{what}")
         }
         Err(why) => {

@@ -17,6 +17,7 @@ mod local;
 mod migration;
 mod partials;
 mod receipts;
+mod regained;
 mod sessions;
 mod views;
 mod world;

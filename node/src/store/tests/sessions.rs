@@ -253,3 +253,35 @@ async fn bytes_are_synced_before_the_mark_that_counts_them() {
     assert_eq!(unsynced, 0);
     assert!(checkpoints >= 3, "{checkpoints}");
 }
+
+#[tokio::test]
+async fn what_a_finished_upload_will_name_is_no_garbage_until_its_time_is_over() {
+    let home = tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let bytes = noise(300_000);
+    let id = store.start_session(new(None)).await.unwrap().id;
+    append(&store, id, 0, &bytes).await.unwrap();
+    let writer = store.open_session(id, ALICE, None).await.unwrap();
+    let staged = writer.finish().await.unwrap();
+    // Whoever finishes it says so before the bytes are a blob.
+    store.hold_for_upload(&staged.info().digest).await.unwrap();
+    let info = store.commit(staged).await.unwrap();
+    let other = super::stored(&store, b"nobody names it").await;
+    drop(store);
+    // After a restart nothing is young.
+    let store = Store::open(home.path()).unwrap();
+    store.set_own_keys([]);
+    let none = std::collections::BTreeSet::new;
+    let found = store.evictable(none()).await.unwrap();
+    assert_eq!(found.iter().map(|one| one.digest).collect::<Vec<_>>(), [other.digest]);
+    let all = [info.digest, other.digest].into();
+    assert_eq!(store.evict(all, none()).await.unwrap(), [other]);
+    assert_eq!(store.collect_blobs(None, false).await.unwrap().0.count, 0);
+    let now = super::super::blob::now_seconds();
+    store.sweep_sessions_at(now + EXPIRY_SECONDS - 60).await.unwrap();
+    assert_eq!(store.collect_blobs(None, false).await.unwrap().0.count, 0);
+    assert_eq!(content(&store, &info).await, bytes);
+    store.sweep_sessions_at(now + EXPIRY_SECONDS + 60).await.unwrap();
+    assert_eq!(store.collect_blobs(None, false).await.unwrap().0.count, 1);
+    assert!(files(home.path(), "blobs").is_empty());
+}
