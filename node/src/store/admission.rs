@@ -62,6 +62,7 @@ impl Store {
         let after = |inner: &Inner, done: &Done| {
             inner.forget_standings(&done.rooted);
             if !done.admission.new.is_empty() {
+                inner.told_upto(&done.admission);
                 // Without subscribers there is nobody to tell.
                 let _ = inner.admissions.send(Arc::new(done.admission.clone()));
             }

@@ -40,6 +40,14 @@ pub(super) struct Cache {
     changes: u64,
 }
 
+impl Cache {
+    /// Forgets all that was computed.
+    pub(super) fn clear(&mut self) {
+        self.changes += 1;
+        self.standings.clear();
+    }
+}
+
 impl Standing {
     /// From what a transaction sees.
     pub(super) fn compute(txn: &impl Tables, realm: &RealmId) -> Result<Self, Error> {
@@ -129,7 +137,7 @@ impl Inner {
             }
             cache.changes
         };
-        let standing = Arc::new(Standing::compute(&self.read()?, realm)?);
+        let standing = Arc::new(self.database.reading(|txn| Standing::compute(txn, realm))?);
         let mut cache = lock(&self.authorities);
         if cache.changes == seen && standing.is_founded() {
             cache.standings.insert(*realm, Arc::clone(&standing));

@@ -242,7 +242,8 @@ impl Store {
         blocking(move || {
             let (course, to) = (Course::new(tell), order.folder.clone());
             let no_room = |why| no_room(&store.inner.disk, &to, why);
-            let folder = Folder::open(&order.folder, store.inner.paths.home()).map_err(no_room)?;
+            let folder = Folder::open(&store.inner.disk, &to, store.inner.paths.home());
+            let folder = folder.map_err(no_room)?;
             let work =
                 Work { store: &store, order: &order, folder, course, report: order.report() };
             work.run().map_err(no_room)
@@ -306,8 +307,7 @@ impl Work<'_> {
         self.course.begin(Phase::Blobs, total)?;
         let (blobs, lacking) = self.blobs(&copy)?;
         records::leave_out(&copy, &lacking)?;
-        drop(copy);
-        let records = self.folder.name_records()?;
+        let records = self.folder.name_records(copy)?;
         let mut files = Vec::new();
         for name in &self.order.files {
             let from = self.store.inner.paths.home().join(name);

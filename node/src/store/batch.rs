@@ -131,7 +131,7 @@ impl Drop for Writer {
 impl Writer {
     fn write_all(self) {
         loop {
-            let turn = lock(&self.inner.writer);
+            let turn = self.inner.writer.take();
             let mut batch: Vec<Call> = {
                 let mut waiting = lock(&self.inner.waiting);
                 let size = waiting.calls.len().min(BATCH_MAX);
@@ -232,6 +232,7 @@ impl Writer {
         for kept in kept {
             let Kept::Admitted(admission) = kept else { continue };
             if !admission.new.is_empty() {
+                self.inner.told_upto(admission);
                 // Without subscribers there is nobody to tell.
                 let _ = self.inner.admissions.send(Arc::new((**admission).clone()));
             }

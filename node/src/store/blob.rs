@@ -65,7 +65,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, Error> {
-        let Some(info) = record(&self.read()?, digest)? else { return Ok(None) };
+        let Some(info) = self.reading(|txn| record(txn, digest))? else { return Ok(None) };
         let held = self.inner.remote.is_some() || is_whole(&self.inner, &info);
         Ok(held.then_some(info))
     }
@@ -80,7 +80,7 @@ impl Store {
         &self,
         digest: &Digest,
     ) -> Result<Option<(BlobInfo, tokio::fs::File)>, Error> {
-        let Some(info) = record(&self.read()?, digest)? else { return Ok(None) };
+        let Some(info) = self.reading(|txn| record(txn, digest))? else { return Ok(None) };
         self.inner.uses.touch(digest);
         let mut opened = self.open_copy(&info).await?;
         if opened.is_none() && self.fetch_again(&info).await? {
@@ -185,7 +185,13 @@ pub(super) fn move_in(inner: &Inner, files: &[(&Path, Digest)]) -> Result<(), Er
     for (from, digest) in files {
         inner.disk.rename(from, &inner.paths.blob(digest))?;
     }
-    sync_shards(inner, &files.iter().map(|(_, digest)| *digest).collect())
+    sync_shards(inner, &files.iter().map(|(_, digest)| *digest).collect())?;
+    let uploads = inner.paths.uploads();
+    if files.iter().any(|(from, _)| from.parent() == Some(&uploads)) {
+        // An upload that came back after a cut could be written to, and it would be this file.
+        inner.disk.sync_folder(&uploads)?;
+    }
+    Ok(())
 }
 
 /// Names of these blobs that came or went are durable.

@@ -122,7 +122,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn cached_document(&self, subject: &Subject) -> Result<Option<CachedDocument>, Error> {
-        cached_rows::document(&self.read()?, subject)
+        self.reading(|txn| cached_rows::document(txn, subject))
     }
 
     /// All documents of a format that are held, of every origin; for search and counts. Those that
@@ -131,16 +131,17 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn cached_documents(&self, format: &str) -> Result<Vec<CachedDocument>, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::CACHED_DOCUMENT)?;
-        let mut found = Vec::new();
-        for row in table.iter()? {
-            let (key, value) = row?;
-            if key.value().1 == format {
-                found.push(tables::decode("cached document", value.value())?);
+        self.reading(|txn| {
+            let table = txn.table(tables::CACHED_DOCUMENT)?;
+            let mut found = Vec::new();
+            for row in table.iter()? {
+                let (key, value) = row?;
+                if key.value().1 == format {
+                    found.push(tables::decode("cached document", value.value())?);
+                }
             }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     /// At most `count` documents of every format and origin, in the order of their keys, from the
@@ -153,14 +154,15 @@ impl Store {
         after: Option<&Subject>,
         count: usize,
     ) -> Result<Vec<CachedDocument>, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::CACHED_DOCUMENT)?;
-        let from = match after {
-            Some(after) => Bound::Excluded(cached_rows::document_key(after)),
-            None => Bound::Unbounded,
-        };
-        let rows = table.range::<cached_rows::DocumentKey<'_>>((from, Bound::Unbounded))?;
-        rows.take(count).map(|row| tables::decode("cached document", row?.1.value())).collect()
+        self.reading(|txn| {
+            let table = txn.table(tables::CACHED_DOCUMENT)?;
+            let from = match after {
+                Some(after) => Bound::Excluded(cached_rows::document_key(after)),
+                None => Bound::Unbounded,
+            };
+            let rows = table.range::<cached_rows::DocumentKey<'_>>((from, Bound::Unbounded))?;
+            rows.take(count).map(|row| tables::decode("cached document", row?.1.value())).collect()
+        })
     }
 
     /// Keeps that a file is held. Calls at the same time share one commit.
@@ -189,18 +191,19 @@ impl Store {
         format: &str,
         package: &str,
     ) -> Result<Vec<CachedFile>, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::CACHED_FILE)?;
-        let mut found = Vec::new();
-        for row in table.range((origin.as_bytes(), format, package, "")..)? {
-            let (key, value) = row?;
-            let (of, its_format, its_package, _) = key.value();
-            if (of, its_format, its_package) != (origin.as_bytes(), format, package) {
-                break;
+        self.reading(|txn| {
+            let table = txn.table(tables::CACHED_FILE)?;
+            let mut found = Vec::new();
+            for row in table.range((origin.as_bytes(), format, package, "")..)? {
+                let (key, value) = row?;
+                let (of, its_format, its_package, _) = key.value();
+                if (of, its_format, its_package) != (origin.as_bytes(), format, package) {
+                    break;
+                }
+                found.push(tables::decode("cached file", value.value())?);
             }
-            found.push(tables::decode("cached file", value.value())?);
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     /// The blob that has this SHA-512, if one is held and the sum was computed when it came. Weak
@@ -209,9 +212,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn blob_by_sha512(&self, sha512: &[u8; 64]) -> Result<Option<Digest>, Error> {
-        let txn = self.read()?;
-        let row = txn.table(tables::SHA512)?.get(sha512)?;
-        self.if_held(row.map(|row| Digest::from_bytes(*row.value())))
+        self.reading(|txn| {
+            let row = txn.table(tables::SHA512)?.get(sha512)?;
+            self.if_held(row.map(|row| Digest::from_bytes(*row.value())))
+        })
     }
 
     /// The blob that has this SHA-256, if one is held.
@@ -219,9 +223,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn blob_by_sha256(&self, sha256: &[u8; 32]) -> Result<Option<Digest>, Error> {
-        let txn = self.read()?;
-        let row = txn.table(tables::SHA256)?.get(sha256)?;
-        self.if_held(row.map(|row| Digest::from_bytes(*row.value())))
+        self.reading(|txn| {
+            let row = txn.table(tables::SHA256)?.get(sha256)?;
+            self.if_held(row.map(|row| Digest::from_bytes(*row.value())))
+        })
     }
 
     fn if_held(&self, digest: Option<Digest>) -> Result<Option<Digest>, Error> {
@@ -234,7 +239,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn is_cached(&self, digest: &Digest) -> Result<bool, Error> {
-        cached_rows::is_used(&self.read()?, digest)
+        self.reading(|txn| cached_rows::is_used(txn, digest))
     }
 }
 

@@ -133,7 +133,7 @@ impl Changes {
         let _ = self.names.send(package);
     }
 
-    fn count(&self, scope: &Scope) {
+    pub(super) fn count(&self, scope: &Scope) {
         self.commits.fetch_add(1, Ordering::SeqCst);
         match scope {
             Scope::All => {

@@ -9,7 +9,8 @@
 //! what opening has to write (the end of a commit that was cut) goes to memory, so it succeeds on
 //! a disk that is full. The next writer then tries to open it *attached* to the file; as long as
 //! the disk refuses that, writers hear why and readers go on. A reader in the middle of a snapshot
-//! at such a moment gets an error, never other bytes: what is opened anew cuts what was before off.
+//! at such a moment never gets other bytes, because what is opened anew cuts what was before off:
+//! [`Base::reading`] begins anew for it, once.
 //!
 //! A new file is made under another name, with its tables, and then renamed: redb takes a file
 //! whose making was cut for a foreign one.
@@ -19,7 +20,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction};
@@ -35,6 +36,10 @@ pub(super) struct Base {
     file: Arc<DiskFile>,
     cache_bytes: usize,
     current: RwLock<Opened>,
+    /// How often it was opened again.
+    openings: AtomicU64,
+    /// Whether it was opened for writing again, and nobody was told: see `anew`.
+    is_anew: AtomicBool,
 }
 
 /// One opening of the file.
@@ -74,38 +79,60 @@ pub(super) fn open(
     cache_bytes: usize,
     prepare: impl Fn(&Database) -> Result<u64, Error>,
 ) -> Result<(Base, u64), Error> {
+    let new: PathBuf = path.with_file_name("store-new.redb");
     if !path.exists() {
-        create(disk, path, cache_bytes, &prepare)?;
+        create(disk, (&new, path), cache_bytes, &prepare)?;
+    } else if new.exists() {
+        // The making of this very file was cut while it got its name.
+        disk.remove(&new)?;
     }
     let file = Arc::new(disk.open(path, Opening::Kept)?);
     take_lock(&file)?;
     let opened = Opened::attached(&file, cache_bytes)?;
     let made = prepare(&opened.database)?;
-    Ok((Base { file, cache_bytes, current: RwLock::new(opened) }, made))
+    let (openings, is_anew) = (AtomicU64::new(0), AtomicBool::new(false));
+    Ok((Base { file, cache_bytes, current: RwLock::new(opened), openings, is_anew }, made))
 }
 
-/// Opens or creates one that lives shortly, and is not opened again when the disk refuses.
-pub(super) fn plain(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Database, Error> {
+/// Opens or creates one that lives shortly, and is not opened again when the disk refuses. It lies
+/// where nobody else writes: no lock is taken.
+pub(super) fn plain(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Plain, Error> {
     let file = Arc::new(disk.open(path, Opening::Kept)?);
-    take_lock(&file)?;
-    Ok(Opened::attached(&file, cache_bytes)?.database)
+    Opened::attached(&file, cache_bytes).map(Plain)
+}
+
+/// A database that lives shortly.
+pub(super) struct Plain(Opened);
+
+impl std::ops::Deref for Plain {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.0.database
+    }
+}
+
+impl Plain {
+    /// Writes what is left to write, and makes all of it durable: whoever opens it finds nothing to
+    /// repair. Dropped without, it says nothing of a disk that refused that.
+    pub(super) fn close(self) -> Result<(), Error> {
+        self.0.close()
+    }
 }
 
 /// Makes a new file, whole before it has its name.
 fn create(
     disk: &Disk,
-    path: &Path,
+    (new, path): (&Path, &Path),
     cache_bytes: usize,
     prepare: impl Fn(&Database) -> Result<u64, Error>,
 ) -> Result<(), Error> {
-    let new: PathBuf = path.with_file_name("store-new.redb");
-    let file = Arc::new(disk.open(&new, Opening::Empty)?);
+    let file = Arc::new(disk.fresh(new)?);
     take_lock(&file)?;
     let opened = Opened::attached(&file, cache_bytes)?;
     prepare(&opened.database)?;
-    drop(opened);
-    file.sync()?;
-    disk.rename(&new, path)?;
+    opened.close()?;
+    disk.rename(new, path)?;
     let folder = path.parent().unwrap_or(path);
     Ok(disk.sync_folder(folder)?)
 }
@@ -134,6 +161,25 @@ impl Base {
         Ok(current.database.begin_read()?)
     }
 
+    /// Reads from a snapshot; once more from another one if the database was opened anew meanwhile,
+    /// or has to be.
+    pub(super) fn reading<T>(
+        &self,
+        read: impl Fn(&ReadTransaction) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let opening = self.openings.load(Ordering::SeqCst);
+        let once = || self.begin_read().and_then(|txn| read(&txn));
+        once().or_else(|why| {
+            let is_over = self.openings.load(Ordering::SeqCst) != opening;
+            if is_over || self.failure().is_some() { once() } else { Err(why) }
+        })
+    }
+
+    /// Whether it was opened for writing again since this was asked last.
+    pub(super) fn is_anew(&self) -> bool {
+        self.is_anew.swap(false, Ordering::SeqCst)
+    }
+
     /// A transaction for writing; one at a time is the caller's duty.
     pub(super) fn begin_write(&self) -> Result<WriteTransaction, Error> {
         {
@@ -149,6 +195,7 @@ impl Base {
             self.replace(&mut current, Opened::detached)?;
             return Err(why);
         }
+        self.is_anew.store(true, Ordering::SeqCst);
         tracing::info!("the database is open for writing again");
         Ok(current.database.begin_write()?)
     }
@@ -170,6 +217,7 @@ impl Base {
         open: fn(&Arc<DiskFile>, usize) -> Result<Opened, Error>,
     ) -> Result<(), Error> {
         current.link.cut();
+        self.openings.fetch_add(1, Ordering::SeqCst);
         *current = open(&self.file, self.cache_bytes)?;
         Ok(())
     }
@@ -178,6 +226,16 @@ impl Base {
 impl Opened {
     fn attached(file: &Arc<DiskFile>, cache_bytes: usize) -> Result<Self, Error> {
         Self::open(Link::new(file, None), cache_bytes)
+    }
+
+    /// See [`Plain::close`].
+    fn close(self) -> Result<(), Error> {
+        let Self { database, link } = self;
+        drop(database);
+        match link.failure() {
+            Some(kind) => Err(io::Error::new(kind, "the database was not written whole").into()),
+            None => Ok(link.file.sync()?),
+        }
     }
 
     fn detached(file: &Arc<DiskFile>, cache_bytes: usize) -> Result<Self, Error> {

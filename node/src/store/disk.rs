@@ -1,4 +1,5 @@
-//! Every change that the store makes to the file system goes through here, and nowhere else.
+//! Every change that the store makes to the file system goes through here, and nowhere else: to its
+//! home, and to the folder of a backup.
 //!
 //! Two reasons. A change can be observed: the crash tests record all of them and try what a power
 //! cut would leave after each. And a change can be refused: the same tests fill the disk up. Both
@@ -79,11 +80,25 @@ impl Disk {
         })
     }
 
+    /// Makes an empty file under a passing name. What a cut has left there goes before, and is not
+    /// emptied: where a rename was cut it may be the renamed file under its old name, still.
+    pub(super) fn fresh(&self, path: &Path) -> io::Result<DiskFile> {
+        self.remove(path)?;
+        self.open(path, Opening::New)
+    }
+
     /// Gives a file another name; what was there is gone.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         #[cfg(test)]
         self.before(|| Op::Rename { from: from.to_owned(), to: to.to_owned() })?;
         fs_err::rename(from, to)
+    }
+
+    /// Gives a file a second name, which must not be there yet.
+    pub(super) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.before(|| Op::Link { from: from.to_owned(), to: to.to_owned() })?;
+        std::fs::hard_link(from, to)
     }
 
     /// Removes a file; one that is not there is removed already.

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::kinds::{Amount, Judge, Kind};
 use super::partial::{self, Flight};
 use super::tables::{self, Tables};
-use super::{BlobInfo, Error, Inner, Store, blob, blocking, holding, lock};
+use super::{BlobInfo, Error, Inner, Store, blob, blocking, holding};
 
 /// Blobs that are looked at in one step, and removed in one commit.
 const STEP: usize = 1024;
@@ -251,7 +251,7 @@ fn of_no_blob(inner: &Inner, folder: &Path, trial: bool) -> Result<Amount, Error
     let files: Vec<(Digest, PathBuf)> = names(folder)?.into_iter().filter_map(named).collect();
     for some in files.chunks(STEP) {
         // Between a rename into `blobs/` and its record nobody else has the turn.
-        let _turn = lock(&inner.writer);
+        let _turn = inner.writer.take();
         let txn = inner.read()?;
         for (digest, file) in some {
             if blob::record(&txn, digest)?.is_none() && file.exists() {

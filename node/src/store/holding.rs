@@ -64,7 +64,7 @@ impl Drop for Holding {
         };
         for digest in waiting {
             // The writer's turn: nobody gives the name to a new file in between.
-            let _turn = lock(&self.inner.writer);
+            let _turn = self.inner.writer.take();
             match self.inner.read().and_then(|txn| blob::record(&txn, &digest)) {
                 Ok(None) => blob::erase(&self.inner, &digest),
                 Ok(Some(_)) => blob::clear_intent(&self.inner, &digest),

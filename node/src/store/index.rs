@@ -94,9 +94,10 @@ impl Index for Store {
     fn lobby(&self) -> Vec<Verified> {
         let own = self.followed().unwrap_or_default();
         let own = own.into_iter().filter(|followed| followed.kind == FollowKind::Own);
+        let own: Vec<_> = own.collect();
         self.look(|txn| {
             let mut shown = Vec::new();
-            for followed in own {
+            for followed in &own {
                 shown.extend(lobby_of(txn, &followed.realm)?);
             }
             Ok(shown)
@@ -106,8 +107,8 @@ impl Index for Store {
 
 impl Store {
     /// A read whose failure looks like nothing.
-    fn look<T: Default>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, Error>) -> T {
-        self.read().and_then(|txn| read(&txn)).unwrap_or_else(|why| {
+    fn look<T: Default>(&self, read: impl Fn(&ReadTransaction) -> Result<T, Error>) -> T {
+        self.reading(read).unwrap_or_else(|why| {
             tracing::error!(%why, "the index cannot be read for a peer");
             T::default()
         })

@@ -56,7 +56,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn followed(&self) -> Result<Vec<Followed>, Error> {
-        all_followed(&self.read()?)
+        self.reading(all_followed)
     }
 
     /// Fires when [`Store::followed`] changes.
@@ -98,13 +98,14 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn routes(&self) -> Result<Vec<Rule>, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::ROUTE)?;
-        let mut found = Vec::new();
-        for row in table.iter()? {
-            found.push(tables::decode("route", row?.1.value())?);
-        }
-        Ok(found)
+        self.reading(|txn| {
+            let table = txn.table(tables::ROUTE)?;
+            let mut found = Vec::new();
+            for row in table.iter()? {
+                found.push(tables::decode("route", row?.1.value())?);
+            }
+            Ok(found)
+        })
     }
 
     /// Keeps a small named row of another layer (tokens, peers, invites, requests …).
@@ -168,9 +169,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn row(&self, kind: &str, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        let txn = self.read()?;
-        let row = txn.table(tables::ROW)?.get((kind, key))?;
-        Ok(row.map(|row| row.value().to_vec()))
+        self.reading(|txn| {
+            let row = txn.table(tables::ROW)?.get((kind, key))?;
+            Ok(row.map(|row| row.value().to_vec()))
+        })
     }
 
     /// All rows of a kind, by key.
@@ -178,18 +180,19 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn rows(&self, kind: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::ROW)?;
-        let mut found = BTreeMap::new();
-        for row in table.range((kind, "")..)? {
-            let (name, value) = row?;
-            let (of, key) = name.value();
-            if of != kind {
-                break;
+        self.reading(|txn| {
+            let table = txn.table(tables::ROW)?;
+            let mut found = BTreeMap::new();
+            for row in table.range((kind, "")..)? {
+                let (name, value) = row?;
+                let (of, key) = name.value();
+                if of != kind {
+                    break;
+                }
+                found.insert(key.to_owned(), value.value().to_vec());
             }
-            found.insert(key.to_owned(), value.value().to_vec());
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use redb::{Database, ReadableTable as _, WriteTransaction};
 
 use super::database::Base;
-use super::disk::{Disk, Opening};
+use super::disk::Disk;
 use super::paths::Paths;
 use super::quota::RESERVE_BYTES;
 use super::tables::{self, Tables};
@@ -191,7 +191,7 @@ fn keep_copy(disk: &Disk, paths: &Paths, schema: u64, cache: usize) -> Result<()
         return Err(Error::Full { free, needed });
     }
     let temporary = paths.tmp().join("before.new");
-    let to = disk.open(&temporary, Opening::Empty)?;
+    let to = disk.fresh(&temporary)?;
     let (mut piece, mut offset) = (vec![0; PIECE_BYTES], 0);
     loop {
         let count = from.read(&mut piece)?;
@@ -203,7 +203,9 @@ fn keep_copy(disk: &Disk, paths: &Paths, schema: u64, cache: usize) -> Result<()
     }
     to.sync()?;
     drop(to);
-    renew_epoch(&database::plain(disk, &temporary, cache)?)?;
+    let copy = database::plain(disk, &temporary, cache)?;
+    renew_epoch(&copy)?;
+    copy.close()?;
     disk.rename(&temporary, &paths.database_before(schema))?;
     Ok(disk.sync_folder(paths.home())?)
 }

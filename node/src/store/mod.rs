@@ -38,8 +38,10 @@ use tokio::sync::{broadcast, watch};
 use changes::Scope;
 use disk::Disk;
 use paths::Paths;
+use tables::Tables as _;
 
 mod admission;
+mod anew;
 mod arrival;
 mod authority;
 pub mod backup;
@@ -80,6 +82,7 @@ mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod usage;
 pub mod verify;
 mod views;
@@ -126,11 +129,15 @@ struct Inner {
     disk: Disk,
     database: database::Base,
     _lock: File,
-    writer: Mutex<()>,
+    writer: turn::Turn,
+    /// Changes that wait for the turn.
+    queue: Mutex<turn::Queue>,
     epoch: u64,
     describe: Describe,
     admissions: broadcast::Sender<Arc<Admission>>,
     changes: changes::Changes,
+    /// The last admission that subscribers heard of.
+    told: AtomicU64,
     follows: watch::Sender<u64>,
     /// Digests that a `Partial` is open for.
     flights: Mutex<BTreeSet<Digest>>,
@@ -198,31 +205,41 @@ impl Store {
     /// # Errors
     /// As [`Store::open_with`].
     pub fn open_in(home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
-        Self::open_all(Disk::default(), home, describe, blobs)
+        Self::open_at(Disk::default(), home, describe, blobs)
     }
 
     /// The same on a file system that may be watched.
     #[cfg(test)]
     fn open_on(disk: Disk, home: &Path, describe: Describe) -> Result<Self, Error> {
-        Self::open_all(disk, home, describe, Blobs::Here)
+        Self::open_at(disk, home, describe, Blobs::Here)
     }
 
-    fn open_all(disk: Disk, home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
+    fn open_at(disk: Disk, home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
+        Self::open_all(&disk, home, describe, blobs).map_err(|why| {
+            let free = disk.free_space(home).unwrap_or(0);
+            if why.is_no_space() { Error::Full { free, needed: 0 } } else { why }
+        })
+    }
+
+    fn open_all(disk: &Disk, home: &Path, describe: Describe, blobs: Blobs) -> Result<Self, Error> {
         let paths = Paths::new(home);
-        paths.create(&disk)?;
+        paths.create(disk)?;
         let lock = take_lock(&paths)?;
         restore::refuse_unfinished(&paths)?;
-        let (database, epoch) = migration::open(&disk, &paths, CACHE_BYTES)?;
+        let (database, epoch) = migration::open(disk, &paths, CACHE_BYTES)?;
+        let told = database.begin_read()?.meta(tables::META_SEQUENCE)?;
         let mut inner = Inner {
             paths,
-            disk,
+            disk: disk.clone(),
             database,
             _lock: lock,
-            writer: Mutex::default(),
+            writer: turn::Turn::default(),
+            queue: Mutex::default(),
             epoch,
             describe,
             admissions: broadcast::channel(SUBSCRIBER_LAG_MAX).0,
             changes: changes::Changes::new(),
+            told: AtomicU64::new(told),
             follows: watch::channel(0).0,
             flights: Mutex::default(),
             tree_maker: tokio::sync::Mutex::default(),
@@ -313,16 +330,12 @@ impl Store {
         F: FnOnce(&Inner, &WriteTransaction) -> Result<T, Error> + Send + 'static,
         A: FnOnce(&Inner, &T) + Send + 'static,
     {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || {
-            // Waited for on a thread, never in an async queue: there the turn could be given to a
-            // future that its owner does not poll while it waits for a turn itself.
-            let _turn = lock(&inner.writer);
+        turn::run(&self.inner, move |inner| {
             // Also when the commit fails: nobody knows how far it came.
             let counted = inner.changes.at_end();
             let (value, scope) = inner.commit(scope, change).map_err(|why| inner.give_up(why))?;
             if scope.is_some() {
-                after(&inner, &value);
+                after(inner, &value);
             }
             counted.only(scope.unwrap_or_else(Scope::none));
             Ok(value)
@@ -333,6 +346,11 @@ impl Store {
     /// A snapshot for reading.
     fn read(&self) -> Result<ReadTransaction, Error> {
         self.inner.read()
+    }
+
+    /// Reads from a snapshot, and from another one if the disk refused a write in the middle of it.
+    fn reading<T>(&self, read: impl Fn(&ReadTransaction) -> Result<T, Error>) -> Result<T, Error> {
+        self.inner.database.reading(read)
     }
 }
 
@@ -370,6 +388,9 @@ impl Inner {
 
     fn begin_write(&self) -> Result<WriteTransaction, Error> {
         let mut txn = self.database.begin_write()?;
+        if self.database.is_anew() {
+            self.tell_anew();
+        }
         let above = self.quick_repair_above.load(Ordering::Relaxed);
         txn.set_quick_repair(self.database.len()? > above);
         Ok(txn)

@@ -35,11 +35,11 @@ impl Paths {
         let folders = [self.blobs(), self.tmp(), self.partials(), self.trees(), self.uploads()];
         if self.home.is_dir() && folders.iter().all(|folder| folder.is_dir()) {
             // They may be there since a start that was cut before its sync.
-            return disk.sync_folder(&self.home);
-        }
-        disk.create_folder(&self.home)?;
-        for folder in folders {
-            disk.create_folder(&folder)?;
+        } else {
+            disk.create_folder(&self.home)?;
+            for folder in folders {
+                disk.create_folder(&folder)?;
+            }
         }
         disk.sync_folder(&self.home)?;
         if let Some(above) = self.home.parent().filter(|above| above.is_dir()) {

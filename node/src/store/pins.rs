@@ -33,7 +33,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn pins(&self, realm: &RealmId, package: &PackageId) -> Result<Pins, Error> {
-        of_package(&self.read()?, realm, package)
+        self.reading(|txn| of_package(txn, realm, package))
     }
 
     /// Sets a pin only if the slot has none (`replace` = a person's accept). Says whether it
@@ -88,10 +88,11 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn pinned_source(&self, package: &PackageId) -> Result<Option<Source>, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::PIN_SOURCE)?;
-        let row = table.get((package.format.as_str(), package.name.as_str()))?;
-        row.map(|row| tables::decode("pinned source", row.value())).transpose()
+        self.reading(|txn| {
+            let table = txn.table(tables::PIN_SOURCE)?;
+            let row = table.get((package.format.as_str(), package.name.as_str()))?;
+            row.map(|row| tables::decode("pinned source", row.value())).transpose()
+        })
     }
 
     /// Sets it only if the name has none (`replace` = a person's accept). Says whether it changed.

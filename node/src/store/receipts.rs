@@ -86,21 +86,23 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn receipts(&self, realm: &RealmId, subject: &Subject) -> Result<Vec<HeldReceipt>, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::LATEST)?;
-        let subject = subject.digest();
-        let (of, about) = (realm.0.as_bytes(), subject.as_bytes());
-        let mut found = Vec::new();
-        for row in table.range((of, about, &AUTHORS.0)..=(of, about, &AUTHORS.1))? {
-            let (key, kept) = row?;
-            let id = StatementId(Digest::from_bytes(*kept.value().0));
-            let author = public_key(key.value().2)?;
-            let statement = load_statement(&txn, &id)?;
-            let receipt = statement.as_ref().and_then(Statement::receipt).cloned();
-            let receipt = receipt.ok_or_else(|| Error::unreadable("receipt", "it is not there"))?;
-            found.push(HeldReceipt { id, author, receipt });
-        }
-        Ok(found)
+        self.reading(|txn| {
+            let table = txn.table(tables::LATEST)?;
+            let subject = subject.digest();
+            let (of, about) = (realm.0.as_bytes(), subject.as_bytes());
+            let mut found = Vec::new();
+            for row in table.range((of, about, &AUTHORS.0)..=(of, about, &AUTHORS.1))? {
+                let (key, kept) = row?;
+                let id = StatementId(Digest::from_bytes(*kept.value().0));
+                let author = public_key(key.value().2)?;
+                let statement = load_statement(txn, &id)?;
+                let receipt = statement.as_ref().and_then(Statement::receipt).cloned();
+                let receipt =
+                    receipt.ok_or_else(|| Error::unreadable("receipt", "it is not there"))?;
+                found.push(HeldReceipt { id, author, receipt });
+            }
+            Ok(found)
+        })
     }
 }
 

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::backup::folder::hash;
 use super::backup::manifest::{self, Manifest, damaged};
 use super::backup::{Course, Phase, Refusal, Tell, blob_path, full, opened, records_blobs};
+use super::database::Plain;
 use super::disk::{Disk, Opening};
 use super::paths::Paths;
 use super::quota::RESERVE_BYTES;
@@ -77,8 +78,7 @@ pub(super) fn restore_on(
     work.blobs(&records, &manifest)?;
     work.files(&manifest)?;
     settle(&records, &manifest)?;
-    drop(records);
-    disk.open(&work.records_part(), Opening::Kept)?.sync()?;
+    records.close()?;
     disk.rename(&work.records_part(), &paths.database())?;
     disk.sync_folder(paths.home())?;
     disk.remove(&paths.restoring())?;
@@ -102,25 +102,45 @@ fn take(disk: &Disk, paths: &Paths, folder: &Path, manifest: &Manifest) -> Resul
     }
     let folder = fs_err::canonicalize(folder)?;
     let mark = Mark { folder: folder.display().to_string(), digest: manifest.digest()? };
+    let mut is_marked = false;
     if home.exists() && !is_empty(home)? {
         match fs_err::read(paths.restoring()) {
             Ok(bytes) => match serde_json::from_slice::<Mark>(&bytes) {
                 // A mark that was cut while it was written is all that there is.
-                Err(_) => {}
-                Ok(before) if before.digest == mark.digest => {}
+                Err(_) if has_no_files(home)? => {}
+                Err(_) => return Err(Refusal::NotEmpty { home: home.to_owned() }.into()),
+                Ok(before) if before.digest == mark.digest => is_marked = true,
                 Ok(before) => return Err(Error::Restoring { folder: before.folder }),
             },
             Err(_) => return Err(Refusal::NotEmpty { home: home.to_owned() }.into()),
         }
     }
     disk.create_folder(home)?;
-    let bytes = serde_json::to_vec(&mark).map_err(std::io::Error::other)?;
-    let file = disk.open(&paths.restoring(), Opening::Empty)?;
-    file.write_all_at(0, &bytes)?;
-    file.sync()?;
+    if is_marked {
+        // Never empty again while something is here that it stands for.
+        disk.open(&paths.restoring(), Opening::Kept)?.sync()?;
+    } else {
+        let bytes = serde_json::to_vec(&mark).map_err(std::io::Error::other)?;
+        let file = disk.open(&paths.restoring(), Opening::Empty)?;
+        file.write_all_at(0, &bytes)?;
+        file.sync()?;
+    }
     disk.sync_folder(home)?;
     paths.create(disk)?;
     super::take_lock(paths)
+}
+
+/// Whether there are only folders, but for a lock and the mark.
+fn has_no_files(home: &Path) -> Result<bool, Error> {
+    for entry in fs_err::read_dir(home)? {
+        let entry = entry?;
+        let is_known = entry.file_name() == "lock" || entry.file_name() == "restoring.json";
+        let is_empty = entry.file_type()?.is_dir() && has_no_files(&entry.path())?;
+        if !is_known && !is_empty {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether there is nothing but a lock that a node left.
@@ -148,14 +168,17 @@ impl Work<'_> {
     }
 
     /// Brings the records, verified, under a passing name.
-    fn records(&self, manifest: &Manifest) -> Result<Database, Error> {
+    fn records(&self, manifest: &Manifest) -> Result<Plain, Error> {
         let from = self.folder.join(&manifest.records.name);
         let part = self.records_part();
         let expected = (manifest.records.size, manifest.records.blake3);
         bring(self.disk, (&from, &part), expected, |_| Ok(()))?;
-        let records = database::plain(self.disk, &part, CACHE_BYTES)
-            .map_err(|why| damaged(&from, format!("cannot be opened: {why}")))?;
-        let txn = redb::ReadableDatabase::begin_read(&records)?;
+        let records = database::plain(self.disk, &part, CACHE_BYTES).map_err(|why| match why {
+            // Its bytes are right: it is the disk of the home that refuses.
+            Error::Io(_) => why,
+            _ => damaged(&from, format!("cannot be opened: {why}")),
+        })?;
+        let txn = redb::ReadableDatabase::begin_read(&*records)?;
         let (mut sum, mut needed) = (manifest::Sum::default(), RESERVE_BYTES);
         for info in records_blobs(&txn)? {
             let info = info?;
@@ -187,7 +210,10 @@ impl Work<'_> {
         let mut shards = BTreeSet::new();
         for info in records_blobs(&txn)? {
             let info = info?;
+            let shard = self.paths.shard(&info.digest);
             if self.is_there(&info) {
+                // Its name may be younger than the last sync of the try before.
+                shards.insert(shard);
                 self.had += 1;
                 self.course.step(info.size)?;
                 continue;
@@ -196,7 +222,6 @@ impl Work<'_> {
             let course = &mut self.course;
             let expected = (info.size, info.digest);
             bring(self.disk, (&from, &part), expected, |count| course.step(count))?;
-            let shard = self.paths.shard(&info.digest);
             if !shard.is_dir() {
                 self.disk.create_folder(&shard)?;
             }
@@ -216,7 +241,7 @@ impl Work<'_> {
             let folder = to.parent().unwrap_or(self.paths.home()).to_owned();
             self.disk.create_folder(&folder)?;
             let part = self.paths.tmp().join("restored.file");
-            let from = self.folder.join(&file.name);
+            let from = self.folder.join(file.place());
             bring(self.disk, (&from, &part), (file.size, file.blake3), |_| Ok(()))?;
             self.disk.rename(&part, &to)?;
             self.disk.sync_folder(&folder)?;
@@ -233,7 +258,7 @@ fn bring(
     mut each: impl FnMut(u64) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut source = opened(from)?;
-    let target = disk.open(to, Opening::Empty)?;
+    let target = disk.fresh(to)?;
     let mut offset = 0;
     let found = hash(&mut source, |piece| {
         target.write_all_at(offset, piece)?;

@@ -261,10 +261,11 @@ impl Store {
         let (lease, token) = self.lease(id, owner, at).await?;
         let inner = Arc::clone(&self.inner);
         let live = blocking(move || {
-            Live::open(&inner, id, lease).map(Box::new).inspect_err(|why| {
+            let live = Live::open(&inner, id, lease).map(Box::new).inspect_err(|why| {
                 let lost = matches!(why, Error::NoSession);
                 if lost { forget(&inner, id) } else { free(&inner, id) }
-            })
+            });
+            live.map_err(|why| inner.explain(why, 0))
         })
         .await?;
         Ok(SessionWriter::new(&self.inner, live, token))
@@ -306,13 +307,14 @@ impl Store {
     /// Ends a session without its bytes. Who writes to it writes into nothing.
     ///
     /// # Errors
-    /// [`Error::NoSession`].
+    /// [`Error::NoSession`]; when the disk refuses, it may come back after a power cut.
     pub async fn cancel_session(&self, id: SessionId, owner: Owner<'_>) -> Result<(), Error> {
         lock(&self.inner.sessions).row(id, owner)?;
         let inner = Arc::clone(&self.inner);
         blocking(move || {
             forget(&inner, id);
-            Ok(())
+            let synced = inner.disk.sync_folder(&inner.paths.uploads());
+            synced.map_err(|why| inner.explain(why.into(), 0))
         })
         .await
     }
@@ -328,7 +330,7 @@ impl Store {
     /// Removes the sessions that nobody has used since [`EXPIRY_SECONDS`]; says how many.
     ///
     /// # Errors
-    /// When the node is stopping, or the database refuses.
+    /// When the disk or the database refuses, or the node is stopping.
     pub async fn sweep_sessions(&self) -> Result<usize, Error> {
         self.sweep_sessions_at(now_seconds()).await
     }
@@ -346,6 +348,10 @@ impl Store {
             };
             for id in &old {
                 forget(&inner, *id);
+            }
+            if !old.is_empty() {
+                let synced = inner.disk.sync_folder(&inner.paths.uploads());
+                synced.map_err(|why| inner.explain(why.into(), 0))?;
             }
             Ok(old.len())
         })

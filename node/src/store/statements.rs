@@ -42,9 +42,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn peer_seen(&self, peer: &[u8]) -> Result<Option<(u64, u64)>, Error> {
-        let txn = self.read()?;
-        let seen = txn.table(tables::PEER_SEEN)?.get(peer)?;
-        Ok(seen.map(|row| row.value()))
+        self.reading(|txn| {
+            let seen = txn.table(tables::PEER_SEEN)?.get(peer)?;
+            Ok(seen.map(|row| row.value()))
+        })
     }
 
     /// Remembers that without admitting anything.
@@ -67,7 +68,7 @@ impl Store {
         realm: &RealmId,
         package: &PackageId,
     ) -> Result<Vec<Verified>, Error> {
-        of_package(&self.read()?, &document_id(realm, package))
+        self.reading(|txn| of_package(txn, &document_id(realm, package)))
     }
 
     /// `root` and `route` statements of a realm.
@@ -75,7 +76,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn authority_statements(&self, realm: &RealmId) -> Result<Vec<Verified>, Error> {
-        of_authority(&self.read()?, realm)
+        self.reading(|txn| of_authority(txn, realm))
     }
 
     /// One statement with all its signatures.
@@ -83,7 +84,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn statement(&self, id: &StatementId) -> Result<Option<Verified>, Error> {
-        load(&self.read()?, id)
+        self.reading(|txn| load(txn, id))
     }
 
     /// Which releases of followed realms name these bytes, as a file or beside their files.
@@ -91,16 +92,19 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn artifact(&self, digest: &Digest) -> Result<Vec<ArtifactRef>, Error> {
-        let txn = self.read()?;
-        let mut found = Vec::new();
-        let table = txn.table(tables::ARTIFACT)?;
-        let digest = digest.as_bytes();
-        for row in table.range((digest, &IDS.0)..=(digest, &IDS.1))? {
-            let id = StatementId(Digest::from_bytes(*row?.0.value().1));
-            let Some(verified) = load(&txn, &id)? else { continue };
-            found.extend(named(verified.statement()).filter(|it| it.digest.as_bytes() == digest));
-        }
-        Ok(found)
+        self.reading(|txn| {
+            let mut found = Vec::new();
+            let table = txn.table(tables::ARTIFACT)?;
+            let digest = digest.as_bytes();
+            for row in table.range((digest, &IDS.0)..=(digest, &IDS.1))? {
+                let id = StatementId(Digest::from_bytes(*row?.0.value().1));
+                let Some(verified) = load(txn, &id)? else { continue };
+                found.extend(
+                    named(verified.statement()).filter(|it| it.digest.as_bytes() == digest),
+                );
+            }
+            Ok(found)
+        })
     }
 
     /// Whether a release of a followed realm names the digest, as an artifact, a large meta or
@@ -110,15 +114,16 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn is_referenced(&self, digest: &Digest) -> Result<bool, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::ARTIFACT)?;
-        let digest = digest.as_bytes();
-        for row in table.range((digest, &IDS.0)..=(digest, &IDS.1))? {
-            if has_known_signer(&txn, row?.0.value().1)? {
-                return Ok(true);
+        self.reading(|txn| {
+            let table = txn.table(tables::ARTIFACT)?;
+            let digest = digest.as_bytes();
+            for row in table.range((digest, &IDS.0)..=(digest, &IDS.1))? {
+                if has_known_signer(txn, row?.0.value().1)? {
+                    return Ok(true);
+                }
             }
-        }
-        Ok(false)
+            Ok(false)
+        })
     }
 }
 

@@ -59,7 +59,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn blobs_after(&self, after: Option<Digest>, count: usize) -> Result<Vec<BlobInfo>, Error> {
-        gc::step(&self.read()?, after, count)
+        self.reading(|txn| gc::step(txn, after, count))
     }
 
     /// All blobs: how many, and their bytes.
@@ -67,9 +67,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn blob_amount(&self) -> Result<super::kinds::Amount, Error> {
-        let txn = self.read()?;
-        let count = txn.table(tables::BLOB)?.len()?;
-        Ok(super::kinds::Amount { count, bytes: txn.meta(tables::META_BLOB_BYTES)? })
+        self.reading(|txn| {
+            let count = txn.table(tables::BLOB)?.len()?;
+            Ok(super::kinds::Amount { count, bytes: txn.meta(tables::META_BLOB_BYTES)? })
+        })
     }
 
     /// Begins to read a blob again; `None` if its file is not there at all, which says nothing

@@ -62,7 +62,7 @@ impl Store {
         realm: &RealmId,
         package: &PackageId,
     ) -> Result<Option<PackageView>, Error> {
-        load(&self.read()?, &document_id(realm, package))
+        self.reading(|txn| load(txn, &document_id(realm, package)))
     }
 
     /// Every followed realm that has a version of the name, sorted by realm.
@@ -70,14 +70,15 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn realms_with(&self, package: &PackageId) -> Result<Vec<RealmId>, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::PACKAGE)?;
-        let (format, name) = (package.format.as_str(), package.name.as_str());
-        let mut found = Vec::new();
-        for row in table.range((format, name, &[0; 32])..=(format, name, &[0xff; 32]))? {
-            found.push(RealmId(crdt::Digest::from_bytes(*row?.0.value().2)));
-        }
-        Ok(found)
+        self.reading(|txn| {
+            let table = txn.table(tables::PACKAGE)?;
+            let (format, name) = (package.format.as_str(), package.name.as_str());
+            let mut found = Vec::new();
+            for row in table.range((format, name, &[0; 32])..=(format, name, &[0xff; 32]))? {
+                found.push(RealmId(crdt::Digest::from_bytes(*row?.0.value().2)));
+            }
+            Ok(found)
+        })
     }
 
     /// Bumped by each admission or pin that touches the package, in any realm: an `ETag` seed that
@@ -86,10 +87,11 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn revision(&self, package: &PackageId) -> Result<u64, Error> {
-        let txn = self.read()?;
-        let table = txn.table(tables::REVISION)?;
-        let row = table.get((package.format.as_str(), package.name.as_str()))?;
-        Ok(row.map_or(0, |row| row.value()))
+        self.reading(|txn| {
+            let table = txn.table(tables::REVISION)?;
+            let row = table.get((package.format.as_str(), package.name.as_str()))?;
+            Ok(row.map_or(0, |row| row.value()))
+        })
     }
 }
 

@@ -53,7 +53,7 @@ pub fn check(folder: &Path, tell: Tell) -> Result<Checked, Error> {
 
 /// Compares a file with what the manifest says.
 fn whole(folder: &Path, file: &manifest::File) -> Result<(), Error> {
-    let path = folder.join(&file.name);
+    let path = folder.join(file.place());
     if hash(&mut open(&path)?, |_| Ok(()))? == (file.size, file.blake3) {
         return Ok(());
     }

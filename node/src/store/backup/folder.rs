@@ -6,14 +6,13 @@
 //! where the device knows owners. Other files in the folder are left alone.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crdt::Digest;
-use redb::Database;
 
-use super::super::{BlobInfo, Error};
+use super::super::disk::{Disk, DiskFile, Opening};
+use super::super::{BlobInfo, Error, database};
 use super::manifest::{self, Manifest};
 use super::{Course, Refusal, blob_path};
 
@@ -31,8 +30,9 @@ const PART: &str = "part";
 /// A folder that nobody else writes to.
 #[derive(Debug)]
 pub(super) struct Folder {
+    disk: Disk,
     path: PathBuf,
-    _lock: File,
+    _lock: DiskFile,
     /// Folders with new names.
     touched: BTreeSet<PathBuf>,
     /// Whether a hard link may work: not yet seen to fail.
@@ -57,14 +57,15 @@ pub(super) type Each<'e> = dyn FnMut(&[u8]) -> Result<(), Error> + 'e;
 
 impl Folder {
     /// Makes the folder if need be, and takes it.
-    pub(super) fn open(path: &Path, home: &Path) -> Result<Self, Error> {
-        create_folder(path)?;
+    pub(super) fn open(disk: &Disk, path: &Path, home: &Path) -> Result<Self, Error> {
+        let above = path.ancestors().take_while(|folder| !folder.exists()).count().max(1);
+        disk.create_folder(path)?;
         let path = fs_err::canonicalize(path)?;
         if path.starts_with(fs_err::canonicalize(home)?) {
             return Err(Refusal::Inside { folder: path }.into());
         }
-        let lock = options().open(path.join("griot-backup.lock"))?.into_parts().0;
-        match lock.try_lock() {
+        let lock = disk.open(&path.join("griot-backup.lock"), Opening::Kept)?;
+        match lock.file().try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => {
                 return Err(Refusal::Busy { folder: path }.into());
@@ -72,8 +73,14 @@ impl Folder {
             // A device without locks: nobody else can be told.
             Err(std::fs::TryLockError::Error(why)) => tracing::debug!("no lock: {why}"),
         }
-        create_folder(&path.join("blobs"))?;
-        Ok(Self { path, _lock: lock, touched: BTreeSet::new(), links: true })
+        disk.create_folder(&path.join("blobs"))?;
+        // Its own name; not every folder above may be opened by who owns it.
+        for folder in path.ancestors().skip(1).take(above) {
+            let _ = sync_folder(disk, folder);
+        }
+        // What lies there may be younger than the last sync of a backup that was cut.
+        let touched = BTreeSet::from([path.clone(), path.join("blobs")]);
+        Ok(Self { disk: disk.clone(), path, _lock: lock, touched, links: true })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -81,32 +88,36 @@ impl Folder {
     }
 
     /// An empty database for the records.
-    pub(super) fn fresh_records(&self) -> Result<Database, Error> {
-        let file = options().truncate(true).open(self.path.join(RECORDS_PART))?.into_parts().0;
-        Ok(Database::builder().set_cache_size(CACHE_BYTES).create_file(file)?)
-    }
-
-    /// Gives the closed records their name.
-    pub(super) fn name_records(&mut self) -> Result<manifest::File, Error> {
+    pub(super) fn fresh_records(&self) -> Result<database::Plain, Error> {
         let part = self.path.join(RECORDS_PART);
-        let mut file = fs_err::OpenOptions::new().read(true).write(true).open(&part)?;
-        file.sync_all()?;
-        let (size, blake3) = hash(&mut file, |_| Ok(()))?;
-        let name = format!("{}{}{}", RECORDS.0, &blake3.to_hex()[..16], RECORDS.1);
-        fs_err::rename(&part, self.path.join(&name))?;
-        self.touched.insert(self.path.clone());
-        Ok(manifest::File { name, size, blake3 })
+        drop(self.disk.fresh(&part)?);
+        database::plain(&self.disk, &part, CACHE_BYTES)
     }
 
-    /// Copies a small file, over an earlier one.
+    /// Closes the records and gives them their name.
+    pub(super) fn name_records(
+        &mut self,
+        records: database::Plain,
+    ) -> Result<manifest::File, Error> {
+        records.close()?;
+        let part = self.path.join(RECORDS_PART);
+        let (size, blake3) = hash(&mut fs_err::File::open(&part)?, |_| Ok(()))?;
+        let name = format!("{}{}{}", RECORDS.0, &blake3.to_hex()[..16], RECORDS.1);
+        self.disk.rename(&part, &self.path.join(&name))?;
+        self.touched.insert(self.path.clone());
+        Ok(manifest::File { name, size, blake3, place: None })
+    }
+
+    /// Copies a small file. One of that name with other bytes stays: the backup before has it, and
+    /// stands until the manifest is another.
     pub(super) fn copy_small(&mut self, from: &Path, name: &str) -> Result<manifest::File, Error> {
         let bytes = zeroize::Zeroizing::new(fs_err::read(from)?);
-        self.write(name, &bytes)?;
-        Ok(manifest::File {
-            name: name.to_owned(),
-            size: bytes.len() as u64,
-            blake3: Digest::of(&bytes),
-        })
+        let blake3 = Digest::of(&bytes);
+        let there = fs_err::read(self.path.join(name)).ok().map(zeroize::Zeroizing::new);
+        let other = there.is_some_and(|there| *there != *bytes);
+        let place = other.then(|| format!("{name}-{}", &blake3.to_hex()[..16]));
+        self.write(place.as_deref().unwrap_or(name), &bytes)?;
+        Ok(manifest::File { name: name.to_owned(), size: bytes.len() as u64, blake3, place })
     }
 
     /// Brings a blob over, unless it is there.
@@ -118,6 +129,7 @@ impl Folder {
     ) -> Result<Brought, Error> {
         let to = blob_path(&self.path, &info.digest);
         if fs_err::metadata(&to).is_ok_and(|there| there.len() == info.size) {
+            self.touched.extend(to.parent().map(Path::to_owned));
             course.step(info.size)?;
             return Ok(Brought::Had);
         }
@@ -129,7 +141,7 @@ impl Folder {
             course.step(info.size)?;
             Brought::Linked
         } else {
-            copy_blob(from, &to, info, course)?
+            copy_blob(&self.disk, (from, &to), info, course)?
         };
         self.touched.insert(shard);
         Ok(brought)
@@ -146,25 +158,26 @@ impl Folder {
         let to = blob_path(&self.path, &info.digest);
         let shard = self.shard_of(&to)?;
         let part = to.with_extension(PART);
-        let mut target = options().truncate(true).open(&part)?;
+        let target = self.disk.fresh(&part)?;
         let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
         let there = read(&mut |piece: &[u8]| {
+            let offset = size;
             size += piece.len() as u64;
             if size > info.size {
                 return Ok(());
             }
             hasher.update(piece);
-            target.write_all(piece)?;
+            target.write_all_at(offset, piece)?;
             course.step(piece.len() as u64)
         })?;
         let is_it = size == info.size && hasher.finalize().as_bytes() == info.digest.as_bytes();
         if !there || !is_it {
             tracing::error!(digest = %info.digest, there, "the bucket lacks a blob: not backed up");
-            remove(&part)?;
+            self.disk.remove(&part)?;
             return Ok(Brought::Lacking);
         }
-        target.sync_all()?;
-        fs_err::rename(&part, &to)?;
+        target.sync()?;
+        self.disk.rename(&part, &to)?;
         self.touched.insert(shard);
         Ok(Brought::Copied)
     }
@@ -173,7 +186,7 @@ impl Folder {
     fn shard_of(&mut self, to: &Path) -> Result<PathBuf, Error> {
         let shard = to.parent().unwrap_or(&self.path).to_owned();
         if !shard.is_dir() {
-            create_folder(&shard)?;
+            self.disk.create_folder(&shard)?;
             self.touched.insert(self.path.join("blobs"));
         }
         Ok(shard)
@@ -184,8 +197,8 @@ impl Folder {
         if !self.links {
             return Ok(false);
         }
-        remove(to)?;
-        match std::fs::hard_link(from, to) {
+        self.disk.remove(to)?;
+        match self.disk.link(from, to) {
             Ok(()) => Ok(true),
             // It may have been removed by hand a moment ago; the copy tells.
             Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -199,11 +212,11 @@ impl Folder {
     /// Writes the manifest, once all that it names is durable.
     pub(super) fn seal(&mut self, manifest: &Manifest) -> Result<(), Error> {
         for folder in std::mem::take(&mut self.touched) {
-            sync_folder(&folder)?;
+            sync_folder(&self.disk, &folder)?;
         }
         self.write(manifest::NAME, &manifest.sealed()?)?;
         for folder in std::mem::take(&mut self.touched) {
-            sync_folder(&folder)?;
+            sync_folder(&self.disk, &folder)?;
         }
         Ok(())
     }
@@ -212,12 +225,12 @@ impl Folder {
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let to = self.path.join(name);
         let folder = to.parent().unwrap_or(&self.path).to_owned();
-        create_folder(&folder)?;
+        self.disk.create_folder(&folder)?;
         let part = to.with_extension(PART);
-        let mut file = options().truncate(true).open(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs_err::rename(&part, &to)?;
+        let file = self.disk.fresh(&part)?;
+        file.write_all_at(0, bytes)?;
+        file.sync()?;
+        self.disk.rename(&part, &to)?;
         self.touched.insert(folder);
         self.touched.insert(self.path.clone());
         Ok(())
@@ -231,7 +244,7 @@ impl Folder {
             let Some(name) = name.to_str() else { continue };
             let is_records = name.starts_with(RECORDS.0) && name.ends_with(RECORDS.1);
             if is_records && name != manifest.records.name {
-                remove(&entry.path())?;
+                self.disk.remove(&entry.path())?;
             }
         }
         self.prune_keys(manifest)?;
@@ -241,7 +254,7 @@ impl Folder {
             let shard = shard?.path();
             if shard.is_dir() {
                 for entry in fs_err::read_dir(&shard)? {
-                    prune_blob(&txn, &entry?.path())?;
+                    self.prune_blob(&txn, &entry?.path())?;
                 }
             }
         }
@@ -257,30 +270,32 @@ impl Folder {
         for entry in fs_err::read_dir(&folder)? {
             let entry = entry?;
             let name = format!("keys/{}", entry.file_name().to_string_lossy());
-            if entry.file_type()?.is_file() && !manifest.files.iter().any(|file| file.name == name)
+            if entry.file_type()?.is_file()
+                && !manifest.files.iter().any(|file| file.place() == name)
             {
-                remove(&entry.path())?;
+                self.disk.remove(&entry.path())?;
             }
+        }
+        // A secret that was removed does not come back.
+        Ok(sync_folder(&self.disk, &folder)?)
+    }
+
+    /// Removes a blob that the records do not name, and what a cut copy left.
+    fn prune_blob(&self, txn: &redb::ReadTransaction, path: &Path) -> Result<(), Error> {
+        let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { return Ok(()) };
+        let Ok(digest) = stem.parse::<Digest>() else { return Ok(()) };
+        let is_part = path.extension().is_some_and(|ending| ending == PART);
+        let is_blob = path.extension().is_none();
+        if is_part || (is_blob && super::super::blob::record(txn, &digest)?.is_none()) {
+            self.disk.remove(path)?;
         }
         Ok(())
     }
 }
 
-/// Removes a blob that the records do not name, and what a cut copy left.
-fn prune_blob(txn: &redb::ReadTransaction, path: &Path) -> Result<(), Error> {
-    let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { return Ok(()) };
-    let Ok(digest) = stem.parse::<Digest>() else { return Ok(()) };
-    let is_part = path.extension().is_some_and(|ending| ending == PART);
-    let is_blob = path.extension().is_none();
-    if is_part || (is_blob && super::super::blob::record(txn, &digest)?.is_none()) {
-        remove(path)?;
-    }
-    Ok(())
-}
-
 fn copy_blob(
-    from: &Path,
-    to: &Path,
+    disk: &Disk,
+    (from, to): (&Path, &Path),
     info: &BlobInfo,
     course: &mut Course,
 ) -> Result<Brought, Error> {
@@ -290,18 +305,20 @@ fn copy_blob(
         Err(why) => return Err(why.into()),
     };
     let part = to.with_extension(PART);
-    let mut target = options().truncate(true).open(&part)?;
+    let target = disk.fresh(&part)?;
+    let mut offset = 0;
     let (size, digest) = hash(&mut source, |piece| {
-        target.write_all(piece)?;
+        target.write_all_at(offset, piece)?;
+        offset += piece.len() as u64;
         course.step(piece.len() as u64)
     })?;
     if (size, digest) != (info.size, info.digest) {
         tracing::error!(digest = %info.digest, "a blob does not have its digest: not backed up");
-        remove(&part)?;
+        disk.remove(&part)?;
         return Ok(Brought::Lacking);
     }
-    target.sync_all()?;
-    fs_err::rename(&part, to)?;
+    target.sync()?;
+    disk.rename(&part, to)?;
     Ok(Brought::Copied)
 }
 
@@ -323,35 +340,10 @@ pub(in crate::store) fn hash(
     }
 }
 
-/// For files that only their owner reads.
-fn options() -> fs_err::OpenOptions {
-    let mut options = fs_err::OpenOptions::new();
-    options.read(true).write(true).create(true);
-    #[cfg(unix)]
-    fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-fn create_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let named = |why: io::Error| io::Error::new(why.kind(), format!("{}: {why}", folder.display()));
-    builder.create(folder).map_err(named)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    match fs_err::File::open(folder)?.sync_all() {
+fn sync_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
+    match disk.sync_folder(folder) {
         // Some devices do not sync folders, and need not.
         Err(why) if why.kind() == io::ErrorKind::InvalidInput => Ok(()),
         done => done,
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs_err::remove_file(path) {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
-        _ => Ok(()),
     }
 }

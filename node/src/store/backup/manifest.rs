@@ -51,6 +51,17 @@ pub struct File {
     pub size: u64,
     /// BLAKE3 of them.
     pub blake3: Digest,
+    /// Where it lies below the folder, if not under its name: the backup before has that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+}
+
+impl File {
+    /// Where it lies below the folder.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.place.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// All blobs together.
@@ -147,8 +158,10 @@ impl Manifest {
             };
             name.len() <= 200 && name.split('/').count() <= 2 && name.split('/').all(part)
         };
-        let is_key = |file: &File| plain(&file.name) && file.name.starts_with("keys/");
+        let in_keys = |name: &str| plain(name) && name.starts_with("keys/");
+        let is_key = |file: &File| in_keys(&file.name) && in_keys(file.place());
         plain(&self.records.name)
+            && self.records.place.is_none()
             && self.records.name.starts_with("records-")
             && self.files.len() <= 16
             && self.files.iter().all(is_key)

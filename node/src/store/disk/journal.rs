@@ -42,6 +42,11 @@ pub(crate) enum Op {
         from: PathBuf,
         to: PathBuf,
     },
+    /// A second name.
+    Link {
+        from: PathBuf,
+        to: PathBuf,
+    },
     Remove {
         path: PathBuf,
     },

@@ -244,6 +244,11 @@ impl Replay {
                     self.put(from, None);
                 }
             }
+            Op::Link { from, to } => {
+                if let Some(entry) = self.live(from) {
+                    self.put(to, Some(entry));
+                }
+            }
             Op::Remove { path } => {
                 if self.live(path).is_some() {
                     self.put(path, None);

@@ -170,7 +170,7 @@ async fn a_pin_that_is_set_needs_no_writer() {
     let (writer, (held, is_held)) = (store.clone(), std::sync::mpsc::channel());
     let (release, released) = std::sync::mpsc::channel::<()>();
     let writing = std::thread::spawn(move || {
-        let _turn = writer.inner.writer.lock();
+        let _turn = writer.inner.writer.take();
         held.send(()).unwrap();
         // Ends when the test lets go of its side.
         let _ = released.recv();

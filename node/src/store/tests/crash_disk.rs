@@ -13,23 +13,21 @@
 //! GRIOT_CRASH_SEEDS=32 cargo test -p griot-node --lib crash_disk -- --nocapture
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use crdt::Digest;
-use futures::FutureExt as _;
-use redb::ReadableTable as _;
 use tempfile::tempdir;
 
+use super::super::Error;
 use super::super::disk::journal::Op;
 use super::super::disk::replay::{Replay, State};
-use super::super::tables::{self, Tables as _};
-use super::super::{Error, Store};
-use super::crash_disk_scenes::{Fact, SCENES, Scene, Stage};
-use super::files;
+use super::crash_disk_facts::{check, panicless};
+use super::crash_disk_scenes::{Fact, SCENES, Scene, Stage, home_of};
 
 /// Failures that are shown before a scene is left.
 const SHOWN_MAX: usize = 6;
+/// Moments of a scene, and of a start that is cut, that an ordinary run tries: spread evenly.
+const MOMENTS: (usize, usize) = (40, 8);
 
 /// States a moment, if somebody has time.
 pub(super) fn seeds() -> Option<u64> {
@@ -60,102 +58,40 @@ fn moments(ops: &[Op], from: usize) -> BTreeSet<usize> {
     turns.flat_map(|(at, _)| [at, at + 1]).filter(|at| *at >= from).collect()
 }
 
-/// The rows and the files agree, and each has the bytes of its name.
-pub(super) fn check_whole(store: &Store, home: &Path) -> Result<BTreeSet<Digest>, String> {
-    let txn = store.read().map_err(|why| why.to_string())?;
-    let table = txn.table(tables::BLOB).map_err(|why| why.to_string())?;
-    let mut held = BTreeSet::new();
-    for row in table.iter().map_err(|why| why.to_string())? {
-        let (key, _) = row.map_err(|why| why.to_string())?;
-        held.insert(Digest::from_bytes(*key.value()));
+/// No more of them than that, unless somebody has time.
+fn thinned(moments: BTreeSet<usize>, most: usize) -> BTreeSet<usize> {
+    let (count, step) = (moments.len(), moments.len().div_ceil(most).max(1));
+    if seeds().is_some() || step == 1 {
+        return moments;
     }
-    let names: BTreeSet<String> = files(home, "blobs").into_iter().collect();
-    let listed: BTreeSet<String> = held.iter().map(Digest::to_hex).collect();
-    if names != listed {
-        return Err(format!("files {names:?}, records {listed:?}"));
-    }
-    for digest in &held {
-        let bytes = fs_err::read(store.inner.paths.blob(digest)).map_err(|why| why.to_string())?;
-        if Digest::of(&bytes) != *digest {
-            return Err(format!("{digest} has wrong bytes"));
-        }
-    }
-    Ok(held)
-}
-
-/// Groups that the map vouches for have their bytes: the download can be finished.
-async fn fetched(store: &Store, digest: &Digest) -> Result<u64, String> {
-    let size = super::crash_disk_scenes::size_of(digest);
-    let partial = store.partial(digest, size as u64).await.map_err(|why| why.to_string())?;
-    let data = fs_err::read(store.inner.paths.partial_data(digest)).map_err(|e| e.to_string())?;
-    let (right, mut lacks, mut from) = (super::noise(size), 0, 0);
-    let mut missing = partial.missing(usize::MAX, u64::MAX);
-    missing.push(size as u64..size as u64);
-    for range in missing {
-        let known = from as usize..range.start as usize;
-        if data[known.clone()] != right[known.clone()] {
-            return Err(format!("{digest}: {known:?} is vouched for and wrong"));
-        }
-        lacks += range.end - range.start;
-        from = range.end;
-    }
-    Ok(size as u64 - lacks)
-}
-
-async fn check(store: &Store, home: &Path, facts: &[Fact], is_new: bool) -> Result<(), String> {
-    let held = check_whole(store, home)?;
-    if is_new && !files(home, "tmp").is_empty() {
-        return Err(format!("tmp has {:?}", files(home, "tmp")));
-    }
-    let (mut blobs, mut halves) = (BTreeMap::new(), BTreeMap::new());
-    for fact in facts {
-        match fact {
-            Fact::Moving(digest) => _ = blobs.insert(*digest, None),
-            Fact::Held(digest) => _ = blobs.insert(*digest, Some(true)),
-            Fact::Gone(digest) => _ = blobs.insert(*digest, Some(false)),
-            Fact::Fetched(digest, bytes) => _ = halves.insert(*digest, *bytes),
-            Fact::True(what, check) => {
-                if !check(store) {
-                    return Err(format!("lost: {what}"));
-                }
-            }
-        }
-    }
-    for (digest, promised) in blobs {
-        if promised.is_some_and(|promised| promised != held.contains(&digest)) {
-            return Err(format!("{digest} should be held: {promised:?}"));
-        }
-    }
-    for (digest, bytes) in halves {
-        if !held.contains(&digest) {
-            let found = fetched(store, &digest).await?;
-            if found < bytes {
-                return Err(format!("{digest}: {bytes} bytes were kept, {found} are there"));
-            }
-        }
-    }
-    Ok(())
+    // With the last one: all is done there.
+    let chosen = moments.into_iter().enumerate();
+    chosen.filter(|(n, _)| n % step == 0 || n + 1 == count).map(|(_, at)| at).collect()
 }
 
 impl Cut<'_> {
     /// The same as [`Cut::opens_well`]; a panic is a failure like others.
-    async fn opens(&self, home: &Path, again: bool) -> Result<Vec<Op>, String> {
-        let opened = std::panic::AssertUnwindSafe(self.opens_well(home, again));
-        opened.catch_unwind().await.unwrap_or_else(|_| Err("it panicked".to_owned()))
+    async fn opens(&self, root: &Path, again: bool) -> Result<Vec<Op>, String> {
+        panicless(self.opens_well(root, again)).await
     }
 
     /// Opens what is left; plays on if that is wished. Gives what the start changed.
-    async fn opens_well(&self, home: &Path, again: bool) -> Result<Vec<Op>, String> {
-        let stage = Stage::open(home).map_err(|why| format!("it does not open: {why}"))?;
+    async fn opens_well(&self, root: &Path, again: bool) -> Result<Vec<Op>, String> {
+        (self.scene.look)(root)?;
+        let stage =
+            Stage::of(self.scene, root).map_err(|why| format!("it does not open: {why}"))?;
         let ops = stage.journal.ops();
-        check(&stage.store, home, &self.facts, true).await?;
+        check(&stage.store, &self.facts, true).await?;
+        (self.scene.always)(&stage.store)?;
         if again {
             let played: Result<(), Error> = (self.scene.play)(&stage).await;
             played.map_err(|why| format!("again: {why}"))?;
             let facts: Vec<Fact> = stage.facts().into_iter().map(|(_, fact)| fact).collect();
-            check(&stage.store, home, &facts, false)
-                .await
+            let checked = check(&stage.store, &facts, false).await;
+            checked
+                .and_then(|()| (self.scene.always)(&stage.store))
                 .map_err(|why| format!("again: {why}"))?;
+            super::crash_disk_facts::nothing_is_left(&stage.store).await?;
         }
         Ok(ops)
     }
@@ -175,7 +111,7 @@ impl Cut<'_> {
         if !deep {
             return;
         }
-        let moments = moments(&ops, 0);
+        let moments = thinned(moments(&ops, 0), MOMENTS.1);
         for (at, op) in ops.iter().enumerate() {
             for seed in 0..if moments.contains(&at) { seeds().map_or(1, |_| 3) } else { 0 } {
                 let home = tempdir().unwrap();
@@ -206,16 +142,16 @@ async fn try_scene(
     forgets: fn(&Op) -> bool,
 ) -> Tally {
     let home = tempdir().unwrap();
+    (scene.prepare)(home.path()).await;
     let mut disk = Replay::of(home.path()).unwrap();
-    let stage = Stage::open(home.path()).unwrap();
-    // The first start is a scene of its own.
-    let from = if scene.name == "first start" { 0 } else { stage.journal.len() };
+    let stage = Stage::of(scene, home.path()).unwrap();
+    let from = if scene.from_start { 0 } else { stage.journal.len() };
     (scene.play)(&stage).await.unwrap();
     let facts = stage.facts();
     let journal = std::sync::Arc::clone(&stage.journal);
     drop(stage);
     let ops = journal.ops();
-    let (moments, mut tally) = (moments(&ops, from), Tally::default());
+    let (moments, mut tally) = (thinned(moments(&ops, from), MOMENTS.0), Tally::default());
     let (mut seen, mut starts) = (HashSet::new(), HashSet::new());
     for at in 0..=ops.len() {
         if moments.contains(&at) {
@@ -232,7 +168,7 @@ async fn try_scene(
                 let name = format!("{}: cut {at} seed {seed} before {op}", scene.name);
                 let cut = Cut { scene, facts: facts.clone(), name };
                 // Starts alike are cut once.
-                let deep = starts.insert(leftovers(&state)) || seeds > 8;
+                let deep = starts.insert(leftovers(&state, home.path(), scene)) || seeds > 8;
                 cut.tries(&disk, &state, deep, &mut tally).await;
             }
             let name = format!("{}: kill at {at}", scene.name);
@@ -250,8 +186,13 @@ async fn try_scene(
 }
 
 /// What a start will have to do.
-fn leftovers(state: &State) -> Vec<String> {
+fn leftovers(state: &State, root: &Path, scene: &Scene) -> Vec<String> {
     let kind = |path: &Path| {
+        // A start looks at nothing else, unless it is a restore.
+        let is_looked_at = scene.from_start || path.starts_with(home_of(root));
+        if !is_looked_at {
+            return None;
+        }
         let folder = path.parent()?.file_name()?.to_string_lossy().into_owned();
         let ending = path.extension().unwrap_or_default().to_string_lossy();
         // Blobs themselves are no work.
@@ -300,14 +241,15 @@ async fn no_sync_is_for_nothing() {
         path.file_name().is_some_and(|name| is_it(&name.to_string_lossy()))
     }
     type Forgotten = (&'static str, &'static [&'static str], fn(&Op) -> bool);
-    let forgotten: [Forgotten; 7] = [
+    let forgotten: [Forgotten; 8] = [
         ("every file", &["publish"], |op| matches!(op, Op::Sync { .. })),
         ("every folder", &["publish"], |op| matches!(op, Op::SyncFolder { .. })),
-        ("the home", &["publish"], |op| in_folder(op, |name| name.starts_with(".tmp"))),
+        ("the home", &["publish"], |op| in_folder(op, |name| name == "home")),
         ("intents", &["publish", "removal"], |op| in_folder(op, |name| name == "tmp")),
         ("new shards", &["publish", "install"], |op| in_folder(op, |name| name == "blobs")),
         ("shards", &["publish", "removal"], |op| in_folder(op, |name| name.len() == 2)),
         ("half downloads", &["mirror"], |op| in_folder(op, |name| name == "partial")),
+        ("uploads", &["uploads"], |op| in_folder(op, |name| name == "uploads")),
     ];
     for (what, scenes, forgets) in forgotten {
         for name in scenes {

@@ -2,9 +2,13 @@
 //!
 //! A scene tells what it was promised, in the moment in which the call returned; `crash_disk` holds
 //! each cut against what had been promised before it. A scene can be played again on what a crash
-//! left of it. To add one, write a function and add its line to [`SCENES`].
+//! left of it. To add one, write a function and add its line to [`SCENES`]. Those of removals and
+//! uploads are in `crash_disk_life`, those that move a whole home in `crash_disk_moves`.
+//!
+//! All lies under one folder, the home below it: what a scene has beside its home is on the disk
+//! that is watched, too.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -18,33 +22,75 @@ use tempfile::tempdir;
 use super::super::disk::Disk;
 use super::super::disk::journal::Journal;
 use super::super::partial::{Partial, encode};
+use super::super::sessions::SessionId;
 use super::super::{BlobInfo, Error, FollowKind, Hashes, Slot, Store};
 use super::cached::{document, file, subject};
+use super::crash_disk_life::{collection, eviction, rot, uploads};
+use super::crash_disk_moves::{BACKUP, MIGRATION, RESTORE};
 use super::world::{Realm, describe, package};
 use super::{noise, staged};
 
 /// All of them.
 pub(super) const SCENES: &[Scene] = &[
-    Scene { name: "first start", play: |stage| start(stage).boxed() },
-    Scene { name: "publish", play: |stage| publish(stage).boxed() },
-    Scene { name: "publish at once", play: |stage| publish_at_once(stage).boxed() },
-    Scene { name: "publish, large", play: |stage| publish_to_large(stage).boxed() },
-    Scene { name: "mirror", play: |stage| mirror(stage).boxed() },
-    Scene { name: "install", play: |stage| install(stage).boxed() },
-    Scene { name: "renewal", play: |stage| renewal(stage).boxed() },
-    Scene { name: "removal", play: |stage| removal(stage).boxed() },
+    Scene { from_start: true, ..Scene::of("first start", |stage| start(stage).boxed()) },
+    Scene::of("publish", |stage| publish(stage).boxed()),
+    Scene::of("publish at once", |stage| publish_at_once(stage).boxed()),
+    Scene::of("publish, large", |stage| publish_to_large(stage).boxed()),
+    Scene::of("mirror", |stage| mirror(stage).boxed()),
+    Scene::of("install", |stage| install(stage).boxed()),
+    Scene::of("renewal", |stage| renewal(stage).boxed()),
+    Scene::of("removal", |stage| removal(stage).boxed()),
+    Scene::of("collection", |stage| collection(stage).boxed()),
+    Scene::of("eviction", |stage| eviction(stage).boxed()),
+    Scene::of("rot", |stage| rot(stage).boxed()),
+    Scene::of("uploads", |stage| uploads(stage).boxed()),
+    BACKUP,
+    RESTORE,
+    MIGRATION,
 ];
 
 /// Sizes of the blobs that are fetched.
 const FETCHED: [usize; 2] = [100_000, (1 << 20) + 70_000];
 
+type Play = for<'a> fn(&'a Stage) -> BoxFuture<'a, Result<(), Error>>;
+
 /// A run of changes.
 pub(super) struct Scene {
     pub(super) name: &'static str,
-    pub(super) play: for<'a> fn(&'a Stage) -> BoxFuture<'a, Result<(), Error>>,
+    /// Lays out what is there, durably, before the scene.
+    pub(super) prepare: for<'a> fn(&'a Path) -> BoxFuture<'a, ()>,
+    /// How a node comes up; the same again after a cut.
+    pub(super) start: fn(Disk, &Path) -> Result<Store, Error>,
+    /// Whether the first start is a part of the scene.
+    pub(super) from_start: bool,
+    /// What has to be so before anything is opened.
+    pub(super) look: fn(&Path) -> Result<(), String>,
+    /// What has to be so whenever it is open.
+    pub(super) always: fn(&Store) -> Result<(), String>,
+    pub(super) play: Play,
 }
 
-type Check = Arc<dyn Fn(&Store) -> bool + Send + Sync>;
+impl Scene {
+    pub(super) const fn of(name: &'static str, play: Play) -> Self {
+        Self {
+            name,
+            prepare: |_| Box::pin(async {}),
+            start: |disk, root| Store::open_on(disk, &home_of(root), describe),
+            from_start: false,
+            look: |_| Ok(()),
+            always: |_| Ok(()),
+            play,
+        }
+    }
+}
+
+/// The home of a scene whose folder is `root`.
+pub(super) fn home_of(root: &Path) -> PathBuf {
+    root.join("home")
+}
+
+/// Whether something is true; a later one of its name takes its place.
+pub(super) type Check = Arc<dyn Fn(&Store) -> bool + Send + Sync>;
 
 /// What is known of the store from some moment on.
 #[derive(Clone)]
@@ -55,6 +101,12 @@ pub(super) enum Fact {
     Gone(Digest),
     /// So many bytes of a download need not come again.
     Fetched(Digest, u64),
+    /// Its file may be there without a record, or have other bytes.
+    Loose(Digest),
+    /// An upload has so many bytes at least, or is over.
+    Upload(SessionId, Option<u64>),
+    /// An upload may be over.
+    Ending(SessionId),
     True(String, Check),
 }
 
@@ -62,25 +114,30 @@ pub(super) enum Fact {
 pub(super) struct Stage {
     pub(super) store: Store,
     pub(super) journal: Arc<Journal>,
+    pub(super) root: PathBuf,
     facts: Mutex<Vec<(usize, Fact)>>,
 }
 
 impl Stage {
-    /// Opens a home on a disk that is watched.
-    pub(super) fn open(home: &Path) -> Result<Self, Error> {
+    /// Opens the home in a folder on a disk that is watched.
+    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+        Self::of(&SCENES[0], root)
+    }
+
+    /// Starts as the scene does it.
+    pub(super) fn of(scene: &Scene, root: &Path) -> Result<Self, Error> {
         let journal = Arc::new(Journal::default());
-        let disk = Disk::observed(Arc::clone(&journal));
-        let store = Store::open_on(disk, home, describe)?;
-        Ok(Self { store, journal, facts: Mutex::default() })
+        let store = (scene.start)(Disk::observed(Arc::clone(&journal)), root)?;
+        Ok(Self { store, journal, root: root.to_owned(), facts: Mutex::default() })
     }
 
     /// From now on.
-    fn told(&self, fact: Fact) {
+    pub(super) fn told(&self, fact: Fact) {
         let now = self.journal.len();
         self.facts.lock().unwrap().push((now, fact));
     }
 
-    fn is_true(
+    pub(super) fn is_true(
         &self,
         what: impl Into<String>,
         check: impl Fn(&Store) -> bool + Send + Sync + 'static,
@@ -93,7 +150,7 @@ impl Stage {
         self.facts.lock().unwrap().clone()
     }
 
-    async fn blob(&self, bytes: &[u8]) -> Result<BlobInfo, Error> {
+    pub(super) async fn blob(&self, bytes: &[u8]) -> Result<BlobInfo, Error> {
         self.told(Fact::Moving(Digest::of(bytes)));
         let info = self.store.commit(staged(&self.store, bytes).await?).await?;
         self.told(Fact::Held(info.digest));

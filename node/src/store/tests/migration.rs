@@ -28,7 +28,7 @@ struct Followed1 {
 }
 
 /// A realm with a mirror, as a site.
-fn realm() -> Realm {
+pub(super) fn realm() -> Realm {
     let mut realm = Realm::new(1);
     let mirror = crdt::statement::Grant::to_key(
         "mirror",
@@ -105,7 +105,7 @@ fn file(txn: &WriteTransaction, sequence: u64, verified: &Verified) {
 
 /// A home of layout 1, with a release, its blob, a receipt from a later peer, and a site whose
 /// mirrors were believed.
-fn write_layout_1(home: &Path, realm: &Realm) {
+pub(super) fn write_layout_1(home: &Path, realm: &Realm) {
     let bytes = b"the tarball";
     let digest = Digest::of(bytes);
     let blob = super::super::backup::blob_path(home, &digest);
@@ -145,7 +145,7 @@ fn write_layout_1(home: &Path, realm: &Realm) {
     txn.commit().unwrap();
 }
 
-fn schema(path: &Path) -> u64 {
+pub(super) fn schema(path: &Path) -> u64 {
     let database = Database::open(path).unwrap();
     let txn = database.begin_read().unwrap();
     let meta = txn.open_table(tables::META).unwrap();

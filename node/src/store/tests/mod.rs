@@ -1,13 +1,17 @@
 //! Facts about the store, each in its own home.
 
 mod admission;
+mod anew;
 mod backup;
 mod blobs;
 mod cached;
 mod changes;
 mod crash;
 mod crash_disk;
+mod crash_disk_facts;
 mod crash_disk_full;
+mod crash_disk_life;
+mod crash_disk_moves;
 mod crash_disk_scenes;
 mod kinds;
 mod life;

@@ -117,7 +117,7 @@ impl<'s> Turn<'s> {
         let (taken, takes) = std::sync::mpsc::channel();
         let writer = store.clone();
         let writes = std::thread::spawn(move || {
-            let _turn = writer.inner.writer.lock().unwrap();
+            let _turn = writer.inner.writer.take();
             taken.send(()).unwrap();
             ends.recv().unwrap();
         });
