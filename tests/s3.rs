@@ -110,7 +110,7 @@ fn what_b_names_survives_the_clearing_up_of_a_and_what_nobody_names_goes() {
     let objects = server.objects();
     assert_eq!(objects.len(), 2);
     let nobody = server.put_object(b"of nobody");
-    let told = a.json(&["gc", "--bucket", "--json"]);
+    let told = a.json(&["gc", "--bucket"]);
     assert_eq!((&told["removed"]["count"], &told["young"]["count"]), (&0.into(), &3.into()));
 
     let before = SystemTime::now() - Duration::from_secs(3 * 24 * 60 * 60);
@@ -119,7 +119,7 @@ fn what_b_names_survives_the_clearing_up_of_a_and_what_nobody_names_goes() {
         file.file().set_modified(before).expect("its time can be set");
     }
     // B wrote its list at its start and at what it sent, so it names what it has since by its age.
-    let told = a.json(&["gc", "--bucket", "--dry-run", "--json"]);
+    let told = a.json(&["gc", "--bucket", "--dry-run"]);
     assert_eq!(told["nodes"].as_array().map(Vec::len), Some(2), "{told}");
     let lists: Vec<&str> = told["nodes"]
         .as_array()
@@ -128,8 +128,8 @@ fn what_b_names_survives_the_clearing_up_of_a_and_what_nobody_names_goes() {
         .filter_map(|node| node["node"].as_str())
         .collect();
     assert!(lists.contains(&text(&b.status()["bucket"], "node").as_str()), "{told}");
-    b.json(&["gc", "--bucket", "--dry-run", "--json"]);
-    let told = a.json(&["gc", "--bucket", "--json"]);
+    b.json(&["gc", "--bucket", "--dry-run"]);
+    let told = a.json(&["gc", "--bucket"]);
     assert_eq!(told["removed"]["count"], 1, "{told}");
     assert!(!nobody.exists() && objects.iter().all(|object| object.exists()));
     forget_copies(&b);

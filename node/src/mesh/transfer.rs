@@ -8,9 +8,9 @@
 //!
 //! One flight a digest; the swarm's task sees to that. The size is signed metadata's, never a
 //! peer's. The first bad group cuts the peer off: it loses its score, and what it owed goes to
-//! another. When nobody is left because a stream was cut, everybody is asked again, a few times in a
-//! row if nothing comes. Then what was verified stays in the store for the next flight, as it does
-//! after a crash, up to the last checkpoint. Does not decide what to fetch.
+//! another. When nobody is left because a stream was cut, everybody is asked again, a few times in
+//! a row if nothing comes. Then what was verified stays in the store for the next flight, as it
+//! does after a crash, up to the last checkpoint. Does not decide what to fetch.
 //!
 //! Source: mesh.md sections 6.3 and 7.
 

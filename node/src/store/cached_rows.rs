@@ -102,7 +102,7 @@ pub(super) fn put_file(
 
 /// Whether a file of the key's package is recorded.
 pub(super) fn has_file(
-    table: &impl ReadableTable<(tables::Id, &'static str, &'static str, &'static str), &'static [u8]>,
+    table: &impl ReadableTable<DocumentKey<'static>, &'static [u8]>,
     (origin, format, package, _): DocumentKey<'_>,
 ) -> Result<bool, Error> {
     let next = table.range((origin, format, package, "")..)?.next().transpose()?;

@@ -4,8 +4,8 @@
 //! Endpoint, region and credentials come from the environment (`AWS_ENDPOINT_URL`, `AWS_REGION`,
 //! `AWS_ACCESS_KEY_ID`, …), and so does the file of an authority of one's own (`AWS_CA_BUNDLE`,
 //! believed beside those of the system). Every wait is bounded, every failure retried twice after a
-//! random while. Sentences about a failure name what it was, and never repeat what a server wrote but for
-//! its code: it might quote a credential.
+//! random while. Sentences about a failure name what it was, and never repeat what a server wrote
+//! but for its code: it might quote a credential.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -2,9 +2,9 @@
 //! is what its name says.
 //!
 //! One flight a digest, whoever asks; it goes on when the first asker goes away, so that a second
-//! try finds the copy. Who likes reads along ([`Store::follow_blob`]), and learns at the end whether
-//! the bytes were right. An object that is not its blob is never kept: its record is dropped, so
-//! that peers and upstreams are asked, and the next upload replaces it.
+//! try finds the copy. Who likes reads along ([`Store::follow_blob`]), and learns at the end
+//! whether the bytes were right. An object that is not its blob is never kept: its record is
+//! dropped, so that peers and upstreams are asked, and the next upload replaces it.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,10 @@
 //! A staged file goes into the bucket before anything records it.
 //!
 //! An object of the blob's name and length that is there already is read back and hashed, and wins
-//! if it is the blob; nothing is sent then (an old one is claimed first: see `names`). One that is not is replaced: its name says what it
-//! should have been. A small file is one conditional request, a larger one goes in parts, one part
-//! in memory at a time, and its object appears whole or not at all; its length is asked for after.
+//! if it is the blob; nothing is sent then (an old one is claimed first: see `names`). One that is
+//! not is replaced: its name says what it should have been. A small file is one conditional
+//! request, a larger one goes in parts, one part in memory at a time, and its object appears whole
+//! or not at all; its length is asked for after.
 //!
 //! Source: DESIGN.md section 5.
 

@@ -300,11 +300,17 @@ impl Sweep<'_> {
             Err(Why::NotFound { .. }) => return Ok(false),
             other => self.remote.answered(other)?,
         };
-        if SystemTime::from(about.last_modified) != changed || self.since.elapsed() > LEASE / 2 {
+        // A list may say parts of a second, which an answer about one object never does.
+        let same = whole_seconds(about.last_modified.into()) == whole_seconds(changed);
+        if !same || self.since.elapsed() > LEASE / 2 {
             return Ok(false);
         }
         self.remote.remove(&path).await.map(|()| true)
     }
+}
+
+fn whole_seconds(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl Remote {

@@ -2,8 +2,8 @@
 //!
 //! Three ways lead to one: the home had blobs before it had this bucket; the bucket did not answer
 //! when something came that can be had again; or the bucket has it for so long that another node
-//! might remove it, and is told first that it is needed here (`names`). The row is in the same commit as the blob, so a crash
-//! forgets none; it goes when the bucket has the bytes.
+//! might remove it, and is told first that it is needed here (`names`). The row is in the same
+//! commit as the blob, so a crash forgets none; it goes when the bucket has the bytes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -116,7 +116,8 @@ impl Store {
         remote.used(&self.inner, &info.digest, info.size);
     }
 
-    /// Sends what is only here, and tells what this node holds, for ever. Without a bucket there is nothing to do.
+    /// Sends what is only here, and tells what this node holds, for ever. Without a bucket there is
+    /// nothing to do.
     ///
     /// # Errors
     /// When the database refuses.
