@@ -39,6 +39,7 @@ pub mod reconcile;
 pub mod routes;
 pub mod session;
 pub mod signature;
+pub mod sketch;
 pub mod statement;
 
 pub use derive::{Content, PackageView, Pins, SlotState};
