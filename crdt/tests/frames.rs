@@ -36,7 +36,7 @@ fn one_of_each() -> Vec<Frame> {
         Frame::Check { count: 300, fingerprint: [1; 16], sequence: 70_000 },
         Frame::Colls { last: true, entries: vec![([1; 32], 24, [2; 16]), ([3; 32], 256, [4; 16])] },
         Frame::AllIds { coll: [1; 32], ids: vec![0, 1, u64::MAX], last: false },
-        Frame::Done { coll: [1; 32], want: vec![7] },
+        Frame::Done { coll: [1; 32], last: true, want: vec![7] },
         Frame::Want { ids: vec![StatementId(Digest::of(b"x"))] },
         Frame::Statements { batch: batch(2) },
         Frame::Lobby { batch: Vec::new() },
@@ -192,8 +192,8 @@ fn a_peer_that_breaks_the_protocol_is_left() {
     let check = Frame::Check { count: 1, fingerprint: [0; 16], sequence: 1 };
     let colls = Frame::Colls { last: true, entries: vec![(coll, 1, [0; 16])] };
     let ids = Frame::AllIds { coll, ids: Vec::new(), last: true };
-    let done = Frame::Done { coll, want: Vec::new() };
-    let unoffered = Frame::Done { coll, want: vec![1] };
+    let done = Frame::Done { coll, last: true, want: Vec::new() };
+    let unoffered = Frame::Done { coll, last: true, want: vec![1] };
     let twice = Frame::Colls { last: true, entries: vec![(coll, 1, [0; 16]); 2] };
     assert_eq!(hear(std::slice::from_ref(&check)), None);
     let broken = [

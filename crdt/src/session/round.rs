@@ -1,4 +1,5 @@
-//! Comparing, and exchanging what differs: CHECK, COLLS, ALLIDS, DONE, from both sides.
+//! Comparing, and exchanging what differs: CHECK, COLLS, ALLIDS, DONE, from both sides. Where
+//! cells take the place of ids: see `cells`.
 //!
 //! The initiator has at most one question open. A round that moved nothing is not repeated before
 //! the timer: a peer that refuses or delays statements stays unequal by design.
@@ -7,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::cells::{Attempt, Peeling, Sketched, Stalled, are_worth_it};
 use super::limits::Recent;
 use super::outgoing::{Work, grouped};
 use super::{Checked, Handled, Index, Millis, Output, Phase, Session, Violation};
@@ -40,9 +42,13 @@ enum Question {
 }
 
 #[derive(Debug, Default)]
-struct Round {
+pub(super) struct Round {
     names: BTreeMap<Name, Collection>,
     current: Option<Progress>,
+    /// The collection whose cells are coming, if any.
+    pub(super) peeling: Option<Peeling>,
+    /// Cells that came and wait for a place.
+    pub(super) stalled: Option<Stalled>,
     finished: BTreeSet<Name>,
     /// Pairs asked for and not known to have come.
     wanted: u64,
@@ -62,16 +68,63 @@ struct Progress {
 #[derive(Debug, Default)]
 pub(super) struct Answering {
     listed: Vec<Listed>,
-    queue: VecDeque<(Name, Option<Collection>)>,
+    queue: VecDeque<Unequal>,
     open: BTreeMap<Name, Offered>,
     listing_over: bool,
+    /// When a place for a sketch is looked for again.
+    look_at: Option<Millis>,
 }
 
-/// A collection whose ids were sent.
+/// A collection that differs; absent if we have nothing of it.
 #[derive(Debug)]
-struct Offered {
-    own: Vec<(u64, Item)>,
-    answers_due: usize,
+struct Unequal {
+    name: Name,
+    collection: Option<Collection>,
+    ours: u64,
+    theirs: u64,
+}
+
+/// A collection whose ids or cells were sent.
+#[derive(Debug)]
+pub(super) enum Offered {
+    Ids { own: Vec<(u64, Item)>, answers_due: usize },
+    Cells(Box<Sketched>),
+}
+
+impl Offered {
+    fn len(&self) -> usize {
+        match self {
+            Self::Ids { own, .. } => own.len(),
+            Self::Cells(sketched) => sketched.len(),
+        }
+    }
+}
+
+impl Answering {
+    pub(super) fn offered(&mut self, name: Name) -> Option<&mut Offered> {
+        self.open.get_mut(&name)
+    }
+
+    pub(super) fn withdraw(&mut self, name: Name) {
+        self.open.remove(&name);
+    }
+
+    /// The sketch that waits for an answer; there is one at a time.
+    pub(super) fn sketched(&self) -> Option<&Sketched> {
+        self.open.values().find_map(|offered| match offered {
+            Offered::Cells(sketched) => Some(&**sketched),
+            Offered::Ids { .. } => None,
+        })
+    }
+
+    /// When a place for a sketch is looked for again.
+    pub(super) const fn look_at(&self) -> Option<Millis> {
+        self.look_at
+    }
+
+    pub(super) fn is_due(&mut self, now: Millis) -> bool {
+        self.look_at.take_if(|at| now >= *at).is_some()
+    }
 }
 
 impl Asking {
@@ -81,6 +134,21 @@ impl Asking {
 
     pub(super) const fn in_round(&self) -> bool {
         matches!(self.question, Question::Round(_))
+    }
+
+    /// When cells that came look for a place again.
+    pub(super) fn place_at(&self) -> Option<Millis> {
+        match &self.question {
+            Question::Round(round) => round.stalled.as_ref().map(Stalled::look_at),
+            Question::None | Question::Check => None,
+        }
+    }
+
+    pub(super) const fn round(&mut self) -> Option<&mut Round> {
+        match &mut self.question {
+            Question::Round(round) => Some(round),
+            Question::None | Question::Check => None,
+        }
     }
 
     pub(super) fn gained(&mut self) {
@@ -220,7 +288,7 @@ impl Session {
         if last {
             answering.listing_over = true;
             self.choose(index)?;
-            self.offer(index);
+            self.offer(now, index);
         }
         Ok(())
     }
@@ -238,22 +306,25 @@ impl Session {
         let Some(answering) = &mut self.answering else { return Ok(()) };
         let mut listed = BTreeSet::new();
         let mut queue = VecDeque::new();
-        for (name, count, fingerprint) in std::mem::take(&mut answering.listed) {
+        for (name, theirs, fingerprint) in std::mem::take(&mut answering.listed) {
             if !listed.insert(name) {
                 return Err(Violation("a collection listed twice"));
             }
-            match ours.get(&name) {
-                Some((_, our_count, ours)) if (*our_count, *ours) == (count, fingerprint) => {}
-                Some((collection, ..)) => queue.push_back((name, Some(collection.clone()))),
-                None => queue.push_back((name, None)),
-            }
+            let (collection, ours) = match ours.get(&name) {
+                Some((_, count, ours)) if (*count, *ours) == (theirs, fingerprint) => continue,
+                Some((collection, count, _)) => (Some(collection.clone()), *count),
+                None => (None, 0),
+            };
+            queue.push_back(Unequal { name, collection, ours, theirs });
         }
         let unlisted = order.iter().filter(|name| !listed.contains(*name));
         let (first, rest): (Vec<_>, Vec<_>) = unlisted
             .filter_map(|name| {
-                ours.get(name).map(|(collection, ..)| (*name, Some(collection.clone())))
+                let (collection, ours, _) = ours.get(name)?;
+                let collection = Some(collection.clone());
+                Some(Unequal { name: *name, collection, ours: *ours, theirs: 0 })
             })
-            .partition(|(_, collection)| matches!(collection, Some(Collection::Authority(_))));
+            .partition(|one| matches!(one.collection, Some(Collection::Authority(_))));
         for entry in first.into_iter().rev() {
             queue.push_front(entry);
         }
@@ -262,56 +333,92 @@ impl Session {
         Ok(())
     }
 
-    /// Sends ids as far as the window allows; ends the round when nothing is left.
-    fn offer(&mut self, index: &dyn Index) {
-        let Some(answering) = &mut self.answering else { return };
-        let mut open_ids: usize = answering.open.values().map(|offered| offered.own.len()).sum();
-        while answering.open.is_empty() || open_ids < WINDOW_IDS {
-            let Some((name, collection)) = answering.queue.pop_front() else { break };
-            let own = collection.map(|held| short_ids(&self.key, &held, index)).unwrap_or_default();
-            let mut ids: Vec<u64> = own.iter().map(|(id, _)| *id).collect();
-            ids.dedup();
-            let mut parts: Vec<&[u64]> = ids.chunks(IDS_MAX).collect();
-            if parts.is_empty() {
-                parts.push(&[]);
+    /// Sends ids and cells as far as the window allows; ends the round when nothing is left.
+    pub(super) fn offer(&mut self, now: Millis, index: &dyn Index) {
+        while let Some(next) = self.answering.as_mut().and_then(Answering::next) {
+            if !self.offer_one(now, next, index) {
+                return;
             }
-            let end = parts.len() - 1;
-            for (place, part) in parts.iter().enumerate() {
-                let frame = Frame::AllIds { coll: name, ids: part.to_vec(), last: place == end };
-                self.work.push_back(Work::Frame(frame));
-            }
-            open_ids += own.len();
-            answering.open.insert(name, Offered { own, answers_due: parts.len() });
         }
-        if answering.open.is_empty() {
+        if self.answering.as_ref().is_some_and(Answering::is_over) {
             self.work.push_back(Work::RoundEnd);
         }
     }
 
-    /// The responder sends what the initiator lacks of one ALLIDS.
-    pub(super) fn done(&mut self, name: Name, want: &[u64], index: &dyn Index) -> Handled {
-        let unknown = Violation("an answer for a collection that was not offered");
-        let answering = self.answering.as_mut().ok_or(unknown)?;
-        let offered = answering.open.get_mut(&name).ok_or(unknown)?;
-        let mut items = Vec::new();
-        for id in want {
-            let start = offered.own.partition_point(|(own, _)| own < id);
-            let found = offered.own[start..].iter().take_while(|(own, _)| own == id);
-            let before = items.len();
-            items.extend(found.map(|(_, item)| *item));
-            if items.len() == before {
-                return Err(Violation("an id that was not offered"));
+    /// Says whether it could be done now.
+    fn offer_one(&mut self, now: Millis, next: Unequal, index: &dyn Index) -> bool {
+        let counts = (next.ours, next.theirs);
+        let held = next.collection.as_ref();
+        let held = held.filter(|_| self.peer.reads_cells && are_worth_it(counts.0, counts.1));
+        let attempt = held.map(|held| self.offer_cells(now, next.name, held, counts, index));
+        let Some(answering) = &mut self.answering else { return false };
+        match attempt {
+            Some(Attempt::Sent(sketched)) => {
+                answering.open.insert(next.name, Offered::Cells(sketched));
+            }
+            Some(Attempt::Later) => {
+                answering.queue.push_front(next);
+                answering.look_at = Some(Self::look_again_at(now));
+                return false;
+            }
+            Some(Attempt::Never) | None => {
+                self.offer_ids(next.name, next.collection.as_ref(), index);
             }
         }
-        offered.answers_due -= 1;
-        if offered.answers_due == 0 {
-            answering.open.remove(&name);
+        true
+    }
+
+    pub(super) fn offer_ids(
+        &mut self,
+        name: Name,
+        collection: Option<&Collection>,
+        index: &dyn Index,
+    ) {
+        let own = collection.map(|held| short_ids(&self.key, held, index)).unwrap_or_default();
+        let mut ids: Vec<u64> = own.iter().map(|(id, _)| *id).collect();
+        ids.dedup();
+        let mut parts: Vec<&[u64]> = ids.chunks(IDS_MAX).collect();
+        if parts.is_empty() {
+            parts.push(&[]);
         }
-        if !items.is_empty() {
-            let items = grouped(items.into_iter());
-            self.work.push_back(Work::Items { items, lobby: false });
+        let end = parts.len() - 1;
+        for (place, part) in parts.iter().enumerate() {
+            let frame = Frame::AllIds { coll: name, ids: part.to_vec(), last: place == end };
+            self.work.push_back(Work::Frame(frame));
         }
-        self.offer(index);
+        if let Some(answering) = &mut self.answering {
+            answering.open.insert(name, Offered::Ids { own, answers_due: parts.len() });
+        }
+    }
+
+    /// The responder sends what the initiator lacks of one ALLIDS, or of cells.
+    pub(super) fn done(
+        &mut self,
+        now: Millis,
+        name: Name,
+        (last, want): (bool, &[u64]),
+        index: &dyn Index,
+    ) -> Handled {
+        let unknown = Violation("an answer for a collection that was not offered");
+        let answering = self.answering.as_mut().ok_or(unknown)?;
+        match answering.open.get_mut(&name).ok_or(unknown)? {
+            Offered::Cells(_) => self.want_of_cells(name, last, want, index)?,
+            Offered::Ids { .. } if !last => {
+                return Err(Violation("a part of an answer where one is all"));
+            }
+            Offered::Ids { own, answers_due } => {
+                let items = chosen(own, want)?;
+                *answers_due -= 1;
+                if *answers_due == 0 {
+                    answering.open.remove(&name);
+                }
+                if !items.is_empty() {
+                    let items = grouped(items.into_iter());
+                    self.work.push_back(Work::Items { items, lobby: false });
+                }
+            }
+        }
+        self.offer(now, index);
         Ok(())
     }
 
@@ -336,21 +443,63 @@ impl Session {
         if !last {
             round.current = Some(progress);
         }
-        round.moved |= !lacking.is_empty();
-        round.wanted += want.len() as u64;
-        if !want.is_empty() {
-            self.out.push_back(Output::Behind(round.wanted));
-        }
-        if !lacking.is_empty() {
-            let items = grouped(lacking.into_iter());
-            self.work.push_back(Work::Items { items, lobby: false });
-        }
-        self.work.push_back(Work::Frame(Frame::Done { coll: name, want }));
+        self.tell_difference(name, want, lacking);
         Ok(())
     }
 }
 
+/// The items of these ids.
+fn chosen(own: &[(u64, Item)], want: &[u64]) -> Result<Vec<Item>, Violation> {
+    let mut items = Vec::new();
+    for id in want {
+        let start = own.partition_point(|(own, _)| own < id);
+        let found = own[start..].iter().take_while(|(own, _)| own == id);
+        let before = items.len();
+        items.extend(found.map(|(_, item)| *item));
+        if items.len() == before {
+            return Err(Violation("an id that was not offered"));
+        }
+    }
+    Ok(items)
+}
+
+impl Answering {
+    /// The next collection to send, if the window has room for it; one sketch at a time.
+    fn next(&mut self) -> Option<Unequal> {
+        let open_ids: usize = self.open.values().map(Offered::len).sum();
+        let has_room = self.open.is_empty() || open_ids < WINDOW_IDS;
+        let waits = self.look_at.is_some() || self.sketched().is_some();
+        (has_room && !waits).then(|| self.queue.pop_front()).flatten()
+    }
+
+    fn is_over(&self) -> bool {
+        self.open.is_empty() && self.queue.is_empty() && self.listing_over
+    }
+}
+
 impl Round {
+    /// The collection of this name, if we have anything of it.
+    pub(super) fn collection(&self, name: &Name) -> Option<Collection> {
+        self.names.get(name).cloned()
+    }
+
+    /// A collection's turn begins; false if it has been.
+    pub(super) fn begins(&mut self, name: Name) -> bool {
+        self.finished.insert(name) && self.finished.len() <= COLLECTIONS_MAX
+    }
+
+    /// Its ids are to come in the place of its cells.
+    pub(super) fn expects_ids(&mut self, name: Name) {
+        self.finished.remove(&name);
+    }
+
+    /// Notes a difference; how many pairs are wanted in all.
+    pub(super) fn differs(&mut self, want: &[u64], lacking: &[Item]) -> u64 {
+        self.moved |= !lacking.is_empty();
+        self.wanted += want.len() as u64;
+        self.wanted
+    }
+
     /// Where the collection's ids are to go on, or a beginning if it is its turn.
     fn progress(
         &mut self,
@@ -364,7 +513,9 @@ impl Round {
             Some(_) => return Err(Violation("ids of two collections at once")),
             None => {}
         }
-        if !self.finished.insert(name) || self.finished.len() > COLLECTIONS_MAX {
+        // The responder may send the list in the place of further cells.
+        let instead = self.peeling.take_if(|peeling| peeling.is_of(name)).is_some();
+        if !instead && !self.begins(name) {
             return Err(Violation("ids of a collection twice"));
         }
         let own = self.names.get(&name).map(|held| short_ids(key, held, index));

@@ -25,6 +25,7 @@ mod cell;
 mod encode;
 mod mapping;
 mod peel;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -32,3 +33,4 @@ pub use cell::{CELL_BYTES, Cell};
 pub use encode::Sketch;
 pub use mapping::mix;
 pub use peel::{Breach, Peeler, Side};
+pub use slots::{Slot, Slots};

@@ -99,10 +99,10 @@ impl Peeler {
         self.found.iter().map(|(item, side, _)| (*item, *side))
     }
 
-    /// The receiver's own set, to be used again.
+    /// The receiver's own set.
     #[must_use]
-    pub fn into_own(self) -> Sketch {
-        self.own
+    pub const fn own(&self) -> &Sketch {
+        &self.own
     }
 
     /// Recovers what can be recovered, beginning with these cells.
