@@ -177,14 +177,10 @@ fn led(victim_asks: bool) -> (Led, Realm, Vec<Verified>) {
     } else {
         (net.connect(nodes[1], victim), KEYS[0])
     };
-    let names = blake3_names();
+    let names = crdt::session::names_of(KEYS);
     let collection = Collection::Format(realm.id, "npm".to_owned());
     let name = collection_name(&names, &collection);
     (Led { net, link, victim, name, key }, realm, all)
-}
-
-fn blake3_names() -> [u8; 32] {
-    crdt::session::names_of(KEYS)
 }
 
 fn cells_of(net: &Net, node: usize, realm: RealmId, key: &[u8; 32], count: usize) -> Vec<Cell> {
@@ -226,13 +222,10 @@ fn cells_that_are_lies_end_the_conversation_of_who_asks() {
             probe.net.nodes[probe.victim].index.items(&Collection::Format(realm.id, "npm".into()));
         let id = short_id(&probe.key, &own[0]);
         let more = Sketch::of(vec![id]).unwrap().cells(0, 1).to_vec();
-        let sum = |cell: &Cell, with: &Cell| {
-            let (mut bytes, with) = (cell.to_bytes(), with.to_bytes());
-            bytes[..16].iter_mut().zip(&with[..16]).for_each(|(byte, with)| *byte ^= with);
-            bytes[16] = bytes[16].wrapping_add(1);
-            Cell::from_bytes(&bytes)
-        };
-        cells[0] = sum(&cells[0], &more[0]);
+        let (mut bytes, with) = (cells[0].to_bytes(), more[0].to_bytes());
+        bytes[..16].iter_mut().zip(&with[..16]).for_each(|(byte, with)| *byte ^= with);
+        bytes[16] = bytes[16].wrapping_add(1);
+        cells[0] = Cell::from_bytes(&bytes);
         cells
     };
     let cases: Vec<(&str, Vec<Frame>)> = vec![

@@ -19,8 +19,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::answering::Offered;
 use super::outgoing::{Work, grouped};
-use super::round::Offered;
+use super::round::Name;
 use super::{Handled, Index, Millis, Output, Session, Violation};
 use crate::message::{CELLS_MAX, Frame, IDS_MAX};
 use crate::reconcile::short_id;
@@ -39,8 +40,6 @@ const LOOK_AGAIN_MS: Millis = 250;
 const HELD_MAX_MS: Millis = 120_000;
 /// Bytes of a short id.
 const ID_BYTES: u64 = 8;
-
-type Name = [u8; 32];
 
 /// Places for the sketches of all conversations of a node; clones share them.
 #[derive(Debug, Clone)]
@@ -176,8 +175,7 @@ impl Session {
     pub(super) fn offer_cells(
         &mut self,
         now: Millis,
-        name: Name,
-        collection: &Collection,
+        (name, collection): (Name, &Collection),
         (ours, theirs): (u64, u64),
         index: &dyn Index,
     ) -> Attempt {

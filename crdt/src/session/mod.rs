@@ -39,6 +39,7 @@
 //!
 //! Source: index.md sections 5 and 7.7, mesh.md sections 5.2, 7 and 8.
 
+mod answering;
 mod answers;
 mod cells;
 mod index;
@@ -51,13 +52,14 @@ mod timer;
 
 use std::collections::{BTreeSet, VecDeque};
 
+use answering::Answering;
 pub use answers::names_of;
 pub use cells::Sketches;
 pub use index::Index;
 use limits::{Bucket, Recent};
 pub use memory::MemoryIndex;
 use outgoing::Work;
-use round::{Answering, Asking};
+use round::Asking;
 use timer::Timer;
 
 use crate::message::Frame;
