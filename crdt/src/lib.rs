@@ -12,7 +12,7 @@
 //!                 derive::package(authority, statements, pins) ──▶ PackageView
 //! ```
 //!
-//! `session` and `reconcile` make two sets equal over a wire of `message`s; `document` turns the
+//! `session`, `reconcile` and `sketch` make two sets equal over a wire of `message`s; `document` turns the
 //! statements of one package into an automerge document; `routes` gives each short name exactly
 //! one source. Nothing here decides what to keep on disk or whom to talk to.
 //!
@@ -39,6 +39,7 @@ pub mod reconcile;
 pub mod routes;
 pub mod session;
 pub mod signature;
+pub mod sketch;
 pub mod statement;
 
 pub use derive::{Content, PackageView, Pins, SlotState};

@@ -2,6 +2,7 @@
 
 use crdt::message::{Decoder, FRAME_MAX_BYTES, Frame, INFLATED_MAX_BYTES, frame_cap};
 use crdt::session::Input;
+use crdt::sketch::Cell;
 use crdt::{Digest, Envelope, Error, RealmId, StatementId};
 use proptest::prelude::*;
 
@@ -36,11 +37,13 @@ fn one_of_each() -> Vec<Frame> {
         Frame::Check { count: 300, fingerprint: [1; 16], sequence: 70_000 },
         Frame::Colls { last: true, entries: vec![([1; 32], 24, [2; 16]), ([3; 32], 256, [4; 16])] },
         Frame::AllIds { coll: [1; 32], ids: vec![0, 1, u64::MAX], last: false },
-        Frame::Done { coll: [1; 32], want: vec![7] },
+        Frame::Done { coll: [1; 32], last: true, want: vec![7] },
         Frame::Want { ids: vec![StatementId(Digest::of(b"x"))] },
         Frame::Statements { batch: batch(2) },
         Frame::Lobby { batch: Vec::new() },
         Frame::GoAway { reason: "enough".to_owned() },
+        Frame::Cells { coll: [1; 32], first: 32, cells: vec![Cell::from_bytes(&[7; 19]); 3] },
+        Frame::More { coll: [1; 32], count: 64 },
     ]
 }
 
@@ -192,8 +195,8 @@ fn a_peer_that_breaks_the_protocol_is_left() {
     let check = Frame::Check { count: 1, fingerprint: [0; 16], sequence: 1 };
     let colls = Frame::Colls { last: true, entries: vec![(coll, 1, [0; 16])] };
     let ids = Frame::AllIds { coll, ids: Vec::new(), last: true };
-    let done = Frame::Done { coll, want: Vec::new() };
-    let unoffered = Frame::Done { coll, want: vec![1] };
+    let done = Frame::Done { coll, last: true, want: Vec::new() };
+    let unoffered = Frame::Done { coll, last: true, want: vec![1] };
     let twice = Frame::Colls { last: true, entries: vec![(coll, 1, [0; 16]); 2] };
     assert_eq!(hear(std::slice::from_ref(&check)), None);
     let broken = [
@@ -271,7 +274,7 @@ proptest! {
 
     #[test]
     fn mutated_frames_are_read_as_they_are_or_refused(
-        which in 0_usize..11, place in any::<prop::sample::Index>(), byte in any::<u8>(),
+        which in 0_usize..13, place in any::<prop::sample::Index>(), byte in any::<u8>(),
     ) {
         let mut bytes = one_of_each()[which].encode();
         let place = 4 + place.index(bytes.len() - 4);
@@ -283,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn any_order_of_frames_is_survived(order in prop::collection::vec(0_usize..11, 0..12)) {
+    fn any_order_of_frames_is_survived(order in prop::collection::vec(0_usize..13, 0..12)) {
         let frames: Vec<Frame> = order.iter().map(|n| one_of_each()[*n].clone()).collect();
         let _ = hear(&frames);
     }

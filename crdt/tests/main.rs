@@ -4,6 +4,7 @@
 
 mod attacks;
 mod authority;
+mod cells;
 mod codec;
 mod derive;
 mod document;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crdt::message::{Decoder, Frame};
-use crdt::session::{Index, Input, MemoryIndex, Millis, Output, Session};
+use crdt::session::{Index, Input, MemoryIndex, Millis, Output, Session, Sketches};
 use crdt::statement::{File, Release, Root};
 use crdt::{
     Body, Checksums, Collection, Digest, Envelope, Item, PackageId, RealmId, SecretKey, Statement,
@@ -73,6 +73,8 @@ pub(crate) struct Node {
     pub(crate) lobby: Vec<Envelope>,
     /// What its peers lacked when they compared with it.
     pub(crate) lacked: Vec<Item>,
+    /// Places for sketches in all its conversations.
+    pub(crate) sketches: Sketches,
 }
 
 /// A stream between two nodes, the initiator first.
@@ -100,12 +102,16 @@ pub(crate) struct Net {
     keys: u8,
     /// Admissions take their time, when this is set: they wait here until `settle_shuffled`.
     pub(crate) slow: bool,
+    /// Nobody says what it can do beyond the least.
+    pub(crate) no_features: bool,
     admitting: Vec<Admitting>,
 }
 
+pub(crate) const CELLS: u8 = 0x0c;
 pub(crate) const CHECK: u8 = 0x04;
 pub(crate) const COLLS: u8 = 0x05;
 pub(crate) const ALLIDS: u8 = 0x06;
+pub(crate) const MORE: u8 = 0x0d;
 pub(crate) const RESUME: u8 = 0x03;
 pub(crate) const STATEMENTS: u8 = 0x09;
 
@@ -118,6 +124,7 @@ impl Net {
             cursors: BTreeMap::new(),
             lobby: Vec::new(),
             lacked: Vec::new(),
+            sketches: Sketches::default(),
         });
         self.nodes.len() - 1
     }
@@ -134,7 +141,7 @@ impl Net {
         let ends = [initiator, responder];
         self.links.push(Link {
             ends,
-            sessions: [Session::new(), Session::new()],
+            sessions: ends.map(|node| Session::new(self.nodes[node].sketches.clone())),
             decoders: [Decoder::new(), Decoder::new()],
             wires: Default::default(),
             closed: [None; 2],
@@ -188,7 +195,10 @@ impl Net {
     fn output(&mut self, link: usize, side: usize, output: Output) {
         let (node, peer) = (self.links[link].ends[side], self.links[link].ends[1 - side]);
         match output {
-            Output::Send(frame) => {
+            Output::Send(mut frame) => {
+                if let (Frame::Hello { features, .. }, true) = (&mut frame, self.no_features) {
+                    *features = 0;
+                }
                 let bytes = frame.encode();
                 let on = &mut self.links[link];
                 *on.frames.entry(frame.kind()).or_default() += 1;

@@ -417,7 +417,7 @@ fn comparisons_become_rare_while_nothing_changes() {
 
 /// A session that has heard HELLO at the time 5, from a peer that follows the same.
 fn greeted(index: &MemoryIndex, initiator: bool, seen: Option<(u64, u64)>) -> Session {
-    let mut session = Session::new();
+    let mut session = Session::default();
     session.handle(0, Input::Start { key: [1; 32], initiator, seen: None }, index);
     let hello = Frame::Hello {
         version: 1,

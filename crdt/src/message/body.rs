@@ -6,7 +6,10 @@
 use minicbor::encode::Error as Wrong;
 use minicbor::{Decoder, Encoder};
 
-use super::{COLLS_MAX, FOLLOWS_MAX, Frame, IDS_MAX, Listed, REASON_MAX_BYTES, WANT_MAX, batch};
+use super::{
+    CELLS_MAX, COLLS_MAX, FOLLOWS_MAX, Frame, IDS_MAX, Listed, REASON_MAX_BYTES, WANT_MAX, batch,
+};
+use crate::sketch::{CELL_BYTES, Cell};
 use crate::{Digest, Error, RealmId, StatementId};
 
 type Cbor<'a> = Encoder<&'a mut Vec<u8>>;
@@ -44,7 +47,14 @@ fn fields(frame: &Frame, compressed: &[u8], cbor: &mut Cbor<'_>) -> Written {
         Frame::AllIds { coll, ids, last } => {
             cbor.array(3)?.bytes(coll)?.bool(*last)?.bytes(&short_ids(ids))?.ok()
         }
-        Frame::Done { coll, want } => cbor.array(2)?.bytes(coll)?.bytes(&short_ids(want))?.ok(),
+        Frame::Done { coll, last, want } => {
+            cbor.array(3)?.bytes(coll)?.bool(*last)?.bytes(&short_ids(want))?.ok()
+        }
+        Frame::Cells { coll, first, cells } => {
+            let bytes: Vec<u8> = cells.iter().flat_map(Cell::to_bytes).collect();
+            cbor.array(3)?.bytes(coll)?.u64(*first)?.bytes(&bytes)?.ok()
+        }
+        Frame::More { coll, count } => cbor.array(2)?.bytes(coll)?.u64(*count)?.ok(),
         Frame::Want { ids } => digests(cbor.array(1)?, ids.iter().map(|id| &id.0)),
         Frame::Statements { .. } | Frame::Lobby { .. } => cbor.array(1)?.bytes(compressed)?.ok(),
         Frame::GoAway { reason } => cbor.array(1)?.str(reason)?.ok(),
@@ -85,7 +95,10 @@ pub(super) fn read(kind: u8, body: &[u8]) -> Result<Option<(Frame, &[u8])>, Erro
             let (coll, last) = (fields.array(3)?.fixed()?, fields.bool()?);
             Frame::AllIds { coll, ids: fields.short_ids()?, last }
         }
-        0x07 => Frame::Done { coll: fields.array(2)?.fixed()?, want: fields.short_ids()? },
+        0x07 => {
+            let (coll, last) = (fields.array(3)?.fixed()?, fields.bool()?);
+            Frame::Done { coll, last, want: fields.short_ids()? }
+        }
         0x08 => {
             let ids = fields.array(1)?.digests("statements in WANT", WANT_MAX)?;
             Frame::Want { ids: ids.into_iter().map(StatementId).collect() }
@@ -96,6 +109,11 @@ pub(super) fn read(kind: u8, body: &[u8]) -> Result<Option<(Frame, &[u8])>, Erro
             if kind == 0x09 { Frame::Statements { batch } } else { Frame::Lobby { batch } }
         }
         0x0b => Frame::GoAway { reason: fields.array(1)?.reason()? },
+        0x0c => {
+            let (coll, first) = (fields.array(3)?.fixed()?, fields.u64()?);
+            Frame::Cells { coll, first, cells: fields.cells()? }
+        }
+        0x0d => Frame::More { coll: fields.array(2)?.fixed()?, count: fields.u64()? },
         0x80.. => return Ok(None),
         _ => return Err(malformed(format!("unknown type {kind:#04x}"))),
     };
@@ -181,6 +199,15 @@ impl<'a> Fields<'a> {
             return Err(Error::NotCanonical { what: "list of short ids" });
         }
         Ok(ids)
+    }
+
+    fn cells(&mut self) -> Result<Vec<Cell>, Error> {
+        let (chunks, rest) = self.bytes()?.as_chunks::<CELL_BYTES>();
+        if chunks.len() > CELLS_MAX {
+            return Err(Error::OverLimit { what: "cells", limit: CELLS_MAX as u64 });
+        }
+        let whole = !chunks.is_empty() && rest.is_empty();
+        whole.then(|| chunks.iter().map(Cell::from_bytes).collect()).ok_or(malformed("no cells"))
     }
 
     fn reason(&mut self) -> Result<String, Error> {

@@ -12,15 +12,20 @@
 //! | 0x04 | CHECK | `[count, fingerprint b16, sequence]` over all shared collections |
 //! | 0x05 | COLLS | `[last, [[name b32, count, fingerprint b16] …]]` |
 //! | 0x06 | ALLIDS | `[name b32, last, ids]`: ids are a byte string of u64 LE, ascending |
-//! | 0x07 | DONE | `[name b32, ids]`: the answer to one ALLIDS, what the sender wants of it |
+//! | 0x07 | DONE | `[name b32, last, ids]`: what the sender wants of one ALLIDS, or of cells ² |
 //! | 0x08 | WANT | `[[statement id b32 …]]`, at most 64 |
 //! | 0x09 | STATEMENTS | `[batch]` |
 //! | 0x0a | LOBBY | `[batch]`: for showing, never for installing |
 //! | 0x0b | GOAWAY | `[reason]`, at most 256 bytes of text |
+//! | 0x0c | CELLS | `[name b32, first, cells]`: cells of a sketch, 19 bytes each |
+//! | 0x0d | MORE | `[name b32, count]`: so many cells in all, please; 0: all ids instead |
 //! | 0x80 … 0xff | – | unknown ones are skipped; unknown ones below 0x80 end the conversation |
 //!
 //! ¹ key: b32; seen: `[]` or `[epoch, sequence]`; follows: `[realm b32 …]`, ascending. b32 is a
 //! byte string of 32 bytes. Arrays and strings have definite lengths.
+//!
+//! ² An ALLIDS is answered by one DONE, which is the last; cells by several, their ids ascending
+//! over all of them.
 //!
 //! A batch is a byte string: zstd (level 3) over a CBOR array of byte strings, an envelope each, at
 //! most 4 MiB inflated, no statement twice. The compressed form is not canonical, its content is.
@@ -34,6 +39,7 @@ mod decoder;
 pub use batch::INFLATED_MAX_BYTES;
 pub use decoder::{Decoder, frame_cap};
 
+use crate::sketch::Cell;
 use crate::{Envelope, Error, RealmId, StatementId};
 
 /// Cap of a frame once HELLO was read, length field included.
@@ -50,6 +56,10 @@ pub const HELLO_FOLLOWS_MAX: usize = 1_024;
 pub const COLLS_MAX: usize = 2_000;
 /// Short ids in one ALLIDS.
 pub const IDS_MAX: usize = 32_768;
+/// Cells in one CELLS.
+pub const CELLS_MAX: usize = 4_096;
+/// The feature bit of a sender that reads CELLS.
+pub const FEATURE_CELLS: u64 = 1;
 /// Statements asked for by one WANT.
 pub const WANT_MAX: usize = 64;
 /// Bytes of text in a GOAWAY.
@@ -117,12 +127,30 @@ pub enum Frame {
         /// Whether the collection ends here.
         last: bool,
     },
-    /// Which of the ids of one ALLIDS the sender wants.
+    /// Which ids of a collection the sender wants.
     Done {
         /// Name of the collection.
         coll: [u8; 32],
-        /// Ascending, as they stood in the ALLIDS.
+        /// Whether this is all.
+        last: bool,
+        /// Ascending, as they stood in the ALLIDS, or as they came out of the cells.
         want: Vec<u64>,
+    },
+    /// The next cells of a collection's sketch, under the sender's key.
+    Cells {
+        /// Name of the collection.
+        coll: [u8; 32],
+        /// The number of the first one.
+        first: u64,
+        /// At most [`CELLS_MAX`].
+        cells: Vec<Cell>,
+    },
+    /// Asks for further cells.
+    More {
+        /// Name of the collection.
+        coll: [u8; 32],
+        /// How many cells the sender needs from the beginning; 0 for all ids in place of cells.
+        count: u64,
     },
     /// Asks for statements by id.
     Want {
@@ -185,6 +213,8 @@ impl Frame {
             Self::Statements { .. } => 0x09,
             Self::Lobby { .. } => 0x0a,
             Self::GoAway { .. } => 0x0b,
+            Self::Cells { .. } => 0x0c,
+            Self::More { .. } => 0x0d,
         }
     }
 

@@ -9,7 +9,8 @@ use super::{
     Output, PROTOCOL_VERSION, Peer, Phase, Session, Timer, Violation, shared,
 };
 use crate::message::{
-    FOLLOWS_MAX, FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame, HELLO_FOLLOWS_MAX, WANT_MAX,
+    FEATURE_CELLS, FOLLOWS_MAX, FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame, HELLO_FOLLOWS_MAX,
+    WANT_MAX,
 };
 use crate::{Collection, Envelope, Item, RealmId, StatementId};
 
@@ -45,7 +46,7 @@ impl Session {
         follows.truncate(HELLO_FOLLOWS_MAX);
         self.out.push_back(Output::Send(Frame::Hello {
             version: PROTOCOL_VERSION,
-            features: 0,
+            features: FEATURE_CELLS,
             max_frame: FRAME_MAX_BYTES as u64,
             key,
             epoch: index.epoch(),
@@ -122,7 +123,9 @@ impl Session {
             }
             Frame::Colls { last, entries } => self.colls(now, (last, entries), index),
             Frame::AllIds { coll, ids, last } => self.all_ids(coll, &ids, last, index),
-            Frame::Done { coll, want } => self.done(coll, &want, index),
+            Frame::Done { coll, last, want } => self.done(now, coll, (last, &want), index),
+            Frame::Cells { coll, first, cells } => self.cells(now, (coll, first), cells, index),
+            Frame::More { coll, count } => self.more(now, (coll, count), index),
             Frame::GoAway { .. } => {
                 self.end("the peer said goodbye");
                 Ok(())
@@ -139,11 +142,12 @@ impl Session {
             // These are judged where it is known whether they were asked for.
             Frame::Resume { .. } | Frame::Statements { .. } => false,
             Frame::AllIds { .. } | Frame::Done { .. } | Frame::GoAway { .. } => false,
+            Frame::Cells { .. } | Frame::More { .. } => false,
         }
     }
 
     fn hello(&mut self, now: Millis, frame: Frame, index: &dyn Index) -> Handled {
-        let Frame::Hello { version, max_frame, key, epoch, seen, follows, .. } = frame else {
+        let Frame::Hello { version, features, max_frame, key, epoch, seen, follows } = frame else {
             return Ok(());
         };
         if version != PROTOCOL_VERSION {
@@ -157,8 +161,9 @@ impl Session {
         }
         let frame_max_bytes =
             usize::try_from(max_frame).map_or(FRAME_MAX_BYTES, |max| max.min(FRAME_MAX_BYTES));
-        self.peer = Peer { key, epoch, frame_max_bytes, ..Peer::default() };
-        self.names = name_key(if self.initiator { [self.key, key] } else { [key, self.key] });
+        let reads_cells = features & FEATURE_CELLS != 0;
+        self.peer = Peer { key, epoch, frame_max_bytes, reads_cells, ..Peer::default() };
+        self.names = names_of(if self.initiator { [self.key, key] } else { [key, self.key] });
         // A cursor into another history of the peer's store means nothing.
         self.cursor = self.cursor.filter(|(known, _)| *known == epoch);
         self.phase = Phase::Open;
@@ -352,7 +357,8 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn timeout(&mut self, now: Millis) -> Handled {
+    pub(super) fn timeout(&mut self, now: Millis, index: &dyn Index) -> Handled {
+        self.look_again(now, index)?;
         if self.timer.due().is_none_or(|due| now < due) {
             return Ok(());
         }
@@ -367,8 +373,9 @@ impl Session {
     }
 }
 
-/// Names of collections are keyed with both keys, the initiator's first.
-fn name_key(keys: [[u8; 32]; 2]) -> [u8; 32] {
+/// The key of the names of collections: made of both HELLO keys, the initiator's first.
+#[must_use]
+pub fn names_of(keys: [[u8; 32]; 2]) -> [u8; 32] {
     blake3::derive_key("griot 2026 sync names v1", keys.as_flattened())
 }
 

@@ -7,7 +7,7 @@
 //!  CHECK ─────────────────────────▶   ◀───────────────── CHECK  one line over all collections
 //!                equal: in sync, the cursor moves; unequal:
 //!  COLLS* ────────────────────────▶
-//!                                     ◀─────────────── ALLIDS*  of each unequal collection
+//!                                     ◀─────── ALLIDS* or CELLS  of each unequal collection
 //!  STATEMENTS*, DONE (one an ALLIDS) ▶ ◀── STATEMENTS*, CHECK
 //!  STATEMENTS ────────────────────▶   ◀──────────── STATEMENTS  pushed at once when new
 //! ```
@@ -39,7 +39,9 @@
 //!
 //! Source: index.md sections 5 and 7.7, mesh.md sections 5.2, 7 and 8.
 
+mod answering;
 mod answers;
+mod cells;
 mod index;
 mod limits;
 pub mod memory;
@@ -50,11 +52,14 @@ mod timer;
 
 use std::collections::{BTreeSet, VecDeque};
 
+use answering::Answering;
+pub use answers::names_of;
+pub use cells::Sketches;
 pub use index::Index;
 use limits::{Bucket, Recent};
 pub use memory::MemoryIndex;
 use outgoing::Work;
-use round::{Answering, Asking};
+use round::Asking;
 use timer::Timer;
 
 use crate::message::Frame;
@@ -178,6 +183,7 @@ struct Peer {
     key: [u8; 32],
     epoch: u64,
     frame_max_bytes: usize,
+    reads_cells: bool,
     follows: BTreeSet<RealmId>,
 }
 
@@ -223,18 +229,20 @@ pub struct Session {
     exchanged: Recent,
     /// Items that came and were not admitted: not asked for again.
     refused: Recent,
+    /// Places for sketches, shared with other conversations.
+    sketches: Sketches,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self::new()
+        Self::new(Sketches::default())
     }
 }
 
 impl Session {
-    /// Nothing happens before `Input::Start`.
+    /// Nothing happens before `Input::Start`. All conversations of a node share its `sketches`.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(sketches: Sketches) -> Self {
         Self {
             phase: Phase::default(),
             initiator: false,
@@ -261,6 +269,7 @@ impl Session {
             wanted: 0,
             exchanged: Recent::default(),
             refused: Recent::default(),
+            sketches,
         }
     }
 
@@ -280,7 +289,7 @@ impl Session {
             Input::FollowsChanged => self.follows_changed(now, index),
             Input::Want(ids) => self.want(&ids),
             Input::Compare => self.compare(now, index),
-            Input::Timeout => self.timeout(now),
+            Input::Timeout => self.timeout(now, index),
         };
         let done = done.map(|()| self.go_on(now, holds_back, index));
         if let Err(Violation(reason)) = done {
@@ -310,7 +319,9 @@ impl Session {
         }
         let push = (!self.fresh.is_empty()).then(|| self.pushes.ready_at());
         let show = self.shown_is_old.then_some(self.show_again_at);
-        [self.overflow_at, push, show, self.timer.due()].into_iter().flatten().min()
+        let place = self.asking.place_at().into_iter().chain(self.answering_at());
+        let others = [self.overflow_at, push, show, self.timer.due()].into_iter().flatten();
+        others.chain(place).min()
     }
 
     /// Whether the caller should read no further frame before it has fed an `Input::Admitted`.
@@ -326,7 +337,8 @@ impl Session {
 
     fn end(&mut self, reason: &'static str) {
         self.out.push_back(Output::Close(reason));
-        *self = Self { phase: Phase::Closed, out: std::mem::take(&mut self.out), ..Self::new() };
+        let (out, sketches) = (std::mem::take(&mut self.out), self.sketches.clone());
+        *self = Self { phase: Phase::Closed, out, ..Self::new(sketches) };
     }
 }
 

@@ -1,4 +1,5 @@
-//! Comparing, and exchanging what differs: CHECK, COLLS, ALLIDS, DONE, from both sides.
+//! Comparing, and exchanging what differs, as the one who asks: CHECK, COLLS, and what is made of
+//! ALLIDS. Where cells take the place of ids: see `cells`; who answers: see `answering`.
 //!
 //! The initiator has at most one question open. A round that moved nothing is not repeated before
 //! the timer: a peer that refuses or delays statements stays unequal by design.
@@ -7,19 +8,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::answering::short_ids;
+use super::cells::{Peeling, Stalled};
 use super::limits::Recent;
 use super::outgoing::{Work, grouped};
 use super::{Checked, Handled, Index, Millis, Output, Phase, Session, Violation};
-use crate::message::{COLLS_MAX, Frame, IDS_MAX, Listed};
+use crate::message::{COLLS_MAX, Frame};
 use crate::reconcile::short_id;
 use crate::{Collection, Item};
 
 /// Collections in a round, of either side.
-const COLLECTIONS_MAX: usize = 65_536;
-/// Ids that wait for a DONE: bounds what the responder remembers of its lists.
-const WINDOW_IDS: usize = 262_144;
+pub(super) const COLLECTIONS_MAX: usize = 65_536;
 
-type Name = [u8; 32];
+/// How a collection is called in a conversation.
+pub(super) type Name = [u8; 32];
 
 /// What the initiator asks.
 #[derive(Debug, Default)]
@@ -40,9 +42,13 @@ enum Question {
 }
 
 #[derive(Debug, Default)]
-struct Round {
+pub(super) struct Round {
     names: BTreeMap<Name, Collection>,
     current: Option<Progress>,
+    /// The collection whose cells are coming, if any.
+    pub(super) peeling: Option<Peeling>,
+    /// Cells that came and wait for a place.
+    pub(super) stalled: Option<Stalled>,
     finished: BTreeSet<Name>,
     /// Pairs asked for and not known to have come.
     wanted: u64,
@@ -58,22 +64,6 @@ struct Progress {
     last_id: Option<u64>,
 }
 
-/// What the responder answers.
-#[derive(Debug, Default)]
-pub(super) struct Answering {
-    listed: Vec<Listed>,
-    queue: VecDeque<(Name, Option<Collection>)>,
-    open: BTreeMap<Name, Offered>,
-    listing_over: bool,
-}
-
-/// A collection whose ids were sent.
-#[derive(Debug)]
-struct Offered {
-    own: Vec<(u64, Item)>,
-    answers_due: usize,
-}
-
 impl Asking {
     pub(super) const fn is_open(&self) -> bool {
         !matches!(self.question, Question::None)
@@ -83,20 +73,27 @@ impl Asking {
         matches!(self.question, Question::Round(_))
     }
 
+    /// When cells that came look for a place again.
+    pub(super) fn place_at(&self) -> Option<Millis> {
+        match &self.question {
+            Question::Round(round) => round.stalled.as_ref().map(Stalled::look_at),
+            Question::None | Question::Check => None,
+        }
+    }
+
+    pub(super) const fn round(&mut self) -> Option<&mut Round> {
+        match &mut self.question {
+            Question::Round(round) => Some(round),
+            Question::None | Question::Check => None,
+        }
+    }
+
     pub(super) fn gained(&mut self) {
         self.gained = true;
         if let Question::Round(round) = &mut self.question {
             round.moved = true;
         }
     }
-}
-
-/// The short ids of a collection under `key`, ascending.
-fn short_ids(key: &[u8; 32], collection: &Collection, index: &dyn Index) -> Vec<(u64, Item)> {
-    let mut ids: Vec<(u64, Item)> =
-        index.items(collection).into_iter().map(|item| (short_id(key, &item), item)).collect();
-    ids.sort_unstable();
-    ids
 }
 
 impl Session {
@@ -196,122 +193,6 @@ impl Session {
         self.timer.waiting(now);
     }
 
-    /// The responder takes the list and answers with the ids of what is unequal.
-    pub(super) fn colls(
-        &mut self,
-        now: Millis,
-        (last, entries): (bool, Vec<Listed>),
-        index: &dyn Index,
-    ) -> Handled {
-        if self.initiator {
-            return Err(Violation("collections nobody asked for"));
-        }
-        if self.answering.is_none() && !self.questions.take(now) {
-            return Err(Violation("too many comparisons"));
-        }
-        let answering = self.answering.get_or_insert_default();
-        if answering.listing_over {
-            return Err(Violation("a question within a question"));
-        }
-        if answering.listed.len() + entries.len() > COLLECTIONS_MAX {
-            return Err(Violation("too many collections"));
-        }
-        answering.listed.extend(entries);
-        if last {
-            answering.listing_over = true;
-            self.choose(index)?;
-            self.offer(index);
-        }
-        Ok(())
-    }
-
-    /// Queues the unequal collections: our authority that the peer lacks, the peer's list in its
-    /// order (authority first), then the rest of ours.
-    fn choose(&mut self, index: &dyn Index) -> Handled {
-        let mut ours: BTreeMap<Name, (Collection, u64, [u8; 16])> = BTreeMap::new();
-        let mut order = Vec::new();
-        for (collection, state) in self.collections(index) {
-            let name = self.name(&collection);
-            order.push(name);
-            ours.insert(name, (collection, state.count, state.keyed(&self.peer.key)));
-        }
-        let Some(answering) = &mut self.answering else { return Ok(()) };
-        let mut listed = BTreeSet::new();
-        let mut queue = VecDeque::new();
-        for (name, count, fingerprint) in std::mem::take(&mut answering.listed) {
-            if !listed.insert(name) {
-                return Err(Violation("a collection listed twice"));
-            }
-            match ours.get(&name) {
-                Some((_, our_count, ours)) if (*our_count, *ours) == (count, fingerprint) => {}
-                Some((collection, ..)) => queue.push_back((name, Some(collection.clone()))),
-                None => queue.push_back((name, None)),
-            }
-        }
-        let unlisted = order.iter().filter(|name| !listed.contains(*name));
-        let (first, rest): (Vec<_>, Vec<_>) = unlisted
-            .filter_map(|name| {
-                ours.get(name).map(|(collection, ..)| (*name, Some(collection.clone())))
-            })
-            .partition(|(_, collection)| matches!(collection, Some(Collection::Authority(_))));
-        for entry in first.into_iter().rev() {
-            queue.push_front(entry);
-        }
-        queue.extend(rest);
-        answering.queue = queue;
-        Ok(())
-    }
-
-    /// Sends ids as far as the window allows; ends the round when nothing is left.
-    fn offer(&mut self, index: &dyn Index) {
-        let Some(answering) = &mut self.answering else { return };
-        let mut open_ids: usize = answering.open.values().map(|offered| offered.own.len()).sum();
-        while answering.open.is_empty() || open_ids < WINDOW_IDS {
-            let Some((name, collection)) = answering.queue.pop_front() else { break };
-            let own = collection.map(|held| short_ids(&self.key, &held, index)).unwrap_or_default();
-            let mut ids: Vec<u64> = own.iter().map(|(id, _)| *id).collect();
-            ids.dedup();
-            let mut parts: Vec<&[u64]> = ids.chunks(IDS_MAX).collect();
-            if parts.is_empty() {
-                parts.push(&[]);
-            }
-            let end = parts.len() - 1;
-            for (place, part) in parts.iter().enumerate() {
-                let frame = Frame::AllIds { coll: name, ids: part.to_vec(), last: place == end };
-                self.work.push_back(Work::Frame(frame));
-            }
-            open_ids += own.len();
-            answering.open.insert(name, Offered { own, answers_due: parts.len() });
-        }
-        if answering.open.is_empty() {
-            self.work.push_back(Work::RoundEnd);
-        }
-    }
-
-    /// The responder sends what the initiator lacks of one ALLIDS.
-    pub(super) fn done(&mut self, name: Name, want: &[u64], index: &dyn Index) -> Handled {
-        let unknown = Violation("an answer for a collection that was not offered");
-        let answering = self.answering.as_mut().ok_or(unknown)?;
-        let offered = answering.open.get_mut(&name).ok_or(unknown)?;
-        let mut items = Vec::new();
-        for id in want {
-            let start = offered.own.partition_point(|(own, _)| own < id);
-            let found = offered.own[start..].iter().take_while(|(own, _)| own == id);
-            let before = items.len();
-            items.extend(found.map(|(_, item)| *item));
-            if items.len() == before {
-                return Err(Violation("an id that was not offered"));
-            }
-        }
-        offered.answers_due -= 1;
-        if offered.answers_due == 0 {
-            answering.open.remove(&name);
-        }
-        self.give(items);
-        self.offer(index);
-        Ok(())
-    }
-
     /// The initiator walks both lists side by side: asks for what it lacks, sends what the peer
     /// lacks, and only then says DONE, so that the peer has it before the round ends.
     pub(super) fn all_ids(
@@ -333,18 +214,12 @@ impl Session {
         if !last {
             round.current = Some(progress);
         }
-        round.moved |= !lacking.is_empty();
-        round.wanted += want.len() as u64;
-        if !want.is_empty() {
-            self.out.push_back(Output::Behind(round.wanted));
-        }
-        self.give(lacking);
-        self.work.push_back(Work::Frame(Frame::Done { coll: name, want }));
+        self.tell_difference(name, want, lacking);
         Ok(())
     }
 
     /// Sends what a comparison has shown the peer to lack.
-    fn give(&mut self, items: Vec<Item>) {
+    pub(super) fn give(&mut self, items: Vec<Item>) {
         if items.is_empty() {
             return;
         }
@@ -355,6 +230,28 @@ impl Session {
 }
 
 impl Round {
+    /// The collection of this name, if we have anything of it.
+    pub(super) fn collection(&self, name: &Name) -> Option<Collection> {
+        self.names.get(name).cloned()
+    }
+
+    /// A collection's turn begins; false if it has been.
+    pub(super) fn begins(&mut self, name: Name) -> bool {
+        self.finished.insert(name) && self.finished.len() <= COLLECTIONS_MAX
+    }
+
+    /// Its ids are to come in the place of its cells.
+    pub(super) fn expects_ids(&mut self, name: Name) {
+        self.finished.remove(&name);
+    }
+
+    /// Notes a difference; how many pairs are wanted in all.
+    pub(super) fn differs(&mut self, want: &[u64], lacking: &[Item]) -> u64 {
+        self.moved |= !lacking.is_empty();
+        self.wanted += want.len() as u64;
+        self.wanted
+    }
+
     /// Where the collection's ids are to go on, or a beginning if it is its turn.
     fn progress(
         &mut self,
@@ -368,7 +265,9 @@ impl Round {
             Some(_) => return Err(Violation("ids of two collections at once")),
             None => {}
         }
-        if !self.finished.insert(name) || self.finished.len() > COLLECTIONS_MAX {
+        // The responder may send the list in the place of further cells.
+        let instead = self.peeling.take_if(|peeling| peeling.is_of(name)).is_some();
+        if !instead && !self.begins(name) {
             return Err(Violation("ids of a collection twice"));
         }
         let own = self.names.get(&name).map(|held| short_ids(key, held, index));

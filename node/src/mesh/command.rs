@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crdt::session::Sketches;
 use crdt::{Digest, RealmId, Verified};
 use libp2p::gossipsub::MessageId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -111,6 +112,8 @@ pub(super) struct Context {
     pub(super) reports: mpsc::Sender<Report>,
     /// What is just being admitted on behalf of peers.
     pub(super) learned: Arc<Learned>,
+    /// Places for the sketches of all conversations.
+    pub(super) sketches: Sketches,
 }
 
 impl Driver {

@@ -92,7 +92,7 @@ impl<'a> Conversation<'a> {
             peer,
             initiator,
             began,
-            session: Some(Session::new()),
+            session: Some(Session::new(context.sketches.clone())),
             outgoing: VecDeque::new(),
             out,
             batches: VecDeque::new(),

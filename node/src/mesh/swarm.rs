@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crdt::session::Sketches;
 use crdt::{Collection, Digest};
 use futures::{FutureExt as _, StreamExt as _};
 use libp2p::gossipsub::{self, MessageId};
@@ -98,7 +99,9 @@ impl Driver {
         let listening = Listening::start(&mut swarm, config.listen)?;
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let learned = Arc::new(Learned::default());
-        let context = Context { store: store.clone(), control, reports: sender.clone(), learned };
+        let sketches = Sketches::default();
+        let context =
+            Context { store: store.clone(), control, reports: sender.clone(), learned, sketches };
         let mut tasks = JoinSet::new();
         let members = Members::new(store.clone());
         for answering in [
