@@ -62,8 +62,12 @@ impl Upload {
         Self { path, body, acknowledged: false }
     }
 
+    fn request(&self, token: &str) -> Request {
+        Request::put(&self.path, self.body.clone()).token(token)
+    }
+
     fn send(&self, address: &str, token: &str) -> Option<Reply> {
-        Request::put(&self.path, self.body.clone()).token(token).send(address)
+        self.request(token).send(address)
     }
 
     /// After a restart: it is there if it was promised, and never by halves.
@@ -86,7 +90,8 @@ fn upload_until_gone(
     let mut sent = Vec::new();
     loop {
         let mut upload = Upload::new(round, uploader, sent.len() as u64);
-        let reply = upload.send(address, token);
+        // The kill may come between two of them.
+        let reply = upload.request(token).send_if_up(address);
         upload.acknowledged = reply.as_ref().is_some_and(|reply| reply.status == 201);
         let is_gone = !upload.acknowledged;
         sent.push(upload);

@@ -172,13 +172,11 @@ fn a_start_after_a_kill_says_what_it_found_half_done() {
     assert_eq!(start.status, 202);
     // A request whose body does not come to its end: its bytes lie in `tmp/`.
     let cut = Request::put(PATH, noise(1, 30_000_000)).token(&token).claiming(60_000_000);
-    let address = node.address().to_owned();
     let tmp = node.home().join("tmp");
-    std::thread::scope(|threads| {
-        threads.spawn(|| cut.send(&address));
-        wait_until("bytes to arrive", EVENTUALLY, || !disk::files(&tmp).is_empty());
-        node.kill9();
-    });
+    let body = cut.begin(node.address()).expect("the node listens");
+    wait_until("bytes to arrive", EVENTUALLY, || !disk::files(&tmp).is_empty());
+    node.kill9();
+    drop(body);
     assert!(!disk::files(&tmp).is_empty(), "the kill left something");
     node.up();
     wait_until("the start to be told of", SOON, || node.logs().contains("page http"));

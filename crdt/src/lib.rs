@@ -12,9 +12,9 @@
 //!                 derive::package(authority, statements, pins) ──▶ PackageView
 //! ```
 //!
-//! `session`, `reconcile` and `sketch` make two sets equal over a wire of `message`s; `document` turns the
-//! statements of one package into an automerge document; `routes` gives each short name exactly
-//! one source. Nothing here decides what to keep on disk or whom to talk to.
+//! `session`, `reconcile` and `sketch` make two sets equal over a wire of `message`s; `document`
+//! turns the statements of one package into an automerge document; `routes` gives each short name
+//! exactly one source. Nothing here decides what to keep on disk or whom to talk to.
 //!
 //! A `receipt` is a statement, too, but of one author and document only the newest is kept: that
 //! set does not only grow. No view is derived from receipts; whose word counts the node decides.

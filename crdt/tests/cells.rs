@@ -346,7 +346,8 @@ proptest! {
                 }
             }
             net.connect(nodes[0], nodes[1]);
-            net.connect(if chain { nodes[1] } else { nodes[2] }, if chain { nodes[2] } else { nodes[0] });
+            let (one, other) = if chain { (1, 2) } else { (2, 0) };
+            net.connect(nodes[one], nodes[other]);
             net.settle();
             net.pass(30 * 60_000);
             net.assert_same(&nodes);

@@ -79,17 +79,31 @@ impl Request {
 
     /// Sends it to `host:port`. `None`: the connection ended without an answer.
     pub(crate) fn send(&self, address: &str) -> Option<Reply> {
-        let mut stream = TcpStream::connect(address)
-            .unwrap_or_else(|error| panic!("{}: {address}: {error}", self.title()));
-        stream.set_read_timeout(Some(LIMIT)).expect("a socket takes a time limit");
-        // The node may answer and close before it has read a body that it refuses.
-        let _ = stream.write_all(&self.head(address)).and_then(|()| stream.write_all(&self.body));
+        let stream = self.begin(address);
+        self.answer(stream.unwrap_or_else(|error| panic!("{}: {address}: {error}", self.title())))
+    }
+
+    /// The same to a node that may be gone: then there is no answer.
+    pub(crate) fn send_if_up(&self, address: &str) -> Option<Reply> {
+        self.answer(self.begin(address).ok()?)
+    }
+
+    fn answer(&self, mut stream: TcpStream) -> Option<Reply> {
         if self.claimed.is_some() {
             let _ = stream.shutdown(Shutdown::Write);
         }
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes);
         Reply::parse(&bytes, self.method == "HEAD")
+    }
+
+    /// Sends all there is of it, and neither waits for the answer nor ends the body.
+    pub(crate) fn begin(&self, address: &str) -> std::io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(LIMIT)).expect("a socket takes a time limit");
+        // The node may answer and close before it has read a body that it refuses.
+        let _ = stream.write_all(&self.head(address)).and_then(|()| stream.write_all(&self.body));
+        Ok(stream)
     }
 
     fn head(&self, address: &str) -> Vec<u8> {

@@ -6,7 +6,7 @@
 //! release counts as that, so that nothing goes by mistake. What is pinned is worked out above,
 //! where names and ranges are understood.
 //!
-//! How much there is of each kind is not counted when somebody asks: see [`kept`].
+//! How much there is of each kind is not counted when somebody asks: see `kinds::kept`.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
