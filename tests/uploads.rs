@@ -147,3 +147,38 @@ fn sent(curl: &Curl, file: &Path, url: &str, token: &str) -> (u16, u64) {
     let (status, sent) = text.trim().split_once(' ').unwrap_or_else(|| panic!("curl: {text}"));
     (status.parse().expect("a status"), sent.parse().expect("a number of bytes"))
 }
+
+/// The most memory that the node has had so far, in bytes.
+fn peak(node: &Node) -> u64 {
+    let path = format!("/proc/{}/status", node.pid());
+    let status = fs_err::read_to_string(path).expect("the node runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is Linux");
+    let kib = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB");
+    kib * 1024
+}
+
+#[test]
+fn fifty_uploads_at_once_arrive_whole_in_little_more_memory_than_five() {
+    let world = World::new();
+    let node = world.node("a");
+    let token = node.token("publish");
+    let upload = |round: usize, number: usize| {
+        let body = noise((round * 100 + number) as u64, 4_000_000);
+        let path = format!("/generic/many/{round}.{number}.0/file.bin");
+        let reply = node.send(&Request::put(&path, body.clone()).token(&token));
+        assert_eq!(reply.status, 201, "{path}: {}", reply.text());
+        assert_eq!(sha256(&node.get(&path).body), sha256(&body), "{path}");
+    };
+    let at_once = |round: usize, count: usize| {
+        std::thread::scope(|scope| {
+            let upload = &upload;
+            (0..count).for_each(|number| drop(scope.spawn(move || upload(round, number))));
+        });
+        peak(&node)
+    };
+    let (five, fifty) = (at_once(0, 5), at_once(1, 50));
+    println!("five: {} MiB, fifty: {} MiB", five >> 20, fifty >> 20);
+    // Not one of the 200 MB is held for longer than it takes to write it.
+    assert!(fifty < five + (96 << 20), "five: {five}, fifty: {fifty}");
+    assert_eq!(left(&node, "tmp"), 0);
+}

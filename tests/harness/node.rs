@@ -136,6 +136,11 @@ impl Node {
         self.options.clock = Some(clock);
     }
 
+    /// The process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the node runs").id()
+    }
+
     /// Pulls the plug.
     pub(crate) fn kill9(&mut self) {
         let mut child = self.child.take().expect("the node runs");
