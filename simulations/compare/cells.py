@@ -70,6 +70,18 @@ class Series:
             found = {"cpu_ms": load.cpu_of(command) * 1000, "command": " ".join(command)}
             self.row("hashes of 100 MB", Hashes, "", found)
 
+    def copy(self):
+        """What it costs here to put the bytes of an upload into a new file, and nothing else: the
+        pages of a virtual machine may have to come from its host first."""
+        source, target = self.bodies.path(), self.bodies.path()
+        with open(source, "wb") as file:
+            file.write(self.bodies.noise)
+        command = ["dd", f"if={source}", f"of={target}", "bs=256k", "status=none"]
+        found = {"cpu_ms": load.cpu_of(command) * 1000, "command": " ".join(command)}
+        self.row("copy of 100 MB", Copy, "", found)
+        for path in (source, target):
+            os.remove(path)
+
     def present(self):
         return [peer for peer in self.peers if peer.name not in self.absent]
 
@@ -81,6 +93,12 @@ class Hashes:
     """Stands where a row wants a peer."""
 
     name, version = "blake3, sha256, sha512, sha1", ""
+
+
+class Copy:
+    """Stands where a row wants a peer."""
+
+    name, version = "dd, into a new file", ""
 
 
 def first_line(why):
@@ -164,6 +182,7 @@ def uploads(series):
                     series.attempt(f"100 MB up, {kind}", peer, at_once,
                                    lambda: load.upload(peer, kind, series.bodies, at_once))
     series.hashes()
+    series.copy()
 
 
 def start(series):
