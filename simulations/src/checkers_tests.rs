@@ -1,0 +1,1 @@
+//! Each checker bites.
