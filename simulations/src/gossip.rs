@@ -5,7 +5,8 @@
 //! new passes it on to all but where it came from. Here datagrams are lost, doubled and overtake
 //! one another; nothing waits for them, the streams repair all.
 //!
-//! Not modelled: gossipsub's choice of a few neighbours, its heartbeat and its scores.
+//! Not modelled: gossipsub's lasting choice of neighbours (here a few are drawn each time), its
+//! heartbeat and its scores.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(crate) const WHOLE: u8 = 0;
 pub(crate) const NAMED: u8 = 1;
 /// Larger ones travel by their id.
 const WHOLE_MAX_BYTES: usize = 3_584;
+/// Neighbours that what was heard is passed on to.
+const PASSED_ON_TO: usize = 4;
 
 impl World {
     /// Tells the neighbours of a node, but for the one it comes from.
@@ -33,11 +36,14 @@ impl World {
             message.extend(verified.statement().id().0.as_bytes());
         }
         let message: Rc<[u8]> = message.into();
-        for at in self.network.at[node].clone() {
-            if from != Some(at) {
-                self.whisper(at, Rc::clone(&message));
-            }
+        let mut to: Vec<At> =
+            self.network.at[node].iter().copied().filter(|at| from != Some(*at)).collect();
+        // Who publishes tells all; who passes on, a few.
+        while from.is_some() && to.len() > PASSED_ON_TO {
+            let gone = self.dice().between(0, to.len() as u64);
+            to.swap_remove(gone as usize);
         }
+        to.into_iter().for_each(|at| self.whisper(at, Rc::clone(&message)));
     }
 
     /// Sends one datagram from this end.
@@ -67,7 +73,7 @@ impl World {
                 let Some(verified) = self.check(node, envelope) else { return };
                 let new = self.take(node, &verified);
                 if !new.is_empty() {
-                    self.tell(node, &new);
+                    self.tell(node, &new, true);
                     self.announce(node, &verified, Some(at));
                 }
             }

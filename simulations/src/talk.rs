@@ -94,10 +94,12 @@ impl World {
     }
 
     pub(crate) fn timer(&mut self, at: At, generation: u64) {
-        if self.network.links[at.0].generation != generation {
+        let link = &mut self.network.links[at.0];
+        // One that an earlier one has taken the place of means nothing any more.
+        if link.generation != generation || link.ends[at.1].timer_at != Some(self.now) {
             return;
         }
-        self.network.links[at.0].ends[at.1].timer_at = None;
+        link.ends[at.1].timer_at = None;
         // What was given out is not written yet: time stands still meanwhile.
         if self.network.links[at.0].ends[at.1].free_at > self.now {
             return self.arm(at);
@@ -193,7 +195,7 @@ impl World {
             self.remember(at, cursor);
         }
         self.input(at, Input::Admitted { cursor });
-        self.tell(node, &new);
+        self.tell(node, &new, true);
     }
 
     fn remember(&mut self, at: At, cursor: (u64, u64)) {
@@ -202,11 +204,12 @@ impl World {
         self.peers[node].remember(self.now, other, cursor);
     }
 
-    /// Tells all conversations of a node what it has admitted.
-    pub(crate) fn tell(&mut self, node: usize, new: &[(Collection, Item)]) {
+    /// Tells all conversations of a node what it has admitted, and whether a peer gave it.
+    pub(crate) fn tell(&mut self, node: usize, new: &[(Collection, Item)], heard: bool) {
         for at in self.network.at[node].clone() {
             if !new.is_empty() && self.network.links[at.0].up {
-                self.input(at, Input::New(new.to_vec()));
+                let new = new.to_vec();
+                self.input(at, if heard { Input::Heard(new) } else { Input::New(new) });
             }
         }
     }

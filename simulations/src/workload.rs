@@ -188,12 +188,18 @@ pub(crate) struct Season {
     pub(crate) in_full: bool,
 }
 
+/// Statements that one node publishes at once, as whoever releases a workspace does.
+const AT_ONCE: u64 = 3;
+
 /// Plans a season: of ten statements seven releases, two receipts and a tag or a yank.
 pub(crate) fn season(world: &mut World, realm: &Realm, season: &Season) {
     let mut last: BTreeMap<u64, StatementId> = BTreeMap::new();
+    let (mut node, mut at) = (season.nodes.start, season.during.start);
     for number in season.first..season.first + season.count {
-        let node = world.honest_of(&season.nodes);
-        let at = world.dice().between(season.during.start, season.during.end);
+        if (number - season.first).is_multiple_of(AT_ONCE) {
+            node = world.honest_of(&season.nodes);
+            at = world.dice().between(season.during.start, season.during.end);
+        }
         let (package, claimed) = (number % PACKAGES, world.peers[node].clock.seconds(at));
         let earlier = last.get(&package).copied();
         let statement = match (number % 10, earlier) {

@@ -266,7 +266,7 @@ impl World {
         }
         let new = self.take(node, &statement);
         self.peers[node].sync();
-        self.tell(node, &new);
+        self.tell(node, &new, false);
         self.announce(node, &statement, None);
     }
 
