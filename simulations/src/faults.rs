@@ -47,6 +47,27 @@ pub enum Fault {
     Replay,
 }
 
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Loss,
+        Self::Reordering,
+        Self::Duplication,
+        Self::Bandwidth,
+        Self::Partition,
+        Self::Churn,
+        Self::Crash,
+        Self::LostWrite,
+        Self::WrongClock,
+        Self::Equivocation,
+        Self::Fork,
+        Self::Withholding,
+        Self::Flood,
+        Self::Junk,
+        Self::Replay,
+    ];
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self {

@@ -32,7 +32,7 @@ pub(super) static CHURN: Scenario = Scenario {
     weather: ROUGH,
     publishes: 40,
     settle_ms: 120_000,
-    percent_max: 1_000,
+    percent_max: 400,
     plan,
 };
 

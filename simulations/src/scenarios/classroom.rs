@@ -21,7 +21,7 @@ pub(super) static CLASSROOM: Scenario = Scenario {
     weather: ROUGH,
     publishes: 30,
     settle_ms: 60_000,
-    percent_max: 10_000,
+    percent_max: 1_000,
     plan,
 };
 

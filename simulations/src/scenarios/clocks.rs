@@ -27,7 +27,7 @@ pub(super) static CLOCKS: Scenario = Scenario {
     weather: ROUGH,
     publishes: 30,
     settle_ms: 60_000,
-    percent_max: 1_000,
+    percent_max: 300,
     plan,
 };
 

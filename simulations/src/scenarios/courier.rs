@@ -28,7 +28,7 @@ pub(super) static COURIER: Scenario = Scenario {
     weather: ROUGH,
     publishes: 30,
     settle_ms: 60_000,
-    percent_max: 300,
+    percent_max: 150,
     plan,
 };
 

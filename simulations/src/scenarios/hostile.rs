@@ -45,7 +45,7 @@ pub(super) static HOSTILE: Scenario = Scenario {
     weather: ROUGH,
     publishes: 30,
     settle_ms: 120_000,
-    percent_max: 2_000,
+    percent_max: 600,
     plan,
 };
 

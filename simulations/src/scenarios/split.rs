@@ -25,7 +25,7 @@ pub(super) static SPLIT: Scenario = Scenario {
     weather: ROUGH,
     publishes: 40,
     settle_ms: 60_000,
-    percent_max: 300,
+    percent_max: 200,
     plan,
 };
 

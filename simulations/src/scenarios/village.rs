@@ -21,7 +21,7 @@ pub(super) static VILLAGE: Scenario = Scenario {
     weather: ROUGH,
     publishes: 20,
     settle_ms: 60_000,
-    percent_max: 300,
+    percent_max: 200,
     plan,
 };
 
