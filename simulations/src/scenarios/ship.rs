@@ -28,7 +28,7 @@ pub(super) static SHIP: Scenario = Scenario {
     weather: ROUGH,
     publishes: 2_000,
     settle_ms: CONTACT_MS,
-    percent_max: 120,
+    percent_max: 200,
     plan,
 };
 
