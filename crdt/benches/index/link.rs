@@ -150,8 +150,10 @@ impl<I: Admits> Link<I> {
 
     /// All that is due at one side.
     fn work(&mut self, side: usize) {
-        while let Some((_, bytes)) = self.ends[side].wire.pop_front_if(|(at, _)| *at <= self.now) {
-            self.deliver(side, &bytes);
+        while self.ends[side].wire.front().is_some_and(|(at, _)| *at <= self.now) {
+            if let Some((_, bytes)) = self.ends[side].wire.pop_front() {
+                self.deliver(side, &bytes);
+            }
         }
         while self.ends[side].session.next_timeout().is_some_and(|at| at <= self.now) {
             self.input(side, Input::Timeout);
