@@ -1,8 +1,9 @@
-//! What touches a whole realm: a root that adds a grant, and one that takes it away again.
+//! What touches a whole realm: a root that adds a grant, a revocation of that key, a root that takes
+//! the grant away again.
 //!
 //! Every package is derived anew, in one transaction, as any of them may have become another one.
 
-use crdt::statement::{Grant, Pattern, Root};
+use crdt::statement::{Grant, IdList, Pattern, Root};
 use crdt::{Body, SecretKey, Statement, Verified};
 
 use crate::Outcome;
@@ -22,11 +23,19 @@ pub(crate) async fn measure(growing: &mut Growing, report: &mut Report) -> Outco
     grants.push(Grant::to_key("publish", Pattern("left-*".to_owned()), key));
     let with = root(&growing.realm, &growing.realm.genesis.clone(), grants)?;
     let without = root(&growing.realm, &with, genesis.grants.clone())?;
-    for (what, root) in [("one more grant", with), ("a grant less", without)] {
+    let (keep, reason) = (IdList::Inline(Vec::new()), "lost".to_owned());
+    let revoke = Statement::new(growing.realm.id, None, Body::Revoke { key, keep, reason })?;
+    let revoke = Verified::sign(revoke, &[&growing.realm.key]);
+    let all = [
+        ("a root with one more grant", with),
+        ("a revocation of its key", revoke),
+        ("a root without the grant", without),
+    ];
+    for (what, statement) in all {
         forget_most()?;
-        let (cost, done) = costed(growing.store.admit(vec![root], None)).await?;
-        assert_eq!(done?.new.len(), 1, "the root is new");
-        let name = format!("root: {packages} packages, {what}");
+        let (cost, done) = costed(growing.store.admit(vec![statement], None)).await?;
+        assert_eq!(done?.new.len(), 1, "it is new");
+        let name = format!("authority: {packages} packages, {what}");
         report.line(&name, (cost.time, "s"), &[]);
         report.line(&name, (cost.cpu, "CPU-s"), &[]);
         report.line(&name, (cost.written / f64::from(1 << 20), "MiB"), &[]);
