@@ -110,7 +110,7 @@ impl Report {
             let beside: Vec<String> = beside.iter().map(|one| in_words(value, one)).collect();
             let verdict = kept.map_or("", |kept| if kept { "kept" } else { "MISSES" });
             let beside = beside.join(", ");
-            println!("{name:<60} {:>11} {unit:<8} {beside}  {verdict}", number(value));
+            println!("{name:<72} {:>9} {unit:<8} {beside}  {verdict}", number(value));
         }
         // Somebody may be reading along.
         let _ = std::io::stdout().flush();
