@@ -250,6 +250,37 @@ fn cells_that_are_lies_end_the_conversation_of_who_asks() {
 }
 
 #[test]
+fn cells_on_their_way_when_enough_have_come_are_let_pass() {
+    let cells = {
+        let (led, realm, _) = led(true);
+        cells_of(&led.net, 1 - led.victim, realm.id, &led.key, 65)
+    };
+    let says = |led: &mut Led, at: usize, count: usize| {
+        let cells = cells[at..at + count].to_vec();
+        led.says(0, &[Frame::Cells { coll: led.name, first: at as u64, cells }])
+    };
+    // In small frames, as those of a large flight are: after four, four more are asked for, then
+    // eight, and so on. Ten differences need more than ten cells, and fewer than were asked for.
+    let known_before = |led: &mut Led, end: usize| {
+        led.until_colls();
+        assert_eq!(says(led, 0, 4), None);
+        for at in 4..end {
+            assert_eq!(says(led, at, 1), None, "cell {at}");
+        }
+        !led.net.nodes[led.victim].sketches.are_taken()
+    };
+    let needed = (11..=64).find(|end| known_before(&mut led(true).0, *end)).unwrap();
+    let asked = needed.next_power_of_two();
+    assert!(needed < asked, "these differences do not end within a flight");
+    let (mut one, ..) = led(true);
+    assert!(known_before(&mut one, asked), "all that was asked for may come");
+    assert!(says(&mut one, asked, 1).is_some(), "more was accepted");
+    let (mut other, ..) = led(true);
+    known_before(&mut other, needed);
+    assert!(says(&mut other, needed - 1, 1).is_some(), "one that has come was accepted");
+}
+
+#[test]
 fn answers_to_cells_that_are_lies_end_the_conversation_of_who_sent_them() {
     let offered = |frames: fn([u8; 32], &[u64]) -> Vec<Frame>| {
         let (mut led, realm, _) = led(false);
