@@ -72,7 +72,8 @@ fn more_cells_come_while_they_are_smaller_than_the_list_and_then_the_list() {
         let link = net.connect(nodes[0], nodes[1]);
         net.settle();
         net.assert_same(&nodes);
-        assert!(net.frames(link, MORE) >= 2, "{}", net.frames(link, MORE));
+        // The first cells tell how many are likely to be enough.
+        assert!((1..=3).contains(&net.frames(link, MORE)), "{}", net.frames(link, MORE));
         assert_eq!(net.frames(link, ALLIDS) > 0, lists, "{alone} on each side");
     }
 }

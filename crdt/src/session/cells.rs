@@ -3,13 +3,13 @@
 //! ```text
 //!  initiator                                  responder
 //!                                     ◀──────────────── CELLS  the first 32, or more
-//!  MORE ──────────────────────────▶   ◀──────────────── CELLS  twice as many, while not enough
+//!  MORE ──────────────────────────▶   ◀──────────────── CELLS  as many as are likely to be enough
 //!  STATEMENTS*, DONE* ────────────▶   ◀─────────── STATEMENTS*
 //! ```
 //!
 //! A collection is listed instead when it is small, when its counts alone tell that a fifth of it
-//! differs, and when the cells have become as large as the list: then the responder sends it in the
-//! place of more cells, or the initiator asks for it.
+//! differs, and when the cells have become as large as the list, or are likely to: then the
+//! responder sends it in the place of more cells, or the initiator asks for it.
 //!
 //! A sketch is a snapshot: what is admitted while cells travel belongs to the next comparison. Each
 //! side builds one at a time in a conversation, and few in all: who finds no place waits. The two
@@ -382,11 +382,14 @@ impl Session {
         }
         // The counts differ by a fifth at most, or there were no cells.
         let most = most_cells(peeling.peeler.own().len() as u64);
-        if have >= most {
+        let expected = peeling.peeler.estimate();
+        if have >= most || expected > most {
             self.ask_for_ids(name);
             return Ok(());
         }
-        peeling.asked = (have * 2).min(most);
+        // Nearly always enough for as many; if not, it is known better by then.
+        let enough = expected.saturating_mul(7) / 4;
+        peeling.asked = enough.max(have * 2).min(most);
         let count = peeling.asked as u64;
         self.work.push_back(Work::Frame(Frame::More { coll: name, count }));
         Ok(())
