@@ -5,11 +5,11 @@
 
 use std::rc::Rc;
 
-use crdt::Collection;
 use crdt::session::MemoryIndex;
+use crdt::{Collection, Verified};
 
 use crate::figures::{Beside, Options, Report};
-use crate::link::{Link, Taken};
+use crate::link::{Admits, Link, Taken};
 use crate::made::{RELEASES, Realm};
 use crate::shelf::{Common, Shelf};
 use crate::sketch::items;
@@ -102,27 +102,31 @@ fn in_sync(options: &Options, report: &mut Report) {
     report.line(&format!("{name}, at a meeting: all else"), (other, "bytes"), &[]);
 }
 
-/// Releases that one end lacks: at a first meeting, and when it has been away.
+/// Releases that one end lacks: at a first meeting, among others that both have, and when it has
+/// been away.
 pub(crate) fn catch_up(options: &Options, report: &mut Report) {
     let count = options.size(100, 10_000, 10_000);
     let realm = Realm::new(1);
     let releases: Vec<_> =
         (0..count).map(|number| realm.release(number / RELEASES, number % RELEASES)).collect();
-    for (lacks, who) in [(0, "the one who asks"), (1, "the one who answers")] {
+    let collection = Collection::Format(realm.id, "npm".to_owned());
+    let others = count * 10;
+    let common = Rc::new(Common::of(items(realm.key.public(), 0, others)));
+    for (lacks, who) in [(0, "who asks lacks"), (1, "who answers lacks")] {
         let mut ends = [MemoryIndex::new(1), MemoryIndex::new(2)];
-        for end in &mut ends {
-            end.follow(realm.id);
-        }
+        ends.iter_mut().for_each(|end| end.follow(realm.id));
         ends[1 - lacks].admit(realm.genesis.clone());
-        for one in &releases {
-            ends[1 - lacks].admit(one.clone());
-        }
+        fill(&mut ends[1 - lacks], &releases);
         let taken = Link::start(ends, [None; 2]).until_in_sync();
-        caught_up(
-            &format!("catch-up: {count} releases, first meeting, {who} lacks"),
-            taken,
-            report,
-        );
+        caught_up(&format!("catch-up: {count} releases, first meeting, {who}"), taken, report);
+
+        let shelf = |epoch| Shelf::new(epoch, collection.clone(), Rc::clone(&common));
+        let mut ends = [shelf(1), shelf(2)];
+        ends.iter_mut().for_each(|end| drop(end.admit(realm.genesis.clone())));
+        fill(&mut ends[1 - lacks], &releases);
+        let taken = Link::start(ends, [None; 2]).until_in_sync();
+        let name = format!("catch-up: {count} releases beside {others} equal ones, {who}");
+        caught_up(&name, taken, report);
 
         let mut ends = [MemoryIndex::new(1), MemoryIndex::new(2)];
         for end in &mut ends {
@@ -132,11 +136,15 @@ pub(crate) fn catch_up(options: &Options, report: &mut Report) {
         let mut link = Link::start(ends, [None; 2]);
         link.until_in_sync();
         let (mut ends, seen) = link.close();
-        for one in &releases {
-            ends[1 - lacks].admit(one.clone());
-        }
+        fill(&mut ends[1 - lacks], &releases);
         let taken = Link::start(ends, seen).until_in_sync();
-        caught_up(&format!("catch-up: {count} releases, away, {who} lacks"), taken, report);
+        caught_up(&format!("catch-up: {count} releases, away, {who}"), taken, report);
+    }
+}
+
+fn fill(end: &mut impl Admits, releases: &[Verified]) {
+    for one in releases {
+        end.take_in(one.clone());
     }
 }
 
