@@ -7,10 +7,10 @@ use std::fmt;
 
 use crdt::derive::SlotState;
 use crdt::realm::ChainStatus;
-use crdt::statement::Root;
-use crdt::{Body, PublicKey, StatementId, Verified};
+use crdt::statement::{Grantee, Root};
+use crdt::{Body, PublicKey, RealmId, StatementId, Verified};
 
-use crate::oracle::{Candidate, Given, Model, Slot, model};
+use crate::oracle::{Candidate, Given, Model, Slot, chain, model};
 use crate::pool::Pool;
 
 /// How many pools came to each case.
@@ -22,9 +22,11 @@ pub(crate) struct Tally {
 }
 
 /// All that must be reached.
-const CASES: [&str; 27] = [
+const CASES: [&str; 29] = [
     "a blob of a list changes something",
+    "a chain of delegation that is too deep",
     "a chain that was followed by a recovery",
+    "a cycle of delegation",
     "a meta is chosen",
     "a tag is set",
     "a team's key counts",
@@ -122,6 +124,7 @@ fn of_pool(pool: &Pool, model: &Model) -> Vec<&'static str> {
     let differs = |set: &[Verified]| look(pool, set, &|_| {}) != *model;
     let without = |change: &dyn Fn(&mut Root)| look(pool, &pool.set, change) != *model;
     let late = Given::gather(&pool.set, &pool.pins, &pool.late);
+    let ways = ways(pool);
     let cases = [
         ("revoked", differs(&pool.without("revoke"))),
         ("withdrawn", differs(&pool.without("withdraw"))),
@@ -137,6 +140,8 @@ fn of_pool(pool: &Pool, model: &Model) -> Vec<&'static str> {
         ("more than one signer is needed", without(&drop_need)),
         ("a chain that was followed by a recovery", recovered(pool, model)),
         ("roots rotated", rotated(pool, model)),
+        ("a cycle of delegation", ways.iter().any(|way| repeats(way))),
+        ("a chain of delegation that is too deep", ways.iter().any(|way| is_deep(way))),
     ];
     cases.into_iter().filter(|(_, reached)| *reached).map(|(case, _)| case).collect()
 }
@@ -188,4 +193,35 @@ fn recovered(pool: &Pool, model: &Model) -> bool {
 
 fn rotated(pool: &Pool, model: &Model) -> bool {
     path(pool, model).windows(2).any(|pair| pair[0].0.roots != pair[1].0.roots)
+}
+
+/// The ways along which a right to publish is delegated, each followed until it repeats itself.
+fn ways(pool: &Pool) -> Vec<Vec<RealmId>> {
+    let given = Given::gather(&pool.set, &pool.pins, &pool.lists);
+    let mut ways = vec![vec![pool.realms[0]]];
+    let mut at = 0;
+    while at < ways.len() {
+        let way = ways[at].clone();
+        at += 1;
+        if repeats(&way) {
+            continue;
+        }
+        let head = way.last().and_then(|realm| chain(&given, *realm).path.last().copied());
+        let fact = given.held.iter().find(|fact| Some(fact.id) == head);
+        let Some(Body::Root(head)) = fact.map(|fact| fact.body) else { continue };
+        for grant in head.grants.iter().filter(|grant| grant.role == "publish") {
+            if let Grantee::Realm(to) = grant.to {
+                ways.push([&way[..], &[to]].concat());
+            }
+        }
+    }
+    ways
+}
+
+fn repeats(way: &[RealmId]) -> bool {
+    way.iter().collect::<BTreeSet<_>>().len() < way.len()
+}
+
+fn is_deep(way: &[RealmId]) -> bool {
+    way.len() > 4 && !repeats(way)
 }

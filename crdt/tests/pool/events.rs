@@ -50,6 +50,10 @@ impl Maker {
             let event = self.event();
             self.set.extend(event);
         }
+        if self.dice.percent(25) {
+            let rival = self.rival();
+            self.set.extend(rival);
+        }
         let pins = self.pins();
         let realms = self.realms.clone().try_into().unwrap();
         Pool { realms, set: self.set, pins, lists: self.lists, late: self.late }
@@ -152,6 +156,24 @@ impl Maker {
         self.change(at, &mut next);
         let signers = self.root_signers(root(&parent), &next);
         let statement = Statement::new(self.realms[at], None, Body::Root(next)).unwrap();
+        Some(signed(statement, &signers))
+    }
+
+    /// A second root beside one that has a parent, by a majority of the same roots.
+    fn rival(&mut self) -> Option<Verified> {
+        let known = self.known(0, "root");
+        let later: Vec<_> = known.iter().filter(|one| root(one).prev.is_some()).cloned().collect();
+        let beside = later.get(self.dice.below(later.len().max(1)))?;
+        let prev = root(beside).prev;
+        let parent = known.iter().find(|one| Some(one.statement().id()) == prev)?;
+        let mut next = root(beside).clone();
+        next.title = "rival".to_owned();
+        let [old, new] = [root(parent), &next].map(|root| {
+            let numbers: Vec<_> = root.roots.iter().map(number).collect();
+            self.dice.some(&numbers, root.k as usize)
+        });
+        let signers = self.with_stranger([old, new].concat());
+        let statement = Statement::new(self.realms[0], None, Body::Root(next)).unwrap();
         Some(signed(statement, &signers))
     }
 
@@ -260,7 +282,7 @@ impl Maker {
     fn pins(&mut self) -> AllPins {
         let mut pins = AllPins::default();
         for at in 0..REALMS {
-            if self.dice.percent(if at == 0 { 40 } else { 20 }) {
+            if self.dice.percent(if at == 0 { 50 } else { 20 }) {
                 let known = self.dice.below(self.set.len() + 1);
                 let none = AllPins::default();
                 let given = Given::gather(&self.set[..known], &none, &self.lists);
