@@ -4,12 +4,16 @@
 
 mod attacks;
 mod authority;
+#[expect(unreachable_pub, reason = "a library where the fuzz targets use it")]
+#[path = "../fuzz/src/lib.rs"]
+mod bodies;
 mod cells;
 mod codec;
 mod derive;
 mod document;
 mod forgery;
 mod frames;
+mod fuzzed;
 mod laws;
 mod limits;
 mod network;
