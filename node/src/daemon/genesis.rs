@@ -111,8 +111,8 @@ mod tests {
         let made = personal(&key(1), key(2).public(), key(3).public(), [0; 16], "t").unwrap();
         let realm = RealmId(made.statement().id().0);
         let authority = crdt::realm::authority(realm, [&made], &[]);
-        assert!(authority.may_publish(&key(2).public(), "npm", "left-pad"));
-        assert!(!authority.may_publish(&key(1).public(), "npm", "left-pad"));
+        assert!(authority.holders("publish", "npm", "left-pad").contains(&key(2).public()));
+        assert!(!authority.holders("publish", "npm", "left-pad").contains(&key(1).public()));
         assert_eq!(authority.mirrors(), vec![(key(3).public(), "*".to_owned())]);
         assert!(authority.claims().is_empty());
     }
