@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crdt::statement::{
-    BlobRef, Counter, File, Grant, Grantee, Meta, MetaBody, Pattern, Receipt, Release, Root,
-    RouteSource, Subject, Via, recovery_hash,
+    Beat, BlobRef, Counter, File, Grant, Grantee, IdList, Meta, MetaBody, Pattern, Receipt,
+    Release, Root, RouteSource, Subject, Via, recovery_hash,
 };
 use crdt::{
     Body, Checksums, Digest, Envelope, PackageId, RealmId, SecretKey, Signature, Statement,
@@ -116,28 +116,61 @@ impl World {
     fn grow(&mut self) {
         self.grow_package();
         self.grow_authority();
-        let n = self.keys[4].public();
-        let delegate = Grantee::Realm(RealmId(Digest::from_bytes([9; 32])));
+        self.grow_rulings();
+        self.grow_chain();
+    }
+
+    /// A second realm, a team's, to which the next epoch gives `@team/*`; it gives that on to the
+    /// first, so that there is a circle.
+    fn grow_chain(&mut self) {
+        let (n, z) = (self.keys[4].public(), self.keys[5].public());
+        let pattern = |text| Pattern::parse(text).expect("a pattern");
+        let to_realm = |realm| Grant {
+            to: Grantee::Realm(realm),
+            exclusive: true,
+            ..Grant::to_key("publish", pattern("@team/*"), n)
+        };
+        let grants = vec![Grant::to_key("publish", pattern("@team/a*"), z), to_realm(self.realm)];
+        let team = Statement::genesis(Root::of_one(z, [8; 16], "team", grants));
+        let team = Verified::sign(team.expect("a sound genesis"), &[&self.keys[5]]);
         let Body::Root(genesis) = self.statements[0].statement().body().clone() else { return };
         let mut next = Root { epoch: 1, prev: Some(StatementId(self.realm.0)), ..genesis };
-        next.grants.push(Grant {
-            format: "npm".to_owned(),
-            pattern: Pattern::parse("@team/*").expect("a pattern"),
-            role: "publish".to_owned(),
-            to: delegate,
-            need: 1,
-            exclusive: true,
-        });
-        let everything = Pattern::parse("*").expect("a pattern");
-        next.grants.push(Grant::to_key("beat", everything.clone(), n));
+        next.grants.push(to_realm(team.statement().realm()));
+        next.grants.push(Grant::to_key("beat", pattern("*"), n));
         next.grants.push(Grant {
             to: Grantee::Peer(vec![1, 2, 3]),
-            ..Grant::to_key("member", everything, n)
+            ..Grant::to_key("member", pattern("*"), n)
         });
         next.cleared = vec![self.statements[1].statement().id()];
         next.seals = Some(vec![self.statements[2].statement().id()]);
         let next = self.sign(None, Body::Root(next), &[0, 1]);
-        self.statements.push(next);
+        self.statements.extend([next, team]);
+    }
+
+    fn grow_rulings(&mut self) {
+        let [one, two] = [1, 2].map(|place| self.statements[place].statement().id());
+        let mut keep = vec![one, two];
+        keep.sort_unstable();
+        let (key, reason) = (self.keys[4].public(), "lost".to_owned());
+        let blob = IdList::Blob { digest: Digest::of(b"list"), count: 501 };
+        let beat = Beat {
+            head: StatementId(self.realm.0),
+            counter: Counter { epoch: 0, n: 7 },
+            digest: Beat::digest_of(&keep),
+            count: 2,
+            claimed_time: 1_700_000_000,
+        };
+        let says = [
+            Body::Revoke { key, keep: IdList::Inline(keep), reason: reason.clone() },
+            Body::Revoke { key, keep: blob.clone(), reason },
+            Body::Seal { releases: IdList::Inline(vec![one]) },
+            Body::Seal { releases: blob },
+            Body::Beat(beat),
+        ];
+        for (body, by) in says.into_iter().zip([&[4][..], &[0], &[0, 1], &[0, 1], &[4]]) {
+            let said = self.sign(None, body, by);
+            self.statements.push(said);
+        }
     }
 
     fn grow_package(&mut self) {
