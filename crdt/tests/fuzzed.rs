@@ -1,5 +1,5 @@
 //! The functions of the fuzz targets under random changes of their seeds, for machines without a
-//! nightly compiler. How to run them for hours: docs/reference/fuzzing.md.
+//! nightly compiler. How to run them for hours: docs/reference/testing.md.
 
 use std::cell::Cell;
 
