@@ -19,6 +19,7 @@ mod limits;
 mod network;
 mod oracle;
 mod receipts;
+mod red_automerge;
 mod routes;
 mod sync;
 mod world;
