@@ -20,6 +20,8 @@ mod network;
 mod oracle;
 mod receipts;
 mod red_automerge;
+mod red_delegation;
+mod red_keys;
 mod routes;
 mod sync;
 mod world;
