@@ -22,6 +22,7 @@ mod receipts;
 mod red_automerge;
 mod red_delegation;
 mod red_keys;
+mod red_sets;
 mod routes;
 mod sync;
 mod world;

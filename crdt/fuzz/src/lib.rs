@@ -24,8 +24,11 @@ pub use sessions::session;
 pub use statements::{envelope, statement};
 pub use wire::{batch, frames};
 
+/// What must hold of an input; whether it got past the decoder.
+pub type Body = fn(&[u8]) -> bool;
+
 /// The functions by the names of their targets.
-pub const TARGETS: [(&str, fn(&[u8]) -> bool); 7] = [
+pub const TARGETS: [(&str, Body); 7] = [
     ("statement", statement),
     ("envelope", envelope),
     ("batch", batch),

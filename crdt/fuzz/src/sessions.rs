@@ -52,6 +52,9 @@ fn verified(envelope: Envelope) -> Option<Verified> {
     if all_known { Some(Verified::from_admitted(envelope)) } else { envelope.verify().ok() }
 }
 
+/// What the store is asked to admit, and the cursor that comes with it.
+type Admission = (Vec<Envelope>, Option<(u64, u64)>);
+
 /// A node in one conversation, as its caller drives it.
 #[derive(Debug)]
 pub struct Victim {
@@ -62,7 +65,7 @@ pub struct Victim {
     /// Whether it asks.
     pub initiator: bool,
     pub(super) session: Session,
-    admitting: VecDeque<(Vec<Envelope>, Option<(u64, u64)>)>,
+    admitting: VecDeque<Admission>,
     now: Millis,
     frame_max_bytes: usize,
     sketches: Sketches,
