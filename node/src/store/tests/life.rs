@@ -310,9 +310,10 @@ async fn what_rots_is_put_aside_and_its_record_dropped() {
     fs_err::write(&path, &damaged).unwrap();
     let rotten = check(&store, &info).await.expect("one bit differs");
     // A good one took its place between the look and the move.
-    fs_err::remove_file(&path).unwrap();
-    fs_err::write(home.path().join("other"), b"keeps the inode from being used again").unwrap();
-    fs_err::write(&path, &bytes).unwrap();
+    let other = home.path().join("other");
+    // Beside the damaged one, whose inode would else be free for it.
+    fs_err::write(&other, &bytes).unwrap();
+    fs_err::rename(&other, &path).unwrap();
     assert!(!store.quarantine(&info.digest, rotten).await.unwrap());
     assert!(held(&store, &info));
 
