@@ -70,6 +70,7 @@ mod paths;
 mod pins;
 mod publishing;
 pub mod quota;
+pub mod rebuild;
 pub mod receipts;
 mod records;
 mod recovery;
