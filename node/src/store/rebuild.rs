@@ -256,9 +256,8 @@ impl Rebuild {
         let (kept, mut found) = (self.store.look_at(derived::states).await?, Vec::new());
         all.extend(kept.known);
         if !kept.unknown.is_empty() {
-            let mend = move |_: &Inner, txn: &WriteTransaction| {
-                derived::forget_states(txn, &kept.unknown)
-            };
+            let mend =
+                move |_: &Inner, txn: &WriteTransaction| derived::forget_states(txn, &kept.unknown);
             found.extend(self.store.mend(mend).await?);
         }
         for of in all {
@@ -312,7 +311,8 @@ impl Rebuild {
         self.course.documents += page.count;
         let mut found = Vec::new();
         for document in page.suspects {
-            let mend = move |_: &Inner, txn: &WriteTransaction| derived::drop_document(txn, &document);
+            let mend =
+                move |_: &Inner, txn: &WriteTransaction| derived::drop_document(txn, &document);
             found.extend(self.store.mend(mend).await?);
         }
         Ok((found, Stage::Documents(Some(last))))

@@ -151,7 +151,8 @@ impl Kept {
         if self.head != after.head {
             found.push(Difference::mended("view", name.clone()));
         }
-        let mut versions: Vec<&String> = self.versions.keys().chain(after.versions.keys()).collect();
+        let mut versions: Vec<&String> =
+            self.versions.keys().chain(after.versions.keys()).collect();
         versions.sort_unstable();
         versions.dedup();
         for version in versions {

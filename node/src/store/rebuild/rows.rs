@@ -155,11 +155,7 @@ pub(super) fn ids<V: redb::Value + 'static>(
 }
 
 /// Rows of a kind behind another, at most a page, in the order of their keys.
-pub(super) fn page(
-    txn: &impl Tables,
-    kind: Kind,
-    after: Option<&Row>,
-) -> Result<Vec<Row>, Error> {
+pub(super) fn page(txn: &impl Tables, kind: Kind, after: Option<&Row>) -> Result<Vec<Row>, Error> {
     macro_rules! page {
         ($table:ident, $last:pat => $from:expr, $key:pat, $value:pat => $row:expr) => {{
             let table = txn.table(tables::$table)?;
@@ -186,15 +182,17 @@ pub(super) fn page(
             Row::OfPackage { document, id } => (document, id), (document, id), () =>
             Row::OfPackage { document: *document, id: *id }),
         Kind::Package => page!(DOC, Row::Package { realm, package, .. } =>
-            (realm, package.format.as_str(), package.name.as_str()),
-            (realm, format, name), document =>
-            Row::Package {
-                realm: *realm,
-                package: PackageId::new(format, name),
-                document: *document,
-            }),
-        Kind::Named => page!(ARTIFACT, Row::Named { digest, id } => (digest, id), (digest, id), () =>
-            Row::Named { digest: *digest, id: *id }),
+        (realm, package.format.as_str(), package.name.as_str()),
+        (realm, format, name), document =>
+        Row::Package {
+            realm: *realm,
+            package: PackageId::new(format, name),
+            document: *document,
+        }),
+        Kind::Named => {
+            page!(ARTIFACT, Row::Named { digest, id } => (digest, id), (digest, id), () =>
+            Row::Named { digest: *digest, id: *id })
+        }
         Kind::Collected => page!(COLL, Row::Collected { collection, hash, .. } =>
             (collection, hash), (collection, hash), (id, key) =>
             Row::Collected { collection: *collection, hash: *hash, id: *id, key: *key }),
@@ -333,10 +331,9 @@ impl Row {
                 let key = (realm, package.format.as_str(), package.name.as_str());
                 txn.open_table(tables::DOC)?.insert(key, document)?;
             }
-            Self::Named { digest, id } => kinds::around(txn, &Digest::from_bytes(*digest), || {
+            Self::Named { digest, id } => {
                 txn.open_table(tables::ARTIFACT)?.insert((digest, id), ())?;
-                Ok(())
-            })?,
+            }
             Self::Collected { collection, hash, id, key } => {
                 txn.open_table(tables::COLL)?.insert((collection, hash), (id, key))?;
             }
@@ -351,9 +348,9 @@ impl Row {
 
     /// Takes it out of its table.
     pub(super) fn remove(&self, txn: &WriteTransaction) -> Result<(), Error> {
-        // Why a blob is held hangs on these two.
+        // Why a blob is held hangs on it. A row that files one was wrong while the sums were right:
+        // they are compared in the end.
         let digests = match self {
-            Self::Named { digest, .. } => BTreeSet::from([Digest::from_bytes(*digest)]),
             Self::Signature { id, .. } => {
                 let signed = Signed::load(txn, id)?;
                 signed.map(|signed| digests(&signed.statement)).unwrap_or_default()

@@ -19,6 +19,7 @@ mod local;
 mod migration;
 mod partials;
 mod publishing;
+mod rebuild;
 mod receipts;
 mod regained;
 mod sessions;
