@@ -16,12 +16,17 @@ pub(super) async fn run(context: &Context, verify: Verify) -> Result<(), Failure
     let node = context.node()?;
     let order = RebuildOrder { signatures: verify.signatures };
     let bar = context.output.counting("verifying the index", 0);
-    let (mut done, mut broke) = (None, None);
+    let (mut done, mut broke, mut tenths) = (None, None, 0);
     let ended = node
         .post_lines("verify/index", &order, |line| match line {
             IndexLine::Progress(IndexStep::At(course)) => {
                 bar.set_length(course.rows_of);
                 bar.set_position(course.rows);
+                let now = course.rows.saturating_mul(10) / course.rows_of.max(1);
+                if now > tenths && bar.is_hidden() && context.output.is_human() {
+                    tenths = now;
+                    context.output.say(format!("{} %", tenths * 10));
+                }
             }
             IndexLine::Progress(IndexStep::Found(found)) => print(context.output, &bar, &found),
             IndexLine::Progress(IndexStep::Done(end)) => done = Some(end),
@@ -78,7 +83,7 @@ fn judge(done: &IndexVerified) -> Result<(), Failure> {
     if lost > 0 {
         let rows = count(lost, "row");
         return Err(Failure::new(format!("{rows} of statements or signatures rotted and went"))
-            .hint("griot peer list: a peer that has them brings them when it meets this node")
+            .hint("griot peer list: a peer that has them brings them as soon as it is connected")
             .code(Code::Lacks)
             .answered());
     }

@@ -11,8 +11,8 @@
 //! at the beginning: a run that finds nothing has proven all of it.
 //!
 //! A statement that is not what its id says, or that nobody signed, leaves the store with all that
-//! followed from it: the fingerprint then differs from the peers', and the next one that has it
-//! brings it again. Local tables and the log, which is a history, follow from nothing and are not
+//! followed from it: the fingerprint then differs from the peers', and those that are connected
+//! compare at once and bring it again. Local tables and the log, which is a history, follow from nothing and are not
 //! touched. Statements of realms that are not followed have no views.
 //!
 //! Source: index.md sections 2.4 and 7.6.
@@ -25,12 +25,13 @@ use redb::{ReadTransaction, ReadableTableMetadata as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::tables::{self, Tables as _};
-use super::{Error, Inner, Store, blocking, lock};
+use super::{Error, Inner, Store, blocking};
 use derived::Name;
 use rows::{Kind, Row};
 
 mod derived;
 mod filed;
+mod pages;
 mod rows;
 
 /// Rows that one step looks at.
@@ -102,7 +103,8 @@ enum Stage {
     Statements(Option<[u8; 32]>),
     /// Of one kind behind a row, and the kinds that follow it.
     Rows(Option<Row>, &'static [Kind]),
-    Fingerprints,
+    /// Whether those that are kept were added to those that were seen.
+    Fingerprints(bool),
     Packages(Option<Name>),
     /// As `Rows`, of the tables that the packages' views are in.
     Leftovers(Option<Row>, &'static [Kind]),
@@ -120,7 +122,7 @@ pub struct Rebuild {
     order: RebuildOrder,
     course: RebuildCourse,
     next: Option<Stage>,
-    /// Of the statements that were seen.
+    /// Of the statements that were seen; later those whose fingerprint is to be computed.
     collections: BTreeSet<Collection>,
 }
 
@@ -149,8 +151,8 @@ impl Store {
         &self,
         mend: impl FnOnce(&Inner, &WriteTransaction) -> Result<Vec<Difference>, Error> + Send + 'static,
     ) -> Result<Vec<Difference>, Error> {
-        // Whose authority was computed from what is no more is computed again.
-        let after = |inner: &Inner, _: &Vec<Difference>| lock(&inner.authorities).clear();
+        // What others keep in memory may be of what is no more; connected peers compare again.
+        let after = |inner: &Inner, _: &Vec<Difference>| inner.tell_anew();
         self.write_if(|found| !found.is_empty(), mend, after).await
     }
 }
@@ -172,9 +174,15 @@ impl Rebuild {
             Stage::Statements(after) => self.statements(after).await?,
             Stage::Rows(after, kinds) => {
                 let (found, rest) = self.rows(after, kinds).await?;
-                (found, rest.map_or(Stage::Fingerprints, |(row, kinds)| Stage::Rows(row, kinds)))
+                (
+                    found,
+                    rest.map_or(Stage::Fingerprints(false), |(row, kinds)| Stage::Rows(row, kinds)),
+                )
             }
-            Stage::Fingerprints => (self.fingerprints().await?, Stage::Packages(None)),
+            Stage::Fingerprints(false) => {
+                (self.kept_fingerprints().await?, Stage::Fingerprints(true))
+            }
+            Stage::Fingerprints(true) => self.fingerprint().await?,
             Stage::Packages(after) => self.packages(after).await?,
             Stage::Leftovers(after, kinds) => {
                 let (found, rest) = self.rows(after, kinds).await?;
@@ -228,7 +236,7 @@ impl Rebuild {
     ) -> Result<(Vec<Difference>, Rest), Error> {
         let Some((kind, rest)) = kinds.split_first() else { return Ok((Vec::new(), None)) };
         let look = move |txn: &ReadTransaction| {
-            let (mut page, mut wrong) = (rows::page(txn, *kind, after.as_ref())?, Vec::new());
+            let (mut page, mut wrong) = (pages::page(txn, *kind, after.as_ref())?, Vec::new());
             for row in &page {
                 if !row.is_right(txn)? {
                     wrong.push(row.clone());
@@ -250,27 +258,33 @@ impl Rebuild {
         Ok((found, rest))
     }
 
-    /// All fingerprints: those that are kept, and those of the collections that statements are in.
-    async fn fingerprints(&mut self) -> Result<Vec<Difference>, Error> {
-        let mut all = std::mem::take(&mut self.collections);
-        let (kept, mut found) = (self.store.look_at(derived::states).await?, Vec::new());
-        all.extend(kept.known);
-        if !kept.unknown.is_empty() {
-            let mend =
-                move |_: &Inner, txn: &WriteTransaction| derived::forget_states(txn, &kept.unknown);
-            found.extend(self.store.mend(mend).await?);
+    /// Which fingerprints are kept: they are compared, too.
+    async fn kept_fingerprints(&mut self) -> Result<Vec<Difference>, Error> {
+        let kept = self.store.look_at(derived::states).await?;
+        self.collections.extend(kept.known);
+        if kept.unknown.is_empty() {
+            return Ok(Vec::new());
         }
-        for of in all {
-            let collection = of.clone();
-            let look = move |txn: &ReadTransaction| derived::state_differs(txn, &collection);
-            let (differs, items) = self.store.look_at(look).await?;
-            self.course.collections += 1;
-            self.course.rows += items;
-            if differs {
-                found.extend(self.store.mend(move |_, txn| derived::mend_state(txn, &of)).await?);
-            }
-        }
-        Ok(found)
+        let forget =
+            move |_: &Inner, txn: &WriteTransaction| derived::forget_states(txn, &kept.unknown);
+        self.store.mend(forget).await
+    }
+
+    /// One fingerprint.
+    async fn fingerprint(&mut self) -> Result<(Vec<Difference>, Stage), Error> {
+        let Some(of) = self.collections.pop_first() else {
+            return Ok((Vec::new(), Stage::Packages(None)));
+        };
+        let collection = of.clone();
+        let look = move |txn: &ReadTransaction| derived::state_differs(txn, &collection);
+        let (differs, items) = self.store.look_at(look).await?;
+        self.course.collections += 1;
+        self.course.rows += items;
+        let found = match differs {
+            true => self.store.mend(move |_, txn| derived::mend_state(txn, &of)).await?,
+            false => Vec::new(),
+        };
+        Ok((found, Stage::Fingerprints(true)))
     }
 
     /// Some packages, derived again in transactions that are only committed if a row changes.

@@ -17,7 +17,7 @@ use super::super::authority::Standing;
 use super::super::statements::{IDS, document_id};
 use super::super::tables::{self, Tables};
 use super::super::{Error, Inner, collections, documents as saved, views};
-use super::rows::ids;
+use super::pages::ids;
 use super::{DERIVED_AT_ONCE, Difference};
 
 /// A package of a realm.

@@ -14,7 +14,8 @@ use redb::{ReadableTable as _, WriteTransaction};
 
 use super::super::Error;
 use super::super::tables::{self, Tables};
-use super::rows::{Row, Signed, decode, ids, keys_of};
+use super::pages::ids;
+use super::rows::{Row, Signed, decode, keys_of};
 use super::{Difference, PAGE};
 
 /// What a step saw of the statements.
