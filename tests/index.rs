@@ -16,11 +16,13 @@ use crate::harness::samples::{noise, sha256};
 use crate::harness::{EVENTUALLY, Node, Request, SOON, World, wait_until};
 
 const PATH: &str = "/generic/tool/1.0.0/tool.bin";
+/// A package's format, name and realm.
+type Name = (&'static str, &'static str, &'static [u8; 32]);
+
 const SIGNATURES: TableDefinition<(&[u8; 32], &[u8; 33]), &[u8; 64]> = TableDefinition::new("sig");
 const STATES: TableDefinition<(&[u8; 32], &str), &[u8]> = TableDefinition::new("coll_state");
 const VIEWS: TableDefinition<(&[u8; 32], &str), &[u8]> = TableDefinition::new("view_version");
-const SEARCH: TableDefinition<(&str, &str, &[u8; 32]), (&str, u64, &str)> =
-    TableDefinition::new("package");
+const SEARCH: TableDefinition<Name, (&str, u64, &str)> = TableDefinition::new("package");
 const DOCUMENTS: TableDefinition<&[u8; 32], (u64, u64, &[u8])> = TableDefinition::new("am_doc");
 const STATEMENTS: TableDefinition<&[u8; 32], (&str, &[u8])> = TableDefinition::new("stmt");
 
@@ -140,7 +142,7 @@ fn a_signature_that_rotted_goes_and_a_connected_peer_brings_it_again() {
 /// the document's heads.
 fn opened(file: &Path) -> (Vec<StatementId>, Vec<String>) {
     let bytes = fs_err::read(file).expect("the document was written");
-    let mut document = Automerge::load(&bytes).expect("automerge opens it");
+    let document = Automerge::load(&bytes).expect("automerge opens it");
     let beside = format!("{}.signatures.json", file.display());
     let beside = fs_err::read(beside).expect("the signatures were written");
     let beside: BTreeMap<String, BTreeMap<String, String>> =
@@ -149,7 +151,7 @@ fn opened(file: &Path) -> (Vec<StatementId>, Vec<String>) {
     for key in document.keys(ROOT).collect::<Vec<_>>() {
         let kind = key.split('/').next().expect("a key begins with the type").to_owned();
         for (value, _) in document.get_all(ROOT, &key).expect("a value") {
-            let payload = value.to_bytes().expect("a payload is bytes");
+            let payload = value.as_bytes().expect("a payload is bytes");
             let statement = Statement::decode(&kind, payload).expect("it is a statement");
             let id = statement.id();
             let signed = &beside[&id.to_string()];

@@ -144,15 +144,17 @@ async fn a_row_that_lacks_or_is_too_many_or_another_is_found_and_mended() {
     }
 }
 
-/// What is damaged, and the tables in which that is seen.
-fn damages() -> Vec<(&'static [&'static str], fn(&WriteTransaction))> {
-    let mut all: Vec<(&'static [&'static str], fn(&WriteTransaction))> = lacking();
+/// The tables in which damage is seen, and how it is done.
+type Damage = (&'static [&'static str], fn(&WriteTransaction));
+
+fn damages() -> Vec<Damage> {
+    let mut all: Vec<Damage> = lacking();
     all.extend(too_many());
     all.extend(others());
     all
 }
 
-fn lacking() -> Vec<(&'static [&'static str], fn(&WriteTransaction))> {
+fn lacking() -> Vec<Damage> {
     vec![
         (&["doc_stmt"], |txn| {
             let key = first!(txn, DOC_STMT, (document, id) => (*document, *id));
@@ -186,7 +188,7 @@ fn lacking() -> Vec<(&'static [&'static str], fn(&WriteTransaction))> {
     ]
 }
 
-fn too_many() -> Vec<(&'static [&'static str], fn(&WriteTransaction))> {
+fn too_many() -> Vec<Damage> {
     vec![
         (&["sig", "doc_stmt", "artifact", "coll", "stranger", "latest"], |txn| {
             let (id, key) = ([7; 32], first!(txn, SIG, (_, key) => *key));
@@ -229,7 +231,7 @@ fn too_many() -> Vec<(&'static [&'static str], fn(&WriteTransaction))> {
     ]
 }
 
-fn others() -> Vec<(&'static [&'static str], fn(&WriteTransaction))> {
+fn others() -> Vec<Damage> {
     vec![
         (&["coll"], |txn| {
             let key = first!(txn, COLL, (collection, hash) => (*collection, *hash));
