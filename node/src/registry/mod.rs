@@ -95,7 +95,9 @@ pub use rules::{
     Declared, Extract, Extracted, Outline, OutlineFile, OutlineVersion, Rules, SignatureRules,
     UpstreamRules, Variant,
 };
-pub use scrub::{Course, Finding, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep};
+pub use scrub::{
+    Course, Finding, IndexStep, IndexVerified, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep,
+};
 pub use side::{Side, SideDocument};
 pub use stamp::Stamp;
 pub use upkeep::{LastGarbage, LastVerify};
