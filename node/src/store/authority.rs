@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crdt::realm::{Lists, Publishers, Realm, Realms, Revoked};
-use crdt::statement::{Grantee, Root, recovery_hash};
+use crdt::statement::{BlobRef, Grantee, Root, recovery_hash};
 use crdt::{
     Authority, Body, ChainStatus, Digest, PackageId, PublicKey, RealmId, Statement, StatementId,
     Verified,
@@ -134,6 +134,64 @@ impl Store {
         Ok(crdt::realm::publishers(&realms, realm, package))
     }
 
+    /// A person accepts the chain that goes through this root: a recovery that waits, or one side
+    /// of a fork. The chain pin moves there, and the views follow.
+    ///
+    /// # Errors
+    /// [`Error::NoChain`] if the root is not held, its parents are not, or not enough keys signed
+    /// one of them; when the database refuses.
+    pub async fn accept_chain(
+        &self,
+        realm: &RealmId,
+        root: &StatementId,
+    ) -> Result<Authority, Error> {
+        let (realm, root) = (*realm, *root);
+        let change = move |inner: &Inner, txn: &WriteTransaction| {
+            let before = Standing::compute(txn, &realm)?;
+            set_chain_pin(txn, &realm, &path_to(txn, &realm, &root)?)?;
+            let after = Standing::compute(txn, &realm)?;
+            if !after.authority.path.contains(&root) {
+                let why = "not enough of the keys that may have signed it or one before it";
+                return Err(Error::NoChain { root, why });
+            }
+            extend_chain_pin(txn, &after.authority)?;
+            if after != before {
+                for package in super::views::packages_of(txn, &realm)? {
+                    super::views::derive(inner, txn, &after, &package)?;
+                }
+            }
+            Ok(after.authority)
+        };
+        self.write(change, move |inner, _| inner.forget_standings([&realm])).await
+    }
+
+    /// Blobs of lists in seals and revocations that count and are not held: what they say is not
+    /// yet known. Sorted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn missing_lists(&self, realm: &RealmId) -> Result<Vec<BlobRef>, Error> {
+        let authority = self.authority(realm)?;
+        let mut missing = BTreeMap::new();
+        for verified in self.authority_statements(realm)? {
+            let signers = verified.signatures().keys().copied().collect();
+            let id = verified.statement().id();
+            let (counts, list) = match verified.statement().body() {
+                Body::Seal { releases } => (authority.seal_counts(&id, &signers), releases),
+                Body::Revoke { key, keep, .. } => {
+                    (authority.revoke_counts(&id, key, &signers), keep)
+                }
+                _ => continue,
+            };
+            if let Some(blob) = list.blob().filter(|_| counts)
+                && self.blob(&blob.digest)?.is_none()
+            {
+                missing.insert(blob.digest, blob);
+            }
+        }
+        Ok(missing.into_values().collect())
+    }
+
     /// Whether the key is named by a root of a realm that is followed (used for limits).
     ///
     /// # Errors
@@ -204,13 +262,42 @@ fn chain_pin(txn: &impl Tables, realm: &RealmId) -> Result<Vec<StatementId>, Err
     Ok(ids.iter().map(|id| StatementId(Digest::from_bytes(*id))).collect())
 }
 
+/// Remembers another chain, as a person said.
+fn set_chain_pin(
+    txn: &WriteTransaction,
+    realm: &RealmId,
+    path: &[StatementId],
+) -> Result<(), Error> {
+    let bytes: Vec<u8> = path.iter().flat_map(|id| *id.0.as_bytes()).collect();
+    txn.open_table(tables::PIN_CHAIN)?.insert(realm.0.as_bytes(), bytes.as_slice())?;
+    Ok(())
+}
+
+/// The roots from the genesis to this one, as they name each other.
+fn path_to(
+    txn: &impl Tables,
+    realm: &RealmId,
+    root: &StatementId,
+) -> Result<Vec<StatementId>, Error> {
+    let lacks = |why| Error::NoChain { root: *root, why };
+    let (mut path, mut next) = (Vec::new(), Some(*root));
+    while let Some(id) = next {
+        let held = statements::load_statement(txn, &id)?;
+        let held = held.filter(|statement| statement.realm() == *realm);
+        let held = held.ok_or_else(|| lacks("it or one before it is not held here"))?;
+        let Body::Root(content) = held.body() else { return Err(lacks("it is no root")) };
+        path.push(id);
+        next = content.prev;
+    }
+    path.reverse();
+    Ok(path)
+}
+
 /// Remembers a chain that continues the one remembered.
 pub(super) fn extend_chain_pin(txn: &WriteTransaction, chain: &Authority) -> Result<(), Error> {
     let old = chain_pin(txn, &chain.realm)?;
     if chain.path.len() > old.len() && chain.path.starts_with(&old) {
-        let bytes: Vec<u8> = chain.path.iter().flat_map(|id| *id.0.as_bytes()).collect();
-        let mut table = txn.open_table(tables::PIN_CHAIN)?;
-        table.insert(chain.realm.0.as_bytes(), bytes.as_slice())?;
+        set_chain_pin(txn, &chain.realm, &chain.path)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod anew;
 mod backup;
 mod blobs;
 mod cached;
+mod chains;
 mod changes;
 mod crash;
 mod crash_disk;
