@@ -46,6 +46,7 @@ mod from_bucket;
 mod from_peers;
 mod info;
 mod keep;
+mod lists;
 mod metadata;
 mod nearby;
 mod notes;
