@@ -177,6 +177,11 @@ impl<'a, T: Tables> Judge<'a, T> {
     }
 }
 
+/// Whether the sums that are kept are those of a walk over every record; void ones are not wrong.
+pub(super) fn are_right(inner: &Inner) -> Result<bool, Error> {
+    inner.database.reading(|txn| kept::are_right(txn, Own::now(inner, txn)?))
+}
+
 impl Store {
     /// The keys that sign for this node. Until they are said, no release is evicted.
     pub fn set_own_keys(&self, keys: impl IntoIterator<Item = PublicKey>) {

@@ -47,6 +47,7 @@ mod arrival;
 mod authority;
 pub mod backup;
 mod batch;
+mod beats;
 pub mod blob;
 pub mod cached;
 mod cached_rows;
@@ -75,6 +76,7 @@ mod paths;
 mod pins;
 mod publishing;
 pub mod quota;
+pub mod rebuild;
 pub mod receipts;
 mod records;
 mod recovery;
@@ -97,6 +99,7 @@ mod writing;
 
 pub use admission::RealmLimit;
 pub use arrival::Arrival;
+pub use beats::Counted;
 pub use changes::Generation;
 pub use error::Error;
 pub use holding::Holding;
@@ -189,6 +192,14 @@ impl std::fmt::Debug for Inner {
     }
 }
 
+/// Where blobs are kept unless somebody says otherwise.
+#[cfg(not(test))]
+const fn usual_blobs(_: &Path) -> Blobs {
+    Blobs::Here
+}
+#[cfg(test)]
+use remote::usual_blobs;
+
 impl Store {
     /// Opens or creates the store under `home`, without descriptions for search.
     ///
@@ -207,7 +218,7 @@ impl Store {
     /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program
     /// wrote it, [`Error::Restoring`] while a restore is not finished.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
-        Self::open_in(home, describe, Blobs::Here)
+        Self::open_in(home, describe, usual_blobs(home))
     }
 
     /// The same with a choice of where blobs are kept for good. Does not wait for a bucket.

@@ -144,6 +144,17 @@ pub(super) fn load(txn: &impl Tables, document: &[u8; 32]) -> Result<Option<Pack
     Ok(Some(PackageView { realm, package, versions, tags, tag_counters, yank_counters, fallen }))
 }
 
+/// Whose view it is; `None` if there is none that can be read.
+pub(super) fn package_of(
+    txn: &impl Tables,
+    document: &[u8; 32],
+) -> Result<Option<(RealmId, PackageId)>, Error> {
+    let table = txn.table(tables::VIEW)?;
+    let Some(row) = table.get(document)? else { return Ok(None) };
+    let head: Option<Head> = tables::decode("view", row.value()).ok();
+    Ok(head.map(|head| (head.realm, head.package)))
+}
+
 /// Writes the versions that changed, removes those that are gone.
 fn keep_versions(
     txn: &WriteTransaction,

@@ -2,7 +2,7 @@
 
 mod admission;
 mod anew;
-mod backup;
+pub(super) mod backup;
 mod blobs;
 mod cached;
 mod chains;
@@ -17,13 +17,14 @@ mod crash_disk_scenes;
 mod delegates;
 mod grounds;
 mod kinds;
-mod life;
+pub(super) mod life;
 mod limits;
 mod lists;
 mod local;
 mod migration;
 mod partials;
 mod publishing;
+mod rebuild;
 mod receipts;
 mod regained;
 mod sessions;
@@ -34,7 +35,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::{BlobInfo, Error, Hashes, Store, blob::Staged};
+use super::{BlobInfo, Blobs, Error, Hashes, Store, blob::Staged};
+
+/// A store whose blobs are files of its home, whatever is usual: for facts about those files, and
+/// about room and eviction, of which a home with a bucket knows nothing.
+pub(super) fn open_here(home: &Path) -> Store {
+    Store::open_in(home, world::describe, Blobs::Here).unwrap()
+}
 
 /// Bytes that do not repeat within a group.
 pub(super) fn noise(size: usize) -> Vec<u8> {
