@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tables::{self, Tables as _};
 use super::{Error, Inner, Store, blocking};
-use derived::Name;
+use derived::{Name, Standings};
 use rows::{Kind, Row};
 
 mod derived;
@@ -296,9 +296,9 @@ impl Rebuild {
         self.course.rows += page.len() as u64;
         self.course.packages += page.len() as u64;
         let try_all = move |inner: &Inner, txn: &WriteTransaction| {
-            let mut suspects = Vec::new();
+            let (mut suspects, mut standings) = (Vec::new(), Standings::default());
             for name in page {
-                if !derived::derive(inner, txn, &name)?.is_empty() {
+                if !derived::derive(inner, txn, &name, &mut standings)?.is_empty() {
                     suspects.push(name);
                 }
             }
@@ -307,8 +307,9 @@ impl Rebuild {
         let suspects = self.store.write_if(|_| false, try_all, |_, _| {}).await?;
         let mut found = Vec::new();
         for name in suspects {
-            let mend =
-                move |inner: &Inner, txn: &WriteTransaction| derived::derive(inner, txn, &name);
+            let mend = move |inner: &Inner, txn: &WriteTransaction| {
+                derived::derive(inner, txn, &name, &mut Standings::default())
+            };
             found.extend(self.store.mend(mend).await?);
         }
         Ok((found, Stage::Packages(Some(last))))

@@ -7,6 +7,7 @@
 //! Source: index.md sections 2.3 and 7.6, trust.md section 5.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use crdt::reconcile::Fingerprint;
@@ -167,11 +168,25 @@ impl Kept {
     }
 }
 
+/// Who has a say in the realms of some packages, as a transaction sees it.
+#[derive(Default)]
+pub(super) struct Standings(BTreeMap<RealmId, Standing>);
+
+impl Standings {
+    fn of(&mut self, txn: &WriteTransaction, realm: &RealmId) -> Result<&Standing, Error> {
+        Ok(match self.0.entry(*realm) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(Standing::compute(txn, realm)?),
+        })
+    }
+}
+
 /// Derives a package of a followed realm; says which rows became others.
 pub(super) fn derive(
     inner: &Inner,
     txn: &WriteTransaction,
     name: &Name,
+    standings: &mut Standings,
 ) -> Result<Vec<Difference>, Error> {
     let (realm, package) = name;
     // An unfollow may have come meanwhile.
@@ -179,7 +194,7 @@ pub(super) fn derive(
         return Ok(Vec::new());
     }
     let before = Kept::load(txn, name)?;
-    views::derive(inner, txn, &Standing::compute(txn, realm)?.authority, package)?;
+    views::derive(inner, txn, standings.of(txn, realm)?, package)?;
     Ok(before.differences(&Kept::load(txn, name)?, name))
 }
 

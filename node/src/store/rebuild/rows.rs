@@ -102,8 +102,8 @@ impl Signed {
         for key in keys {
             let hash = Item { id: statement.id(), key: *key }.hash();
             rows.push(Row::Collected { collection, hash, id, key: *key.as_bytes() });
-            if let Some(receipt) = statement.receipt() {
-                let subject = *receipt.subject.digest().as_bytes();
+            if let Some(subject) = statement.subject() {
+                let subject = *subject.as_bytes();
                 let (realm, key) = (*realm.0.as_bytes(), *key.as_bytes());
                 rows.push(Row::Newest { realm, subject, key, id });
             }
@@ -221,7 +221,7 @@ impl Row {
         })
     }
 
-    /// Whether it is in its table. Of an author's receipts the newest is enough.
+    /// Whether it is in its table. Of an author's receipts and beats the newest is enough.
     pub(super) fn is_there(&self, txn: &impl Tables) -> Result<bool, Error> {
         match self {
             Self::Package { realm, package, document } => {
@@ -317,7 +317,7 @@ fn realm_of(bytes: &Id) -> RealmId {
     RealmId(Digest::from_bytes(*bytes))
 }
 
-/// Whether another receipt that is held takes the place of this one.
+/// Whether another receipt or beat that is held takes the place of this one.
 fn outranks(txn: &impl Tables, kept: &Id, row: &Row) -> Result<bool, Error> {
     let Row::Newest { realm, subject, key, id } = row else { return Ok(false) };
     let (Some(kept), Some(ours)) = (Signed::load(txn, kept)?, Signed::load(txn, id)?) else {
@@ -325,8 +325,7 @@ fn outranks(txn: &impl Tables, kept: &Id, row: &Row) -> Result<bool, Error> {
     };
     let id = *kept.statement.id().0.as_bytes();
     let same = Row::Newest { realm: *realm, subject: *subject, key: *key, id };
-    let rank = |statement: &Statement| statement.receipt()?.rank(statement.id());
-    Ok(kept.rows().contains(&same) && rank(&kept.statement) > rank(&ours.statement))
+    Ok(kept.rows().contains(&same) && kept.statement.rank() > ours.statement.rank())
 }
 
 /// Where a pair stands in the log; 0, which nothing has, if it was cut off there.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crdt::document::Document;
 use crdt::session::Index;
-use crdt::{Collection, Digest, Verified};
+use crdt::statement::{Beat, Counter};
+use crdt::{Body, Collection, Digest, Statement, Verified};
 use redb::{ReadableTable, WriteTransaction};
 use tempfile::tempdir;
 
@@ -32,6 +33,11 @@ async fn full(home: &std::path::Path) -> (Store, Realm, Vec<Verified>) {
         all.push(other.sign(other.release("y", version, version.as_bytes())));
     }
     all.push(own.says(receipt("x", 3), &[&key(90), &key(91)]));
+    let head = own.genesis.statement().id();
+    let counter = Counter { epoch: 0, n: 1 };
+    let beat = Beat { head, counter, digest: Digest::of(b"all"), count: 7, claimed_time: 1 };
+    let beat = Statement::new(own.id, None, Body::Beat(beat)).unwrap();
+    all.push(Verified::sign(beat, &[&key(90)]));
     // A stranger's, which decides nothing and lies in a table of its own.
     all.push(Verified::sign(own.release("z", "9.0.0", b"z"), &[&key(77)]));
     store.admit(all.clone(), None).await.unwrap();
