@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::statements::{self, IDS};
 use super::tables::{self, Tables};
 use super::{Error, FollowKind, Followed, Inner, Store};
-use super::{blocking, cached_rows, lock, sessions};
+use super::{blocking, cached_rows, lists, lock, sessions};
 
 mod kept;
 
@@ -145,6 +145,11 @@ impl<'a, T: Tables> Judge<'a, T> {
         } else {
             Kind::Unnamed
         })
+    }
+
+    /// Whether a seal or a revocation has it for its list.
+    pub(super) fn is_list(&self, digest: &Digest) -> Result<bool, Error> {
+        lists::is_list(self.txn, digest)
     }
 
     /// Whether an upload that is finished may still be about to name it.

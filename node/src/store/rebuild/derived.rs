@@ -7,17 +7,16 @@
 //! Source: index.md sections 2.3 and 7.6, trust.md section 5.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use crdt::reconcile::Fingerprint;
 use crdt::{Collection, Digest, PackageId, RealmId};
 use redb::{ReadableTable as _, WriteTransaction};
 
-use super::super::authority::Standing;
+use super::super::standings::Standings;
 use super::super::statements::{IDS, document_id};
 use super::super::tables::{self, Tables};
-use super::super::{Error, Inner, collections, documents as saved, views};
+use super::super::{Error, Inner, collections, delegates, documents as saved, views};
 use super::pages::ids;
 use super::{DERIVED_AT_ONCE, Difference};
 
@@ -168,33 +167,20 @@ impl Kept {
     }
 }
 
-/// Who has a say in the realms of some packages, as a transaction sees it.
-#[derive(Default)]
-pub(super) struct Standings(BTreeMap<RealmId, Standing>);
-
-impl Standings {
-    fn of(&mut self, txn: &WriteTransaction, realm: &RealmId) -> Result<&Standing, Error> {
-        Ok(match self.0.entry(*realm) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => free.insert(Standing::compute(txn, realm)?),
-        })
-    }
-}
-
 /// Derives a package of a followed realm; says which rows became others.
 pub(super) fn derive(
     inner: &Inner,
     txn: &WriteTransaction,
     name: &Name,
-    standings: &mut Standings,
+    standings: &mut Standings<'_>,
 ) -> Result<Vec<Difference>, Error> {
     let (realm, package) = name;
     // An unfollow may have come meanwhile.
-    if txn.table(tables::FOLLOWED)?.get(realm.0.as_bytes())?.is_none() {
+    if !delegates::bases(txn)?.contains(realm) {
         return Ok(Vec::new());
     }
     let before = Kept::load(txn, name)?;
-    views::derive(inner, txn, standings.of(txn, realm)?, package)?;
+    views::derive(inner, txn, standings, (realm, package))?;
     Ok(before.differences(&Kept::load(txn, name)?, name))
 }
 

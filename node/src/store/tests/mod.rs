@@ -5,6 +5,7 @@ mod anew;
 pub(super) mod backup;
 mod blobs;
 mod cached;
+mod chains;
 mod changes;
 mod crash;
 mod crash_disk;
