@@ -19,6 +19,9 @@ use super::super::tables::{self, AUTHORITY, KEPT, SEALED, Tables};
 use super::super::{Error, Inner, lists};
 use super::Difference;
 
+/// Statements with their types.
+type Anew = Vec<(&'static str, StatementId)>;
+
 /// The realm behind one of which statements are kept, and whether it has seals or revocations.
 pub(super) fn behind(
     txn: &impl Tables,
@@ -69,12 +72,11 @@ pub(super) fn judge(
 }
 
 /// Statements to judge again, by type; and those whose list was read and cannot be read again.
-#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
 fn judged(
     inner: &Inner,
     txn: &WriteTransaction,
     realm: &RealmId,
-) -> Result<(Vec<(&'static str, StatementId)>, BTreeSet<[u8; 32]>), Error> {
+) -> Result<(Anew, BTreeSet<[u8; 32]>), Error> {
     let (mut anew, mut kept) = (Vec::new(), BTreeSet::new());
     for kind in KINDS {
         for id in of_kind(txn, realm, kind)? {
