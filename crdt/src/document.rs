@@ -160,7 +160,13 @@ fn key_of(statement: &Statement) -> Option<String> {
         Body::Yank { release, .. } => Some(format!("yank/{release}")),
         Body::Unyank { release, .. } => Some(format!("unyank/{release}")),
         Body::Tag { tag, .. } => Some(format!("tag/{tag}")),
-        Body::Root(_) | Body::Route { .. } | Body::Receipt(_) | Body::Unknown => None,
+        Body::Root(_)
+        | Body::Route { .. }
+        | Body::Revoke { .. }
+        | Body::Seal { .. }
+        | Body::Receipt(_)
+        | Body::Beat(_)
+        | Body::Unknown => None,
     }
 }
 

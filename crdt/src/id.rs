@@ -114,7 +114,7 @@ impl fmt::Display for PackageId {
     }
 }
 
-/// What is reconciled as one: the authority of a realm, one format of it, that format's receipts.
+/// What is reconciled as one: a realm's authority, one format of it, its receipts, the beats.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Collection {
     /// `root`, `route`, `revoke` and `seal`: complete before any other of the realm.
@@ -126,6 +126,8 @@ pub enum Collection {
     /// `receipt` of one format, the newest of each author and subject: an item leaves this one
     /// when a newer one takes its place.
     Receipts(RealmId, String),
+    /// `beat`, the newest of each author.
+    Beats(RealmId),
 }
 
 impl Collection {
@@ -136,7 +138,8 @@ impl Collection {
             Self::Authority(realm)
             | Self::Format(realm, _)
             | Self::Other(realm)
-            | Self::Receipts(realm, _) => *realm,
+            | Self::Receipts(realm, _)
+            | Self::Beats(realm) => *realm,
         }
     }
 
@@ -148,6 +151,7 @@ impl Collection {
             Self::Format(_, format) => ("format", format.as_str()),
             Self::Other(_) => ("other", ""),
             Self::Receipts(_, format) => ("receipts", format.as_str()),
+            Self::Beats(_) => ("beats", ""),
         };
         let mut hasher = blake3::Hasher::new_derive_key("griot 2026 collection id v1");
         hasher.update(self.realm().0.as_bytes());

@@ -7,7 +7,8 @@
 //! signature changes with the neighbours.
 //!
 //! Every use of a signature has its own prefix, so that none can be replayed as another. This
-//! module signs and verifies statements (`griot/stmt/v1`) and receipts (`griot/receipt/v1`).
+//! module signs and verifies statements (`griot/stmt/v1`), receipts (`griot/receipt/v1`) and beats
+//! (`griot/beat/v1`).
 //!
 //! Not here: which key may say what (`realm`), and where keys are kept.
 //!
@@ -32,6 +33,8 @@ const ED25519: u8 = 1;
 const STATEMENT_DOMAIN: &[u8] = b"griot/stmt/v1\0";
 /// What a signature over a receipt begins with.
 const RECEIPT_DOMAIN: &[u8] = b"griot/receipt/v1\0";
+/// What a signature over a beat begins with.
+const BEAT_DOMAIN: &[u8] = b"griot/beat/v1\0";
 
 /// Keys that passed before. A check costs a tenth of a millisecond, and a node reads the same few
 /// keys from its disk again and again. Forgetting them costs time and changes no verdict.
@@ -175,6 +178,10 @@ pub fn verify(
 }
 
 fn signed_bytes(kind: &str, payload: &[u8]) -> Vec<u8> {
-    let domain = if kind == "receipt" { RECEIPT_DOMAIN } else { STATEMENT_DOMAIN };
+    let domain = match kind {
+        "receipt" => RECEIPT_DOMAIN,
+        "beat" => BEAT_DOMAIN,
+        _ => STATEMENT_DOMAIN,
+    };
     [domain, kind.as_bytes(), b"\0", payload].concat()
 }

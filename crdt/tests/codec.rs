@@ -1,7 +1,8 @@
 //! Encodings: what goes out comes back, nothing else comes in, and no bytes cause a panic.
 
 use crdt::statement::{
-    BlobRef, Body, Envelope, File, Grantee, Meta, MetaBody, Pattern, Release, Root, RouteSource,
+    Beat, BlobRef, Body, Counter, Envelope, File, Grantee, IdList, Meta, MetaBody, Pattern,
+    Release, Root, RouteSource,
 };
 use crdt::{
     Checksums, Collection, Digest, Error, PackageId, PublicKey, RealmId, Statement, StatementId,
@@ -12,9 +13,9 @@ use proptest::prelude::*;
 use crate::receipts::{receipt, receipt_of_file};
 use crate::world::{H1, World, counter, file, grant, key, release, unknown, x};
 
-const KINDS: [&str; 11] = [
-    "root", "release", "withdraw", "yank", "unyank", "tag", "route", "revoke", "later", "receipt",
-    "beat",
+const KINDS: [&str; 12] = [
+    "root", "release", "withdraw", "yank", "unyank", "tag", "route", "revoke", "seal", "later",
+    "receipt", "beat",
 ];
 
 /// One statement of each type and form.
@@ -39,6 +40,17 @@ fn all(w: &World) -> Vec<Verified> {
         root.seals = Some(vec![one.statement().id()]);
     });
     let (origin, format) = (Digest::of(b"o"), "pypi".to_owned());
+    let many = (0..501_u32).map(|n| StatementId(Digest::of(&n.to_le_bytes()))).collect();
+    let (listed, blob) = IdList::of(many).unwrap();
+    assert_eq!(listed.blob().unwrap().size, blob.unwrap().len() as u64);
+    let reason = "lost".to_owned();
+    let beat = Beat {
+        head: one.statement().id(),
+        counter: Counter { epoch: 0, n: 3 },
+        digest: Beat::digest_of([&one.statement().id()]),
+        count: 1,
+        claimed_time: 7,
+    };
     let upstream = RouteSource::Upstream { origin, format, url: "https://up.test/".to_owned() };
     vec![
         w.genesis.clone(),
@@ -52,6 +64,12 @@ fn all(w: &World) -> Vec<Verified> {
         w.route("x*", upstream, (0, 1), &[&w.a, &w.b]),
         w.route("*", RouteSource::Realm(w.realm), (0, 1), &[&w.a, &w.b]),
         w.route("x", RouteSource::Deny, (0, 1), &[&w.a, &w.b]),
+        w.revoke(&w.m, &[&one], &[&w.a]),
+        w.revoke(&w.n, &[], &[&w.n]),
+        w.sign(None, Body::Revoke { key: w.z.public(), keep: listed.clone(), reason }, &[&w.b]),
+        w.seal(&[&one], &[&w.a, &w.b]),
+        w.sign(None, Body::Seal { releases: listed }, &[&w.a, &w.b]),
+        w.sign(None, Body::Beat(beat), &[&w.m]),
         w.sign(None, Body::Receipt(receipt("x", 1)), &[&w.m]),
         w.sign(None, Body::Receipt(receipt_of_file("x/x.whl", 2)), &[&w.m, &w.n]),
         one,
@@ -78,7 +96,8 @@ fn each_type_lies_in_its_collection() {
     for one in all(&w) {
         let statement = one.statement();
         let expected = match statement.kind() {
-            "root" | "route" => Collection::Authority(w.realm),
+            "root" | "route" | "revoke" | "seal" => Collection::Authority(w.realm),
+            "beat" => Collection::Beats(w.realm),
             "receipt" => Collection::Receipts(w.realm, "pypi".to_owned()),
             _ => Collection::Format(w.realm, "pypi".to_owned()),
         };
@@ -125,8 +144,11 @@ fn an_unknown_type_is_kept_where_its_format_says() {
     let named = Statement::decode("later", &named).unwrap();
     assert_eq!(named.collection(), Collection::Format(realm, "pypi".to_owned()));
     assert_eq!(named.package(), Some(&x()));
-    for kind in ["revoke", "seal"] {
-        let authority = Statement::decode(kind, &unknown(0, &[])).unwrap();
+    for kind in ["root", "route", "revoke", "seal"] {
+        let mut later = unknown(0, &[]);
+        later[2] = 2;
+        let authority = Statement::decode(kind, &later).unwrap();
+        assert_eq!(authority.body(), &Body::Unknown);
         assert_eq!(authority.collection(), Collection::Authority(realm));
     }
 }

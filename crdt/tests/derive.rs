@@ -210,7 +210,7 @@ fn the_highest_yank_counter_wins_and_a_tie_is_yanked() {
     let again = w.yank(&one, (0, 2), &[&w.m]);
     assert_eq!(yanked(&[&one, &undo, &again]), Some("broken".to_owned()));
     let view = w.view(&[&one, &undo, &yank]);
-    assert_eq!(view.yank_counters[&one.statement().id().to_string()], 2);
+    assert_eq!(view.yank_counters[&one.statement().id().to_string()].n, 2);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn the_highest_tag_counter_wins_and_a_tie_unsets() {
     let removed = w.tag("latest", None, (0, 3), &[&w.m]);
     let view = w.view(&[&one, &two, &second, &removed]);
     assert!(view.tags.is_empty());
-    assert_eq!(view.tag_counters["latest"], 3);
+    assert_eq!(view.tag_counters["latest"].n, 3);
 }
 
 #[test]

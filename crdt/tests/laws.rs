@@ -91,7 +91,7 @@ fn split(set: &[Verified]) -> Vec<Verified> {
 
 fn look(w: &World, set: &[Verified], chain_pin: &[StatementId], pins: &Pins) -> (Model, String) {
     let authority = realm::authority(w.realm, set, chain_pin);
-    let view = derive::package(&authority, &x(), set, pins);
+    let view = derive::package(&super::world::ground(&authority), &x(), set, pins);
     let text = format!("{authority:?} {view:?}");
     (project(&authority, &view), text)
 }

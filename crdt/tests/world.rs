@@ -2,12 +2,13 @@
 //! a stranger z, and the package `pypi:x`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crdt::derive::{self, Content, PackageView, Pins, SlotState};
-use crdt::realm::{self, Authority};
+use crdt::derive::{self, Content, Ground, PackageView, Pins, SlotState};
+use crdt::realm::{self, Authority, Publishers, Realm, Revoked};
 use crdt::statement::{
-    Body, Counter, File, Grant, Grantee, Meta, MetaBody, Pattern, Release, Root, RouteSource,
-    recovery_hash,
+    Body, Counter, File, Grant, Grantee, IdList, Meta, MetaBody, Pattern, Release, Root,
+    RouteSource, recovery_hash,
 };
 use crdt::{
     Checksums, Digest, PackageId, PublicKey, RealmId, SecretKey, Statement, StatementId, Verified,
@@ -136,6 +137,23 @@ impl World {
         self.sign(None, Body::Route { format, pattern, source, counter: counter(at) }, keys)
     }
 
+    /// The key's signatures count on nothing but `keep`.
+    pub(crate) fn revoke(
+        &self,
+        of: &SecretKey,
+        keep: &[&Verified],
+        keys: &[&SecretKey],
+    ) -> Verified {
+        let keep = IdList::Inline(keep.iter().map(|one| one.statement().id()).collect());
+        let reason = "lost".to_owned();
+        self.sign(None, Body::Revoke { key: of.public(), keep, reason }, keys)
+    }
+
+    pub(crate) fn seal(&self, releases: &[&Verified], keys: &[&SecretKey]) -> Verified {
+        let ids = releases.iter().map(|one| one.statement().id()).collect();
+        self.sign(None, Body::Seal { releases: IdList::Inline(ids) }, keys)
+    }
+
     pub(crate) fn authority(&self, roots: &[&Verified]) -> Authority {
         self.pinned_authority(roots, &[])
     }
@@ -159,8 +177,24 @@ impl World {
         statements: &[&Verified],
         pins: &Pins,
     ) -> PackageView {
-        derive::package(authority, &x(), statements.iter().copied(), pins)
+        derive::package(&ground(authority), &x(), statements.iter().copied(), pins)
     }
+}
+
+/// What an authority alone says of x: no seal, no revocation, no other realm.
+pub(crate) fn ground(authority: &Authority) -> Ground<'_> {
+    Ground { authority, publishers: publishers(authority, &x()), firm: BTreeSet::new() }
+}
+
+pub(crate) fn publishers(authority: &Authority, package: &PackageId) -> Publishers {
+    let (realm, authority) = (authority.realm, authority.clone());
+    let alone = Realm { authority, revoked: Revoked::new() };
+    realm::publishers(&[(realm, Arc::new(alone))].into(), &realm, package)
+}
+
+/// The keys that may publish a name, as an authority alone says.
+pub(crate) fn may(authority: &Authority, format: &str, name: &str) -> BTreeSet<PublicKey> {
+    publishers(authority, &PackageId::new(format, name)).keys.into_keys().collect()
 }
 
 pub(crate) fn key(seed: u8) -> SecretKey {

@@ -3,6 +3,7 @@
 //! ```text
 //!  statements ──gather──▶ by id, signers joined      order and repetition disappear here
 //!      └─ standing: releases with enough counting signers (or sealed)
+//!      │     └─ fallen: the others, with the reason
 //!            └─ slots: (version, file name) → contents → ok, disputed …
 //!                  └─ pointers: yanks and tags, by counter
 //! ```
@@ -16,23 +17,26 @@
 //! neither disputed nor yanked. Where a tag is not set, the highest stable version takes its place;
 //! that needs the format's order of versions, so it is not computed here.
 //!
-//! Not here yet: `revoke` and `seal` are unknown types in this version. `standing::Judgement`
-//! holds the sets that they will fill, empty until then. That a format forbids adding files to a
-//! version later is a matter of rendering, not of what stands.
+//! [`package`] is told what the realm's authority rules of the package's releases, so that a store
+//! can look it up; [`realm`] computes it from all statements at once. That a format forbids adding
+//! files to a version later is a matter of rendering, not of what stands.
 //!
 //! Source: trust.md section 5, steps 4, 6 and 7, and section 6.
 
 mod pointers;
 mod slots;
 mod standing;
+mod whole;
 
 pub use slots::best_meta;
+pub use whole::{AllPins, RealmView, realm};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::statement::{BlobRef, File, Meta};
+use crate::realm::Publishers;
+use crate::statement::{BlobRef, Counter, File, Meta};
 use crate::{
     Authority, Checksums, Digest, PackageId, PublicKey, RealmId, Statement, StatementId, Verified,
 };
@@ -73,6 +77,40 @@ pub enum SlotState {
     PinnedUnsupported,
 }
 
+/// Why a release that somebody granted has signed does not stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fallen {
+    /// Fewer distinct signers count than the grants need.
+    Signers {
+        /// How many count.
+        have: u32,
+        /// How many it takes.
+        need: u32,
+    },
+    /// Keys were revoked that did not keep it: by these statements, sorted.
+    Revoked(Vec<StatementId>),
+    /// Its signers have withdrawn.
+    Withdrawn,
+    /// A keep list that may save it is not held yet.
+    NotYetKnown,
+    /// Its version is sealed without it: it waits until it is sealed, too.
+    Closed,
+}
+
+/// A release that does not stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FallenRelease {
+    /// Which.
+    pub release: StatementId,
+    /// Its granted signers, sorted.
+    pub signers: Vec<PublicKey>,
+    /// Its files' names, sorted.
+    pub files: Vec<String>,
+    /// Why.
+    pub why: Fallen,
+}
+
 /// One content of a slot, with who stands behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
@@ -82,6 +120,8 @@ pub struct Candidate {
     pub signers: Vec<PublicKey>,
     /// The releases that carry it, sorted.
     pub releases: Vec<StatementId>,
+    /// Whether a seal names one of them.
+    pub sealed: bool,
     /// That of the highest extractor version, then of the lowest digest.
     pub meta: Option<Meta>,
 }
@@ -129,10 +169,23 @@ pub struct PackageView {
     pub versions: BTreeMap<String, VersionView>,
     /// Tag → normal version; tags that are unset are absent.
     pub tags: BTreeMap<String, String>,
-    /// Tag → the highest n within the head's epoch, for who signs next.
-    pub tag_counters: BTreeMap<String, u64>,
-    /// Release id → the highest n of a yank or unyank within the head's epoch.
-    pub yank_counters: BTreeMap<String, u64>,
+    /// Tag → the highest counter that can have an effect, for who signs next.
+    pub tag_counters: BTreeMap<String, Counter>,
+    /// Release id → the highest counter of a yank or unyank that can have an effect.
+    pub yank_counters: BTreeMap<String, Counter>,
+    /// By normal version, releases that do not stand though somebody granted has signed them.
+    pub fallen: BTreeMap<String, Vec<FallenRelease>>,
+}
+
+/// What a realm's authority says of one package.
+#[derive(Debug, Clone)]
+pub struct Ground<'g> {
+    /// The chain.
+    pub authority: &'g Authority,
+    /// Who may publish the name.
+    pub publishers: Publishers,
+    /// The sealed releases, at least those of this package.
+    pub firm: BTreeSet<StatementId>,
 }
 
 /// Derives one package.
@@ -141,11 +194,12 @@ pub struct PackageView {
 /// ignored. Pure: equal sets, equal views.
 #[must_use]
 pub fn package<'a>(
-    authority: &Authority,
+    ground: &Ground<'_>,
     package: &PackageId,
     statements: impl IntoIterator<Item = &'a Verified>,
     pins: &Pins,
 ) -> PackageView {
+    let authority = ground.authority;
     let mut held = Held::new();
     for envelope in statements {
         let statement = envelope.statement();
@@ -161,12 +215,14 @@ pub fn package<'a>(
         tags: BTreeMap::new(),
         tag_counters: BTreeMap::new(),
         yank_counters: BTreeMap::new(),
+        fallen: BTreeMap::new(),
     };
     if authority.head.is_some() {
-        let judgement = standing::judge(authority, package, &held);
+        let judgement = standing::judge(ground, &held);
         view.versions = slots::versions(&judgement, pins);
         pointers::yanks(authority, &judgement, &held, &mut view);
         pointers::tags(authority, &judgement, &held, &mut view);
+        view.fallen = judgement.fallen;
     }
     view
 }

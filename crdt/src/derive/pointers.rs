@@ -30,7 +30,7 @@ pub(super) fn yanks(
             _ => continue,
         };
         note(&mut newest, *release, reason, counter);
-        note_counter(&mut view.yank_counters, &release.to_string(), authority, counter);
+        note_counter(&mut view.yank_counters, &release.to_string(), counter);
     }
     // A tie counts as yanked, and the least reason is shown: `None` sorts before any.
     let reason = |id| newest.get(id).and_then(|(_, says)| says.iter().find_map(|reason| *reason));
@@ -54,7 +54,7 @@ pub(super) fn tags(
         let target = release.and_then(|id| judgement.standing.get(&id));
         let version = target.map(|standing| standing.release.version.as_str());
         note(&mut newest, tag.as_str(), version, counter);
-        note_counter(&mut view.tag_counters, tag, authority, counter);
+        note_counter(&mut view.tag_counters, tag, counter);
     }
     for (tag, (_, targets)) in newest {
         let target = targets.first().copied().flatten().filter(|_| targets.len() == 1);
@@ -101,14 +101,7 @@ fn note<S: Ord, T: Ord>(newest: &mut Newest<S, T>, subject: S, says: T, counter:
     }
 }
 
-fn note_counter(
-    counters: &mut BTreeMap<String, u64>,
-    subject: &str,
-    authority: &Authority,
-    counter: Counter,
-) {
-    if counter.epoch == authority.epoch() {
-        let highest = counters.entry(subject.to_owned()).or_default();
-        *highest = counter.n.max(*highest);
-    }
+fn note_counter(counters: &mut BTreeMap<String, Counter>, subject: &str, counter: Counter) {
+    let highest = counters.entry(subject.to_owned()).or_default();
+    *highest = counter.max(*highest);
 }

@@ -36,7 +36,7 @@ pub(super) fn versions(judgement: &Judgement<'_>, pins: &Pins) -> BTreeMap<Strin
         .map(|(version, files)| {
             let files = files.into_iter().map(|(name, slot)| {
                 let pin = pins.get(&(version.to_owned(), name.to_owned()));
-                (name.to_owned(), file_view(&slot, &judgement.firm, pin))
+                (name.to_owned(), file_view(&slot, judgement.firm, pin))
             });
             (version.to_owned(), version_view(judgement, version, files.collect()))
         })
@@ -54,6 +54,7 @@ fn file_view(slot: &Slot<'_>, firm: &BTreeSet<StatementId>, pin: Option<&Content
             .into_iter()
             .collect(),
         releases: carriers.iter().map(|(id, ..)| *id).collect(),
+        sealed: carriers.iter().any(|(id, ..)| firm.contains(id)),
         meta: best_meta(carriers.iter().filter_map(|(.., file)| file.meta.as_ref())),
     });
     FileView { state, serves: serves.cloned(), candidates: candidates.collect() }

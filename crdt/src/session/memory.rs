@@ -1,7 +1,7 @@
 //! The set of statements in memory: the twin of the node's store in tests and simulations.
 //!
 //! Follows the store's rules: only followed realms, an item once, at most 16 signatures, of several
-//! by one key the bytewise least, of an author's receipts for one subject the newest, a log in the
+//! by one key the bytewise least, of an author's receipts and beats for one subject the newest, a log in the
 //! order of admission. Fingerprints are kept up to date with every admission. Nothing survives;
 //! [`MemoryIndex::restored`] plays a store rebuilt.
 //!
@@ -92,13 +92,11 @@ impl MemoryIndex {
         let signatures = self.statements.get(&item.id).map(|held| held.signatures());
         let is_full = signatures
             .is_some_and(|held| held.len() >= MAX_SIGNATURES && !held.contains_key(&item.key));
-        let Some(receipt) = statement.receipt() else { return !is_full };
-        let subject = (statement.realm(), item.key, receipt.subject.digest());
-        let kept = self
-            .latest
-            .get(&subject)
-            .and_then(|id| self.statements.get(id)?.statement().receipt()?.rank(*id));
-        !is_full && receipt.rank(item.id).is_some_and(|rank| kept.is_none_or(|kept| kept <= rank))
+        let Some(subject) = statement.subject() else { return !is_full };
+        let subject = (statement.realm(), item.key, subject);
+        let kept =
+            self.latest.get(&subject).and_then(|id| self.statements.get(id)?.statement().rank());
+        !is_full && statement.rank().is_some_and(|rank| kept.is_none_or(|kept| kept <= rank))
     }
 
     /// Keeps a pair or the lesser signature of one; says whether the pair is new.
@@ -121,10 +119,10 @@ impl MemoryIndex {
         is_new
     }
 
-    /// Makes a new receipt the latest of its author; the one before it leaves.
+    /// Makes a new receipt or beat the latest of its author; the one before it leaves.
     fn replace(&mut self, statement: &Statement, item: &Item) {
-        let Some(receipt) = statement.receipt() else { return };
-        let subject = (statement.realm(), item.key, receipt.subject.digest());
+        let Some(subject) = statement.subject() else { return };
+        let subject = (statement.realm(), item.key, subject);
         let Some(old) = self.latest.insert(subject, item.id) else { return };
         let gone = Item { id: old, key: item.key };
         if let Some(held) = self.collections.get_mut(&statement.collection())

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Pattern, Receipt};
+use super::{Beat, IdList, Pattern, Receipt};
 use crate::{Checksums, Digest, PublicKey, RealmId, StatementId};
 
 /// A blob that a statement refers to: never fetched without a known size.
@@ -94,6 +94,14 @@ pub struct Counter {
     pub epoch: u64,
     /// The number within the epoch.
     pub n: u64,
+}
+
+impl Counter {
+    /// What the next one of this epoch must exceed: 0 if this one is of another.
+    #[must_use]
+    pub const fn last_in(self, epoch: u64) -> u64 {
+        if self.epoch == epoch { self.n } else { 0 }
+    }
 }
 
 /// Who a grant is for.
@@ -262,8 +270,24 @@ pub enum Body {
         /// The highest wins; on a tie between sources, nobody.
         counter: Counter,
     },
+    /// A key no longer counts, but for the releases that survive.
+    Revoke {
+        /// Whose signatures.
+        key: PublicKey,
+        /// The releases of which they go on counting.
+        keep: IdList,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The roots vouch for releases, whatever becomes of their signers.
+    Seal {
+        /// Which.
+        releases: IdList,
+    },
     /// What an upstream said of a document.
     Receipt(Receipt),
+    /// How far its author has heard of the realm.
+    Beat(Beat),
     /// A type or a revision that this version does not know: kept and passed on, without effect.
     Unknown,
 }
@@ -280,9 +304,24 @@ impl Body {
             Self::Unyank { .. } => Some("unyank"),
             Self::Tag { .. } => Some("tag"),
             Self::Route { .. } => Some("route"),
+            Self::Revoke { .. } => Some("revoke"),
+            Self::Seal { .. } => Some("seal"),
             Self::Receipt(_) => Some("receipt"),
+            Self::Beat(_) => Some("beat"),
             Self::Unknown => None,
         }
+    }
+
+    /// Whether it is about the realm as a whole.
+    pub(super) const fn is_of_realm(&self) -> bool {
+        matches!(
+            self,
+            Self::Root(_)
+                | Self::Route { .. }
+                | Self::Revoke { .. }
+                | Self::Seal { .. }
+                | Self::Beat(_)
+        )
     }
 
     /// Puts lists that are sets into their one order.
@@ -297,6 +336,7 @@ impl Body {
                 }
             }
             Self::Release(release) => release.files.sort_by(|a, b| a.name.cmp(&b.name)),
+            Self::Revoke { keep: list, .. } | Self::Seal { releases: list } => list.sort(),
             _ => {}
         }
     }

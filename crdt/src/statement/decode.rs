@@ -11,8 +11,8 @@ use super::cbor::{Fields, array, bytes, end, list, text};
 use super::encode::key;
 use super::limits::malformed;
 use super::{
-    BlobRef, Body, Counter, File, Grant, Grantee, Meta, MetaBody, Pattern, Receipt, Release, Root,
-    RouteSource, Subject, Via,
+    Beat, BlobRef, Body, Counter, File, Grant, Grantee, IdList, Meta, MetaBody, Pattern, Receipt,
+    Release, Root, RouteSource, Subject, Via,
 };
 use crate::{Checksums, Digest, Error, PackageId, PublicKey, RealmId, StatementId};
 
@@ -73,6 +73,19 @@ pub(super) fn body(kind: &str, payload: &[u8]) -> Result<Option<Body>, Error> {
             source: fields.required(d, 6, route_source)?,
             counter: fields.required(d, 7, counter)?,
         },
+        "revoke" => Body::Revoke {
+            key: fields.required(d, 4, public_key)?,
+            keep: fields.required(d, 5, id_list)?,
+            reason: fields.required(d, 6, text)?,
+        },
+        "seal" => Body::Seal { releases: fields.required(d, 4, id_list)? },
+        "beat" => Body::Beat(Beat {
+            head: fields.required(d, 4, statement_id)?,
+            counter: fields.required(d, 5, counter)?,
+            digest: fields.required(d, 6, digest)?,
+            count: fields.required(d, 7, uint)?,
+            claimed_time: fields.required(d, 8, uint)?,
+        }),
         "receipt" => {
             let format = common.format.ok_or_else(|| malformed("a receipt without a format"))?;
             Body::Receipt(receipt(format, &mut fields, d)?)
@@ -227,6 +240,14 @@ fn route_source(d: &mut Decoder<'_>) -> Result<RouteSource, Error> {
         }
         (Some(1), 2) => Ok(RouteSource::Deny),
         _ => Err(malformed("a route to an unknown kind of source")),
+    }
+}
+
+fn id_list(d: &mut Decoder<'_>) -> Result<IdList, Error> {
+    match (d.array()?, d.u64()?) {
+        (Some(2), 0) => list(d, statement_id).map(IdList::Inline),
+        (Some(3), 1) => Ok(IdList::Blob { digest: digest(d)?, count: d.u64()? }),
+        _ => Err(malformed("a list of releases of an unknown kind")),
     }
 }
 

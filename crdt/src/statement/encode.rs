@@ -10,7 +10,7 @@
 use std::convert::Infallible;
 
 use super::{
-    BlobRef, Body, Counter, File, Grant, Grantee, Meta, MetaBody, Receipt, Release, Root,
+    BlobRef, Body, Counter, File, Grant, Grantee, IdList, Meta, MetaBody, Receipt, Release, Root,
     RouteSource, Via,
 };
 use crate::{Checksums, PackageId, RealmId, StatementId};
@@ -72,6 +72,9 @@ fn field_count(body: &Body) -> u64 {
             let there = optional.iter().filter(|there| **there).count() as u64;
             9 + there + u64::from(receipt.checksums.is_some())
         }
+        Body::Revoke { .. } => 3,
+        Body::Seal { .. } => 1,
+        Body::Beat(_) => 5,
         Body::Unknown => 0,
     }
 }
@@ -102,7 +105,18 @@ fn fields(e: &mut Encoder<'_>, body: &Body) -> Written {
             route_source(e.u64(6)?, source)?;
             counter(e.u64(7)?, *at)
         }
+        Body::Revoke { key, keep, reason } => {
+            id_list(e.u64(4)?.bytes(key.as_bytes())?.u64(5)?, keep)?;
+            e.u64(6)?.str(reason)?.ok()
+        }
+        Body::Seal { releases } => id_list(e.u64(4)?, releases),
         Body::Receipt(content) => receipt(e, content),
+        Body::Beat(beat) => {
+            id(e.u64(4)?, &beat.head)?;
+            counter(e.u64(5)?, beat.counter)?;
+            e.u64(6)?.bytes(beat.digest.as_bytes())?.u64(7)?.u64(beat.count)?;
+            e.u64(8)?.u64(beat.claimed_time)?.ok()
+        }
         Body::Unknown => Ok(()),
     }
 }
@@ -217,6 +231,15 @@ fn route_source(e: &mut Encoder<'_>, source: &RouteSource) -> Written {
             e.array(4)?.u64(1)?.bytes(origin.as_bytes())?.str(format)?.str(url)?.ok()
         }
         RouteSource::Deny => e.array(1)?.u64(2)?.ok(),
+    }
+}
+
+fn id_list(e: &mut Encoder<'_>, ids: &IdList) -> Written {
+    match ids {
+        IdList::Inline(ids) => list(e.array(2)?.u64(0)?, ids, id),
+        IdList::Blob { digest, count } => {
+            e.array(3)?.u64(1)?.bytes(digest.as_bytes())?.u64(*count)?.ok()
+        }
     }
 }
 

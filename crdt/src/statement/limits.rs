@@ -12,7 +12,7 @@
 
 use unicode_normalization::is_nfc;
 
-use super::{Body, File, Grant, Grantee, MetaBody, Receipt, Release, Root, RouteSource};
+use super::{Body, File, Grant, Grantee, IdList, MetaBody, Receipt, Release, Root, RouteSource};
 use crate::{Error, PackageId};
 
 /// Bytes of one payload.
@@ -25,6 +25,10 @@ pub const MAX_DEPTH: usize = 8;
 pub const MAX_SIGNATURES: usize = 16;
 /// Root keys of a realm.
 pub const MAX_ROOTS: usize = 15;
+/// Ids of releases in a statement itself; a longer list is a blob.
+pub const MAX_INLINE_IDS: usize = 500;
+/// Ids of releases in the blob of a list: 64 MB.
+pub const MAX_LISTED_IDS: u64 = 2_000_000;
 /// The largest counter within an epoch that has an effect.
 pub const MAX_COUNTER: u64 = 1 << 53;
 /// Bytes of one envelope: a payload, sixteen keys and signatures, and what frames them.
@@ -68,8 +72,27 @@ pub(super) fn body(body: &Body) -> Result<(), Error> {
                 RouteSource::Realm(_) | RouteSource::Deny => Ok(()),
             }
         }
+        Body::Revoke { keep, reason, .. } => {
+            id_list(keep)?;
+            text("reason", reason, MAX_TEXT_BYTES)
+        }
+        Body::Seal { releases } => id_list(releases),
         Body::Receipt(content) => receipt(content),
-        Body::Unknown => Ok(()),
+        Body::Beat(_) | Body::Unknown => Ok(()),
+    }
+}
+
+fn id_list(list: &IdList) -> Result<(), Error> {
+    match list {
+        IdList::Inline(ids) => {
+            at_most("number of releases in a list", ids.len(), MAX_INLINE_IDS)?;
+            ascending("releases of a list", ids)
+        }
+        IdList::Blob { count: 0, .. } => Err(malformed("an empty list has no blob")),
+        IdList::Blob { count, .. } if *count > MAX_LISTED_IDS => {
+            Err(Error::OverLimit { what: "number of releases in a list", limit: MAX_LISTED_IDS })
+        }
+        IdList::Blob { .. } => Ok(()),
     }
 }
 

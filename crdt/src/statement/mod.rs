@@ -12,31 +12,36 @@
 //!
 //! A type that this version does not know, or a known one in a later revision `v`, is kept and
 //! passed on without effect, provided that it is canonical and names its realm. Not so a `receipt`
-//! of a later revision and a `beat`: of these only the newest is kept, and who cannot tell which
+//! or a `beat` of a later revision: of these only the newest is kept, and who cannot tell which
 //! one that is would never agree with those who can.
 //!
 //! Not here: what a statement is worth. That is `realm`, `derive` and `routes`.
 //!
 //! Source: trust.md sections 3 and 4; index.md sections 2.1 and 5.
 
+mod beat;
 mod body;
 mod cbor;
 mod decode;
 mod encode;
 mod envelope;
+mod id_list;
 mod limits;
 mod pattern;
 mod receipt;
 
+pub use beat::Beat;
 pub use body::{
     BlobRef, Body, Counter, File, Grant, Grantee, Meta, MetaBody, Release, Root, RouteSource,
     recovery_hash,
 };
 pub use envelope::{Envelope, Verified};
+pub use id_list::IdList;
 pub use limits::{
     MAX_CONTENT_TYPE_BYTES, MAX_COUNTER, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_ENVELOPE_BYTES,
-    MAX_ID_BYTES, MAX_INLINE_META_BYTES, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, MAX_ROOTS,
-    MAX_SIGNATURES, MAX_TEXT_BYTES, MAX_TITLE_BYTES, MAX_VALIDATOR_BYTES, MAX_VARIANT_BYTES,
+    MAX_ID_BYTES, MAX_INLINE_IDS, MAX_INLINE_META_BYTES, MAX_LISTED_IDS, MAX_NAME_BYTES,
+    MAX_PAYLOAD_BYTES, MAX_ROOTS, MAX_SIGNATURES, MAX_TEXT_BYTES, MAX_TITLE_BYTES,
+    MAX_VALIDATOR_BYTES, MAX_VARIANT_BYTES,
 };
 pub use pattern::Pattern;
 pub use receipt::{Receipt, Subject, Via};
@@ -109,7 +114,7 @@ impl Statement {
             return Err(limits::malformed("a format without a name, or a name without a format"));
         }
         let package = common.package();
-        let of_package = !is_receipt && !matches!(body, Body::Root(_) | Body::Route { .. });
+        let of_package = !is_receipt && !body.is_of_realm();
         if package.is_some() != of_package {
             return Err(limits::malformed("only package-level types have a format and a name"));
         }
@@ -129,6 +134,7 @@ impl Statement {
             (Body::Receipt(receipt), _) => {
                 Collection::Receipts(realm, receipt.subject.format.clone())
             }
+            (Body::Beat(_), _) => Collection::Beats(realm),
             (_, Some(package)) => Collection::Format(realm, package.format.clone()),
             (_, None) => Collection::Authority(realm),
         };
@@ -199,6 +205,30 @@ impl Statement {
     pub const fn receipt(&self) -> Option<&Receipt> {
         match &self.body {
             Body::Receipt(receipt) => Some(receipt),
+            _ => None,
+        }
+    }
+
+    /// Of types of which only the newest of each author and subject is kept: what it is about.
+    #[must_use]
+    pub fn subject(&self) -> Option<Digest> {
+        match &self.body {
+            Body::Receipt(receipt) => Some(receipt.subject.digest()),
+            Body::Beat(_) => Some(Beat::subject(&self.realm)),
+            _ => None,
+        }
+    }
+
+    /// Its place among those of one author and subject, where the greatest is kept; `None` also
+    /// for a counter that has no effect: such a statement is not to be kept.
+    #[must_use]
+    pub fn rank(&self) -> Option<(Counter, StatementId)> {
+        match &self.body {
+            Body::Receipt(receipt) => {
+                let (n, id) = receipt.rank(self.id)?;
+                Some((Counter { epoch: 0, n }, id))
+            }
+            Body::Beat(beat) => (beat.counter.n <= MAX_COUNTER).then_some((beat.counter, self.id)),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A newcomer never meets a realm until it matters, but everything he publishes needs one. So the
 //! first `griot up` signs a genesis: one root key, which alone decides; this node may publish every
-//! name in it, and is its mirror.
+//! name in it, is its mirror, and says how much of it it has heard of (`beat`).
 //!
 //! A crash between the steps does no harm: the signed genesis is the first thing that is written
 //! down (row `daemon`/`genesis`), and every later step is repeated until it has happened.
@@ -37,7 +37,7 @@ pub fn personal(
         root.public(),
         nonce,
         title,
-        vec![grant("publish", publisher), grant("mirror", node)],
+        vec![grant("publish", publisher), grant("mirror", node), grant("beat", node)],
     ))?;
     Ok(Verified::sign(statement, &[root]))
 }
@@ -111,8 +111,8 @@ mod tests {
         let made = personal(&key(1), key(2).public(), key(3).public(), [0; 16], "t").unwrap();
         let realm = RealmId(made.statement().id().0);
         let authority = crdt::realm::authority(realm, [&made], &[]);
-        assert!(authority.may_publish(&key(2).public(), "npm", "left-pad"));
-        assert!(!authority.may_publish(&key(1).public(), "npm", "left-pad"));
+        assert!(authority.holders("publish", "npm", "left-pad").contains(&key(2).public()));
+        assert!(!authority.holders("publish", "npm", "left-pad").contains(&key(1).public()));
         assert_eq!(authority.mirrors(), vec![(key(3).public(), "*".to_owned())]);
         assert!(authority.claims().is_empty());
     }

@@ -34,8 +34,8 @@ impl Registry {
             let epoch = registry.inner.store.authority(&realm)?.epoch();
             let mut plan = Plan::default();
             for release in releases {
-                let last = counters.get(&release.to_string()).copied().unwrap_or(0);
-                let counter = Counter { epoch, n: moment.next_counter(last)? };
+                let last = counters.get(&release.to_string()).copied().unwrap_or_default();
+                let counter = Counter { epoch, n: moment.next_counter(last.last_in(epoch))? };
                 let reason = yank.clone().unwrap_or_default();
                 let body = match yank {
                     Some(_) => Body::Yank { release, counter, reason },

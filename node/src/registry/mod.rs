@@ -48,6 +48,7 @@ mod info;
 mod keep;
 mod metadata;
 mod nearby;
+mod news;
 mod notes;
 mod outlines;
 mod pinned;
@@ -81,6 +82,7 @@ pub use documents::{Document, DocumentAsk, UpstreamDocument};
 pub use error::{Error, Outcome};
 pub use info::{Added, Info, InfoArtifact, InfoVersion, Offered};
 pub use metadata::Metadata;
+pub use news::{BEAT_EVERY, Heard, News};
 pub use pinned::{Kept, KeptRow};
 pub use prefetch::{Failed, Lack, LackOf, Locked, LockedFrom, Polluted, Progress, Project, Report};
 pub use principal::{Principal, Scope};
@@ -165,6 +167,7 @@ struct Inner {
     nearby: nearby::Nearby,
     signing: signed::Signing,
     unsigned: receipts::Unsigned,
+    counted: news::Known,
     declined: deliver::Declined,
     pace: wants::Pace,
     /// How far the log was read for what to fetch ahead; its row may be behind.
@@ -210,6 +213,7 @@ impl Registry {
             nearby: nearby::Nearby::default(),
             signing: signed::Signing::default(),
             unsigned: receipts::Unsigned::default(),
+            counted: news::Known::default(),
             declined: deliver::Declined::default(),
             pace: wants::Pace::default(),
             kept_to: std::sync::Mutex::default(),

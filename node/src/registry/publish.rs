@@ -220,9 +220,9 @@ impl Registry {
         (tag, release): (&str, Option<StatementId>),
     ) -> Result<Verified, Error> {
         let view = moment.derived(&realm, package)?;
-        let last = view.and_then(|view| view.tag_counters.get(tag).copied()).unwrap_or(0);
+        let last = view.and_then(|view| view.tag_counters.get(tag).copied()).unwrap_or_default();
         let epoch = self.inner.store.authority(&realm)?.epoch();
-        let counter = Counter { epoch, n: moment.next_counter(last)? };
+        let counter = Counter { epoch, n: moment.next_counter(last.last_in(epoch))? };
         self.sign(realm, package, Body::Tag { tag: tag.to_owned(), release, counter })
     }
 

@@ -19,7 +19,15 @@ impl Metadata {
     /// then.
     pub fn seed(&self) -> Result<[u8; 32], Error> {
         let Self { decision, view, offered, tags, hidden, revision, stamp: _, metas } = self;
-        let PackageView { realm, package, versions, tags: set, tag_counters, yank_counters } = view;
+        let PackageView {
+            realm,
+            package,
+            versions,
+            tags: set,
+            tag_counters,
+            yank_counters,
+            fallen: _,
+        } = view;
         let mut hash = Hash::default();
         hash.add(&(&decision.source, realm, package, revision))?;
         hash.add(&(offered, tags, hidden))?;
@@ -54,8 +62,8 @@ impl Hash {
         for (file, slot) in files {
             let FileView { state, serves, candidates } = slot;
             self.add(&(file, state, serves, candidates.len()))?;
-            for Candidate { content, signers, releases, meta: _ } in candidates {
-                self.add(&(content, signers, releases))?;
+            for Candidate { content, signers, releases, sealed, meta: _ } in candidates {
+                self.add(&(content, signers, releases, sealed))?;
             }
         }
         Ok(())

@@ -21,14 +21,13 @@ impl Registry {
         (realm, package): (&RealmId, &PackageId),
         version: &str,
     ) -> Result<Vec<Taken>, Error> {
-        let authority = self.inner.store.authority(realm)?;
-        let keys = authority.publishers(&package.format, &package.name).keys;
+        let keys = self.inner.store.publishers(realm, package)?.keys;
         let statements = moment.package_statements(realm, package)?;
         let standing = standing_releases(moment, (realm, package), version)?;
         let mut taken = Vec::new();
         for statement in &statements {
             let Body::Release(release) = statement.statement().body() else { continue };
-            let granted = statement.signatures().keys().any(|key| keys.contains(key));
+            let granted = statement.signatures().keys().any(|key| keys.contains_key(key));
             if release.version != version || !granted {
                 continue;
             }

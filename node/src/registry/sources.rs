@@ -150,9 +150,8 @@ impl Registry {
         if signers.is_empty() {
             return Ok(false);
         }
-        let authority = self.inner.store.authority(realm)?;
-        let granted = authority.publishers(&package.format, &package.name).keys;
-        Ok(signers.into_iter().any(|key| granted.contains(key)))
+        let granted = self.inner.store.publishers(realm, package)?.keys;
+        Ok(signers.into_iter().any(|key| granted.contains_key(key)))
     }
 
     /// The answer for a name that nobody supplies behind the door that was used.

@@ -60,9 +60,8 @@ impl Registry {
     /// The site's realm where it grants this node's key, else the own realm.
     fn home_of_new_names(&self, package: &PackageId) -> Result<RealmId, Error> {
         let site = self.site_realm()?;
-        let authority = self.inner.store.authority(&site)?;
-        let key = self.publisher_key();
-        let granted = authority.may_publish(&key, &package.format, &package.name);
+        let publishers = self.inner.store.publishers(&site, package)?;
+        let granted = publishers.may_publish(&self.publisher_key());
         Ok(if granted { site } else { self.inner.own })
     }
 
@@ -78,8 +77,8 @@ impl Registry {
         }
         let authority = self.inner.store.authority(realm)?;
         let key = self.publisher_key();
-        let publishers = authority.publishers(&package.format, &package.name);
-        if !publishers.keys.contains(&key) {
+        let publishers = self.inner.store.publishers(realm, package)?;
+        if !publishers.counts(&key) {
             let PackageId { format, name } = package;
             return Err(Error::forbidden(format!(
                 "{realm} does not let this node publish {format}:{name}"

@@ -153,7 +153,7 @@ struct Newcomer<'a> {
     key: &'a PublicKey,
     /// Whether no root of the realm lets the key say such a thing.
     is_stranger: bool,
-    /// The author's receipt whose place it takes.
+    /// The author's receipt or beat whose place it takes.
     replaces: Option<Latest>,
 }
 
@@ -201,6 +201,13 @@ impl<'t> Batch<'t> {
             return Ok(());
         }
         let standing = self.standing(&realm)?;
+        if let Body::Beat(beat) = statement.body()
+            && !standing.authority.admits(beat.counter)
+        {
+            // Of an epoch that nobody has heard of yet: it must not erase a good one.
+            self.admission.ignored += verified.signatures().len();
+            return Ok(());
+        }
         let held = signatures(self.txn, &statement.id())?;
         let mut signers: BTreeSet<PublicKey> = held.keys().copied().collect();
         let vouched = vouched(&standing, statement, &held, verified);
@@ -264,8 +271,8 @@ impl<'t> Batch<'t> {
             let size = statement.payload().len() as u64;
             self.txn.open_table(tables::STRANGER)?.insert((realm.0.as_bytes(), id, key), size)?;
         }
+        receipts::keep(self.txn, statement, &item.key, self.sequence)?;
         if statement.receipt().is_some() {
-            receipts::keep(self.txn, statement, &item.key, self.sequence)?;
             self.receipts(&realm)?.held += 1;
         }
         let package = statement.package().cloned();
@@ -320,8 +327,8 @@ impl<'t> Batch<'t> {
         self.txn.open_table(tables::COLL)?.remove((name.0.0.as_bytes(), &name.1))?;
         self.txn.open_table(tables::STRANGER)?.remove((realm.0.as_bytes(), id, key))?;
         self.state(&collection)?.remove(&item);
+        receipts::forget(self.txn, statement, &item.key)?;
         if statement.receipt().is_some() {
-            receipts::forget(self.txn, statement, &item.key)?;
             let count = self.receipts(&realm)?;
             count.held = count.held.saturating_sub(1);
         }
@@ -352,7 +359,7 @@ impl<'t> Batch<'t> {
             }
             self.packages.insert((realm, package.clone()));
         }
-        if let Body::Root(_) = statement.body() {
+        if let Body::Root(_) | Body::Revoke { .. } | Body::Seal { .. } = statement.body() {
             let before = self.standing(&realm)?;
             self.rooted.entry(realm).or_insert(before);
             self.standings.remove(&realm);
@@ -394,7 +401,7 @@ impl<'t> Batch<'t> {
             let after = self.standing(&realm)?;
             extend_chain_pin(self.txn, &after.authority)?;
             room::recognise(self.txn, &realm, &after)?;
-            if after.authority != before.authority {
+            if *after != *before {
                 let all = views::packages_of(self.txn, &realm)?;
                 self.packages.extend(all.into_iter().map(|package| (realm, package)));
             }
@@ -402,7 +409,7 @@ impl<'t> Batch<'t> {
         let packages = std::mem::take(&mut self.packages);
         for (realm, package) in &packages {
             let standing = self.standing(realm)?;
-            views::derive(self.inner, self.txn, &standing.authority, package)?;
+            views::derive(self.inner, self.txn, &standing, package)?;
         }
         self.packages = packages;
         Ok(())

@@ -13,9 +13,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crdt::realm::{Lists, Publishers, Realm, Realms, Revoked};
 use crdt::statement::{Grantee, Root, recovery_hash};
 use crdt::{
-    Authority, Body, ChainStatus, Digest, PublicKey, RealmId, Statement, StatementId, Verified,
+    Authority, Body, ChainStatus, Digest, PackageId, PublicKey, RealmId, Statement, StatementId,
+    Verified,
 };
 use redb::{ReadableTable, WriteTransaction};
 
@@ -23,9 +25,13 @@ use super::tables::{self, Tables};
 use super::{Error, Inner, Store, lock, statements};
 
 /// A realm's authority and the keys that it knows.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Standing {
     pub(super) authority: Authority,
+    /// Revoked keys.
+    pub(super) revoked: Revoked,
+    /// Sealed releases.
+    pub(super) firm: BTreeSet<StatementId>,
     keys: BTreeSet<PublicKey>,
     recovery: BTreeSet<Digest>,
     /// Mirrors, with the formats that some grant gives them (`*` for all).
@@ -51,12 +57,12 @@ impl Cache {
 impl Standing {
     /// From what a transaction sees.
     pub(super) fn compute(txn: &impl Tables, realm: &RealmId) -> Result<Self, Error> {
-        let roots: Vec<Verified> = statements::of_authority(txn, realm)?
-            .into_iter()
-            .filter(|verified| matches!(verified.statement().body(), Body::Root(_)))
-            .collect();
+        let roots: Vec<Verified> = statements::of_authority(txn, realm)?;
         let authority = crdt::realm::authority(*realm, &roots, &chain_pin(txn, realm)?);
+        let lists = Lists::new();
         let mut standing = Self {
+            revoked: crdt::realm::revoked(&authority, &roots, &lists),
+            firm: crdt::realm::firm(&authority, &roots, &lists).0,
             authority,
             keys: BTreeSet::new(),
             recovery: BTreeSet::new(),
@@ -86,6 +92,11 @@ impl Standing {
         }
     }
 
+    /// What other realms look at.
+    fn seen(&self) -> Realm {
+        Realm { authority: self.authority.clone(), revoked: self.revoked.clone() }
+    }
+
     /// Whether some root of the realm names the key.
     pub(super) fn names(&self, key: &PublicKey) -> bool {
         self.keys.contains(key) || self.recovery.contains(&recovery_hash(key))
@@ -111,6 +122,16 @@ impl Store {
     /// When the database cannot be read.
     pub fn authority(&self, realm: &RealmId) -> Result<Authority, Error> {
         Ok(self.inner.standing(realm)?.authority.clone())
+    }
+
+    /// Who may publish a package of the realm: keys of its own, and of realms it delegates to.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn publishers(&self, realm: &RealmId, package: &PackageId) -> Result<Publishers, Error> {
+        let standing = self.inner.standing(realm)?;
+        let realms = self.inner.realms(&standing)?;
+        Ok(crdt::realm::publishers(&realms, realm, package))
     }
 
     /// Whether the key is named by a root of a realm that is followed (used for limits).
@@ -143,6 +164,23 @@ impl Inner {
             cache.standings.insert(*realm, Arc::clone(&standing));
         }
         Ok(standing)
+    }
+
+    /// The realm with those that it delegates to, as deep as grants reach.
+    pub(super) fn realms(&self, first: &Standing) -> Result<Realms, Error> {
+        let mut found = Realms::new();
+        let mut next = vec![first.seen()];
+        for _ in 0..=crdt::realm::MAX_DELEGATION_DEPTH {
+            let mut below = BTreeSet::new();
+            for realm in std::mem::take(&mut next) {
+                below.extend(crdt::realm::delegates(&realm.authority));
+                found.insert(realm.authority.realm, Arc::new(realm));
+            }
+            for realm in below.into_iter().filter(|realm| !found.contains_key(realm)) {
+                next.push(self.standing(&realm)?.seen());
+            }
+        }
+        Ok(found)
     }
 
     /// Forgets what was computed, after a commit that changed it.

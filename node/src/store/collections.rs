@@ -1,6 +1,6 @@
 //! Collections at rest: their names, their items, their fingerprints.
 //!
-//! A collection's *part* is its text within a realm: `authority`, `other`, `format/<id>` or
+//! A collection's *part* is its text within a realm: `authority`, `other`, `beats`, `format/<id>` or
 //! `receipts/<id>`. The fingerprint is kept up to date by each admission, so that comparing with a
 //! peer reads one row a collection. Source: index.md sections 5, 7.1 and 7.6.
 
@@ -12,7 +12,7 @@ use super::Error;
 use super::statements::{IDS, public_key};
 use super::tables::{self, Tables};
 
-/// The part of `root` and `route` statements.
+/// The part of `root`, `route`, `revoke` and `seal` statements.
 pub(super) const AUTHORITY: &str = "authority";
 /// The part of statements of unknown types without a format.
 const OTHER: &str = "other";
@@ -20,6 +20,8 @@ const OTHER: &str = "other";
 const FORMAT: &str = "format/";
 /// What the part of a format's receipts begins with.
 const RECEIPTS: &str = "receipts/";
+/// The part of beats.
+const BEATS: &str = "beats";
 
 /// A collection's text within its realm.
 pub(super) fn part(collection: &Collection) -> String {
@@ -28,6 +30,7 @@ pub(super) fn part(collection: &Collection) -> String {
         Collection::Format(_, format) => format!("{FORMAT}{format}"),
         Collection::Other(_) => OTHER.to_owned(),
         Collection::Receipts(_, format) => format!("{RECEIPTS}{format}"),
+        Collection::Beats(_) => BEATS.to_owned(),
     }
 }
 
@@ -41,6 +44,7 @@ pub(super) fn parse(realm: RealmId, part: &str) -> Collection {
     }
     match part {
         AUTHORITY => Collection::Authority(realm),
+        BEATS => Collection::Beats(realm),
         _ => Collection::Other(realm),
     }
 }

@@ -194,7 +194,7 @@ pub(super) fn follow_up(
     if txn.table(tables::FOLLOWED)?.get(realm.0.as_bytes())?.is_none() {
         return Ok(());
     }
-    views::derive(inner, txn, &inner.standing(realm)?.authority, package)
+    views::derive(inner, txn, &*inner.standing(realm)?, package)
 }
 
 fn key(slot: &Slot) -> (&[u8; 32], &str, &str, &str, &str) {

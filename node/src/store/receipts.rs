@@ -126,9 +126,9 @@ pub(super) enum Place {
     Outdated,
 }
 
-/// A receipt whose counter has no effect: nobody keeps it.
+/// A receipt or a beat whose counter has no effect: nobody keeps it.
 pub(super) fn is_void(statement: &Statement) -> bool {
-    statement.receipt().is_some_and(|receipt| receipt.rank(statement.id()).is_none())
+    statement.subject().is_some() && statement.rank().is_none()
 }
 
 /// Where a statement by this author would go.
@@ -137,22 +137,20 @@ pub(super) fn place(
     statement: &Statement,
     author: &PublicKey,
 ) -> Result<Place, Error> {
-    let Some(receipt) = statement.receipt() else { return Ok(Place::Free) };
-    let Some(rank) = receipt.rank(statement.id()) else { return Ok(Place::Outdated) };
-    let Some(latest) = latest(txn, (&statement.realm(), &receipt.subject, author))? else {
+    let Some(subject) = statement.subject() else { return Ok(Place::Free) };
+    let Some(rank) = statement.rank() else { return Ok(Place::Outdated) };
+    let Some(latest) = latest(txn, (&statement.realm(), &subject, author))? else {
         return Ok(Place::Free);
     };
-    let held = load_statement(txn, &latest.id)?;
-    let kept = held.as_ref().and_then(Statement::receipt).and_then(|it| it.rank(latest.id));
+    let kept = load_statement(txn, &latest.id)?.as_ref().and_then(Statement::rank);
     Ok(if kept < Some(rank) { Place::After(latest) } else { Place::Outdated })
 }
 
 fn latest(
     txn: &impl Tables,
-    (realm, subject, author): (&RealmId, &Subject, &PublicKey),
+    (realm, subject, author): (&RealmId, &Digest, &PublicKey),
 ) -> Result<Option<Latest>, Error> {
     let table = txn.table(tables::LATEST)?;
-    let subject = subject.digest();
     let row = table.get((realm.0.as_bytes(), subject.as_bytes(), author.as_bytes()))?;
     Ok(row.map(|row| {
         let (id, sequence) = row.value();
@@ -160,15 +158,15 @@ fn latest(
     }))
 }
 
-/// Notes the receipt as its author's newest.
+/// Notes the receipt or beat as its author's newest.
 pub(super) fn keep(
     txn: &WriteTransaction,
     statement: &Statement,
     author: &PublicKey,
     sequence: u64,
 ) -> Result<(), Error> {
-    let Some(receipt) = statement.receipt() else { return Ok(()) };
-    let (realm, subject, id) = (statement.realm(), receipt.subject.digest(), statement.id());
+    let Some(subject) = statement.subject() else { return Ok(()) };
+    let (realm, id) = (statement.realm(), statement.id());
     let key = (realm.0.as_bytes(), subject.as_bytes(), author.as_bytes());
     txn.open_table(tables::LATEST)?.insert(key, (id.0.as_bytes(), sequence))?;
     Ok(())
@@ -180,8 +178,8 @@ pub(super) fn forget(
     statement: &Statement,
     author: &PublicKey,
 ) -> Result<(), Error> {
-    let Some(receipt) = statement.receipt() else { return Ok(()) };
-    let (realm, subject) = (statement.realm(), receipt.subject.digest());
+    let Some(subject) = statement.subject() else { return Ok(()) };
+    let realm = statement.realm();
     let key = (realm.0.as_bytes(), subject.as_bytes(), author.as_bytes());
     txn.open_table(tables::LATEST)?.remove(key)?;
     Ok(())

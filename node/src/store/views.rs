@@ -13,18 +13,19 @@
 
 use std::collections::BTreeMap;
 
-use crdt::derive::VersionView;
-use crdt::statement::MetaBody;
-use crdt::{Authority, PackageId, PackageView, RealmId};
+use crdt::derive::{FallenRelease, Ground, VersionView};
+use crdt::statement::{Counter, MetaBody};
+use crdt::{PackageId, PackageView, RealmId};
 use redb::{ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use super::authority::Standing;
 use super::statements::{document_id, of_package};
 use super::tables::{self, Tables};
 use super::{Error, Inner, Store, pins};
 
 /// The rules of `crdt::derive` and the layout of the rows here: raise it when either changes.
-pub(super) const FOLD_VERSION: u64 = 1;
+pub(super) const FOLD_VERSION: u64 = 2;
 /// Packages that a rebuild derives in one transaction.
 const REBUILD_BATCH: usize = 256;
 /// A description longer than this is cut: it is one line of a list.
@@ -36,8 +37,9 @@ struct Head {
     realm: RealmId,
     package: PackageId,
     tags: BTreeMap<String, String>,
-    tag_counters: BTreeMap<String, u64>,
-    yank_counters: BTreeMap<String, u64>,
+    tag_counters: BTreeMap<String, Counter>,
+    yank_counters: BTreeMap<String, Counter>,
+    fallen: BTreeMap<String, Vec<FallenRelease>>,
 }
 
 impl Store {
@@ -95,22 +97,25 @@ impl Store {
     }
 }
 
-/// Derives one package of the authority's realm and keeps the view.
+/// Derives one package of the standing's realm and keeps the view.
 pub(super) fn derive(
     inner: &Inner,
     txn: &WriteTransaction,
-    authority: &Authority,
+    standing: &Standing,
     package: &PackageId,
 ) -> Result<(), Error> {
+    let authority = &standing.authority;
     let realm = authority.realm;
     let document = document_id(&realm, package);
     let statements = of_package(txn, &document)?;
     let pins = pins::of_package(txn, &realm, package)?;
-    let view = crdt::derive::package(authority, package, &statements, &pins);
+    let publishers = crdt::realm::publishers(&inner.realms(standing)?, &realm, package);
+    let ground = Ground { authority, publishers, firm: standing.firm.clone() };
+    let view = crdt::derive::package(&ground, package, &statements, &pins);
     keep_versions(txn, &document, &view)?;
     keep_summary(inner, txn, &view)?;
-    let PackageView { realm, package, tags, tag_counters, yank_counters, .. } = view;
-    let head = Head { realm, package, tags, tag_counters, yank_counters };
+    let PackageView { realm, package, tags, tag_counters, yank_counters, fallen, .. } = view;
+    let head = Head { realm, package, tags, tag_counters, yank_counters, fallen };
     let bytes = tables::encode("view", &head)?;
     txn.open_table(tables::VIEW)?.insert(&document, bytes.as_slice())?;
     touch(txn, &head.package)
@@ -131,8 +136,8 @@ pub(super) fn load(txn: &impl Tables, document: &[u8; 32]) -> Result<Option<Pack
         }
         versions.insert(version.to_owned(), tables::decode("view of a version", value.value())?);
     }
-    let Head { realm, package, tags, tag_counters, yank_counters } = head;
-    Ok(Some(PackageView { realm, package, versions, tags, tag_counters, yank_counters }))
+    let Head { realm, package, tags, tag_counters, yank_counters, fallen } = head;
+    Ok(Some(PackageView { realm, package, versions, tags, tag_counters, yank_counters, fallen }))
 }
 
 /// Writes the versions that changed, removes those that are gone.
@@ -237,6 +242,7 @@ pub(super) fn remove(
         tags: BTreeMap::new(),
         tag_counters: BTreeMap::new(),
         yank_counters: BTreeMap::new(),
+        fallen: BTreeMap::new(),
     };
     keep_versions(txn, &document, &none)?;
     let name = (package.format.as_str(), package.name.as_str(), realm.0.as_bytes());
@@ -261,7 +267,7 @@ pub(super) fn rebuild_if_outdated(inner: &Inner) -> Result<(), Error> {
     for batch in all.chunks(REBUILD_BATCH) {
         let txn = inner.begin_write()?;
         for (realm, package) in batch {
-            derive(inner, &txn, &inner.standing(realm)?.authority, package)?;
+            derive(inner, &txn, &*inner.standing(realm)?, package)?;
         }
         txn.commit()?;
     }

@@ -9,6 +9,9 @@ mod ship;
 mod split;
 mod village;
 
+#[cfg(test)]
+pub(crate) use split::GUESTS;
+
 use crdt::session::Millis;
 
 use crate::checkers::{self, Broken};
@@ -95,7 +98,7 @@ impl Scenario {
 
     pub(crate) fn set_up(&self, nodes: usize, seed: u64) -> World {
         let mut world = World::new(nodes.max(4), self.weather, Dice::new(seed));
-        let realm = Realm::found(world.dice(), "village", &[]);
+        let realm = Realm::found(world.dice(), "village");
         (self.plan)(self, &mut world, &realm);
         world
     }

@@ -123,5 +123,5 @@ async fn a_tag_moves_on_after_every_version_was_withdrawn() {
     };
     node.registry.change(Vec::new(), untag).await.unwrap();
     let view = node.registry.store().derived(&node.own, &pad).unwrap().unwrap();
-    assert_eq!((view.versions.len(), view.tag_counters["next"]), (0, 4));
+    assert_eq!((view.versions.len(), view.tag_counters["next"].n), (0, 4));
 }

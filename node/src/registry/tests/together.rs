@@ -64,7 +64,7 @@ async fn versions_that_come_together_all_have_their_place_and_the_tag_its_last()
     let view = node.registry.store().package(&node.own, &strict("pad")).unwrap().unwrap();
     assert_eq!(view.versions.len(), 8);
     // Each counter follows the one before it, or two tags would contend.
-    assert_eq!(view.tag_counters["next"], 8);
+    assert_eq!(view.tag_counters["next"].n, 8);
     let pins = node.registry.store().pins(&node.own, &strict("pad")).unwrap();
     assert_eq!(pins.len(), 8);
     let source = node.registry.store().pinned_source(&strict("pad")).unwrap();

@@ -42,7 +42,7 @@ async fn a_view_follows_admission_and_withdrawal() {
     assert!(store.package(&realm.id, &x).unwrap().is_none());
     assert!(store.realms_with(&x).unwrap().is_empty());
     // Whoever signs the next tag must still outbid the old one.
-    assert_eq!(store.derived(&realm.id, &x).unwrap().unwrap().tag_counters["latest"], 4);
+    assert_eq!(store.derived(&realm.id, &x).unwrap().unwrap().tag_counters["latest"].n, 4);
     assert_eq!(store.revision(&x).unwrap(), 2);
     let counts = store.counts().unwrap();
     assert_eq!((counts.realms, counts.packages, counts.releases, counts.statements), (1, 0, 0, 4));

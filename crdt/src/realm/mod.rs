@@ -13,10 +13,15 @@
 //! The grants of the head count, and no others. All grants that match a name count together, under
 //! the highest `need` among them; an `exclusive` one keeps broader ones out of its names.
 //!
-//! Not here yet: a grant to another realm has no effect, so it yields no publishers. Revocations
-//! and seals are no statement types of this version.
+//! Seals and revocations are judged in `rulings`, grants to other realms followed in `delegation`.
 //!
 //! Source: trust.md sections 4 to 6.
+
+mod delegation;
+mod rulings;
+
+pub use delegation::{MAX_DELEGATION_DEPTH, Publishers, Reach, delegates, publishers};
+pub use rulings::{Kept, Lists, Realm, Realms, Revoked, firm, revoked};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,6 +59,8 @@ pub struct Authority {
     pub status: ChainStatus,
     /// Ids from the genesis to the head; empty if there is no head.
     pub path: Vec<StatementId>,
+    /// Who acted in each epoch of the path, genesis first.
+    pub epochs: Vec<Epoch>,
     /// The head's content.
     pub head: Option<Root>,
     /// The rival successors where the chain forks or a recovery waits, sorted.
@@ -62,13 +69,15 @@ pub struct Authority {
     pub double_signers: BTreeSet<PublicKey>,
 }
 
-/// The keys that may publish a name, and how many of them it takes.
+/// What seals are judged by: one root of the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publishers {
-    /// Distinct keys.
-    pub keys: BTreeSet<PublicKey>,
-    /// The highest `need` of the matching grants, at least 1.
-    pub need: u32,
+pub struct Epoch {
+    /// The root keys.
+    pub roots: Vec<PublicKey>,
+    /// How many of them act.
+    pub k: u32,
+    /// The earlier seals that go on counting, ascending; absent means all.
+    pub seals: Option<Vec<StatementId>>,
 }
 
 /// A name pattern that a realm's `publish` grants claim (never `*`).
@@ -105,6 +114,7 @@ pub fn authority<'a>(
         realm,
         status: ChainStatus::Unknown,
         path: Vec::new(),
+        epochs: Vec::new(),
         head: None,
         evidence: Vec::new(),
         double_signers: BTreeSet::new(),
@@ -122,6 +132,10 @@ pub fn authority<'a>(
     while let Some(next) = chain.step(&held, pin) {
         chain.path.push(next);
     }
+    let roots = chain.path.iter().filter_map(|id| held.get(id));
+    chain.epochs = roots
+        .map(|(root, _)| Epoch { roots: root.roots.clone(), k: root.k, seals: root.seals.clone() })
+        .collect();
     chain.head = chain.path.last().and_then(|id| held.get(id)).map(|(root, _)| (*root).clone());
     chain
 }
@@ -232,23 +246,27 @@ impl Authority {
         all
     }
 
-    /// Who may publish the name.
+    /// Keys with a role for a name, granted to themselves: no other realm is looked at, and no
+    /// revocation.
     #[must_use]
-    pub fn publishers(&self, format: &str, name: &str) -> Publishers {
-        let grants = self.matching("publish", format, name);
-        let need = grants.iter().map(|grant| grant.need).max().unwrap_or(1).max(1);
-        let keys = grants.iter().filter_map(|grant| match &grant.to {
+    pub fn holders(&self, role: &str, format: &str, name: &str) -> BTreeSet<PublicKey> {
+        let grants = self.matching(role, format, name).into_iter();
+        let keys = grants.filter_map(|grant| match &grant.to {
             Grantee::Key(key) => Some(*key),
             Grantee::Realm(_) | Grantee::Peer(_) => None,
         });
-        Publishers { keys: keys.collect(), need }
+        keys.collect()
     }
 
-    /// Whether `key` alone may publish the name (granted, and need is 1).
+    /// Keys with a role, under whatever names.
     #[must_use]
-    pub fn may_publish(&self, key: &PublicKey, format: &str, name: &str) -> bool {
-        let publishers = self.publishers(format, name);
-        publishers.need == 1 && publishers.keys.contains(key)
+    pub fn keys_with(&self, role: &str) -> BTreeSet<PublicKey> {
+        let grants = self.head.iter().flat_map(|head| &head.grants);
+        let keys = grants.filter(|grant| grant.role == role).filter_map(|grant| match &grant.to {
+            Grantee::Key(key) => Some(*key),
+            Grantee::Realm(_) | Grantee::Peer(_) => None,
+        });
+        keys.collect()
     }
 
     /// Keys with the role `mirror` for every name of a format, with that format (or `*`), sorted.
