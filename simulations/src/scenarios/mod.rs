@@ -22,8 +22,8 @@ use crate::report::Report;
 use crate::workload::Realm;
 use crate::world::World;
 
-/// 5 % loss; datagrams take up to five times their time, and some come twice.
-const ROUGH: Weather = Weather { loss_per_mille: 50, double_per_mille: 20, jitter_ms: 25 };
+/// 5 % loss; datagrams take up to five times their time, and every tenth comes twice.
+const ROUGH: Weather = Weather { loss_per_mille: 50, double_per_mille: 100, jitter_ms: 25 };
 
 /// A world to run.
 #[derive(Debug, Clone, Copy)]
