@@ -1,9 +1,9 @@
 //! Half of the villages are cut off for a hundred seconds, and publish on.
 //!
 //! Both halves publish while they are apart; in one of them a guest's key is revoked, while the
-//! guest publishes on in the other. Shows that a minute after the heal all hold the same, resumed by
-//! cursors where peers know each other, for at most twice the bytes that are needed; and that the
-//! revocation and a seal rule in both halves then.
+//! guest publishes on in the other. Shows that a minute after the heal all hold the same, resumed
+//! by cursors where peers know each other, for at most twice the bytes that are needed; and that
+//! the revocation and a seal rule in both halves then.
 
 use super::village::everybody_publishes;
 use super::{ROUGH, Scenario};
