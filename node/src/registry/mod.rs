@@ -35,6 +35,7 @@ mod change;
 mod compare;
 mod deliver;
 mod documents;
+mod endorse;
 mod error;
 mod fetch_document;
 mod file_flights;
@@ -46,6 +47,7 @@ mod from_bucket;
 mod from_peers;
 mod info;
 mod keep;
+mod lists;
 mod metadata;
 mod nearby;
 mod news;
@@ -60,6 +62,7 @@ mod room;
 mod rules;
 mod scrub;
 mod seed;
+mod sentences;
 mod side;
 mod signed;
 mod slots;
@@ -79,8 +82,9 @@ pub use alarms::{Alarm, Evidence};
 pub use arriving::{Arriving, Obtained};
 pub use artifact::{Completion, VerifiedBytes};
 pub use documents::{Document, DocumentAsk, UpstreamDocument};
+pub use endorse::Endorsed;
 pub use error::{Error, Outcome};
-pub use info::{Added, Info, InfoArtifact, InfoVersion, Offered};
+pub use info::{Added, Info, InfoArtifact, InfoFallen, InfoVersion, Offered};
 pub use metadata::Metadata;
 pub use news::{BEAT_EVERY, Heard, News};
 pub use pinned::{Kept, KeptRow};
@@ -92,7 +96,9 @@ pub use rules::{
     Declared, Extract, Extracted, Outline, OutlineFile, OutlineVersion, Rules, SignatureRules,
     UpstreamRules, Variant,
 };
-pub use scrub::{Course, Finding, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep};
+pub use scrub::{
+    Course, Finding, IndexStep, IndexVerified, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep,
+};
 pub use side::{Side, SideDocument};
 pub use stamp::Stamp;
 pub use upkeep::{LastGarbage, LastVerify};

@@ -15,6 +15,7 @@ mod arrives;
 mod bounds;
 mod fresh;
 mod heard;
+mod judged;
 mod mirrors;
 mod remote_files;
 mod remote_receipts;
