@@ -116,7 +116,7 @@ impl Maker {
         };
         Grant {
             format: (*self.dice.pick(&FORMATS)).to_owned(),
-            pattern: Pattern::parse(*self.dice.pick::<&str>(&PATTERNS)).unwrap(),
+            pattern: Pattern::parse(self.dice.pick::<&str>(&PATTERNS)).unwrap(),
             role: (*self.dice.pick(&ROLES)).to_owned(),
             to,
             need: *self.dice.pick(&NEEDS),
