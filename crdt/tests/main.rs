@@ -7,6 +7,7 @@ mod authority;
 mod cells;
 mod codec;
 mod conflicts;
+mod delegates;
 mod derive;
 mod document;
 mod forgery;
