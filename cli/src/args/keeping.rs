@@ -52,6 +52,9 @@ pub(crate) struct Up {
     /// How often what nothing refers to is removed, such as 12h or 7d
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = period::parse)]
     pub(crate) gc_every: Duration,
+    /// How often this node may say how much of a realm it has heard of, where it has the role beat
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = period::parse)]
+    pub(crate) beat_every: Duration,
     /// Read all files again in the background at this rate, such as 1MB/s
     #[arg(long, value_name = "RATE", value_parser = size::rate)]
     pub(crate) scrub: Option<u64>,

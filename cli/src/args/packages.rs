@@ -80,6 +80,16 @@ pub(crate) struct Yank {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct Endorse {
+    /// NAME@VERSION
+    #[arg(value_name = "NAME@VERSION", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) package: String,
+    /// Format, if the name is there in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct Tag {
     /// NAME@VERSION; with --remove, NAME
     #[arg(value_name = "NAME@VERSION", value_parser = NonEmptyStringValueParser::new())]

@@ -11,6 +11,7 @@ mod accept;
 mod add;
 mod backup;
 mod check;
+mod endorse;
 mod export;
 mod follow;
 mod gc;
@@ -69,6 +70,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure>
         Verb::Search(search) => search::run(&context, search).await,
         Verb::Info(named) => info::run(&context, named).await,
         Verb::Why(named) => why::run(&context, named).await,
+        Verb::Endorse(order) => endorse::run(&context, order).await,
         Verb::Yank(yank) => yank::run(&context, yank, true).await,
         Verb::Unyank(yank) => yank::run(&context, yank, false).await,
         Verb::Tag(tag) => tag::run(&context, tag).await,

@@ -263,6 +263,17 @@ impl Authority {
         keys.collect()
     }
 
+    /// Keys with a role, under whatever names.
+    #[must_use]
+    pub fn keys_with(&self, role: &str) -> BTreeSet<PublicKey> {
+        let grants = self.head.iter().flat_map(|head| &head.grants);
+        let keys = grants.filter(|grant| grant.role == role).filter_map(|grant| match &grant.to {
+            Grantee::Key(key) => Some(*key),
+            Grantee::Realm(_) | Grantee::Peer(_) => None,
+        });
+        keys.collect()
+    }
+
     /// Keys with the role `mirror` for every name of a format, with that format (or `*`), sorted.
     ///
     /// A grant for some names of a format alone makes nobody a mirror of the whole format: for one

@@ -201,6 +201,13 @@ impl<'t> Batch<'t> {
             return Ok(());
         }
         let standing = self.standing(&realm)?;
+        if let Body::Beat(beat) = statement.body()
+            && !standing.authority.admits(beat.counter)
+        {
+            // Of an epoch that nobody has heard of yet: it must not erase a good one.
+            self.admission.ignored += verified.signatures().len();
+            return Ok(());
+        }
         let held = signatures(self.txn, &statement.id())?;
         let mut signers: BTreeSet<PublicKey> = held.keys().copied().collect();
         let vouched = vouched(&standing, statement, &held, verified);

@@ -46,6 +46,7 @@ mod arrival;
 mod authority;
 pub mod backup;
 mod batch;
+mod beats;
 pub mod blob;
 pub mod cached;
 mod cached_rows;
@@ -89,6 +90,7 @@ mod views;
 mod writing;
 
 pub use arrival::Arrival;
+pub use beats::Counted;
 pub use changes::Generation;
 pub use error::Error;
 pub use holding::Holding;

@@ -96,6 +96,7 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/add", post(packages::add))
         .route("/api/admin/search", post(packages::search))
         .route("/api/admin/yank", post(packages::yank))
+        .route("/api/admin/endorse", post(packages::endorse))
         .route("/api/admin/tag", post(packages::tag))
         .route("/api/admin/accept", post(packages::accept))
         .route("/api/admin/document", post(packages::document))

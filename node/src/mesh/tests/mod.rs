@@ -4,7 +4,9 @@
 //! Nothing here sleeps for luck: [`eventually`] asks again until a fact holds or a deadline says
 //! that it never will.
 
+mod automerge;
 mod blobs;
+mod decoders;
 mod gossip;
 mod hostile;
 mod lying;
