@@ -67,8 +67,8 @@ impl Maker {
             60..=68 => self.revoke(),
             69..=77 => self.seal(),
             78..=83 => self.withdraw(),
-            84..=89 => self.yank(),
-            90..=91 => self.unyank(),
+            84..=88 => self.yank(),
+            89..=92 => self.unyank(),
             _ => Some(self.tag()),
         }
     }
