@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crdt::derive::{self, PackageView, Pins};
+use crdt::derive::{self, Ground, PackageView, Pins};
+use crdt::realm::{Lists, Realm};
 use crdt::session::{Index as _, MemoryIndex};
 use crdt::{Authority, Item, PackageId, PublicKey, RealmId, Verified};
 
@@ -187,7 +188,13 @@ fn view(
     let all: Vec<&Verified> =
         index.statements().map(|held| &**held).filter(|held| counts(held)).collect();
     let authority = crdt::realm::authority(*realm, all.iter().copied(), &[]);
-    let view = derive::package(&authority, package, all.iter().copied(), &Pins::new());
+    let lists = Lists::new();
+    let revoked = crdt::realm::revoked(&authority, all.iter().copied(), &lists);
+    let (firm, _) = crdt::realm::firm(&authority, all.iter().copied(), &lists);
+    let alone = Realm { authority: authority.clone(), revoked };
+    let publishers = crdt::realm::publishers(&[(*realm, Arc::new(alone))].into(), realm, package);
+    let ground = Ground { authority: &authority, publishers, firm };
+    let view = derive::package(&ground, package, all.iter().copied(), &Pins::new());
     (authority, view)
 }
 
