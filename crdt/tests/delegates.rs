@@ -4,6 +4,8 @@
 //!
 //! Source: trust.md sections 4 (sub-delegation) and 6 (`publishers`); red-team.md 17.
 
+use crdt::derive::{self, AllPins};
+use crdt::realm::Lists;
 use crdt::statement::{Grant, Grantee};
 use crdt::{RealmId, Verified};
 
@@ -81,7 +83,7 @@ fn a_teams_own_revocation_cuts_its_key() {
     let revoke = team.revoke(&w.m, &[&kept], &[&team.c]);
     let view = look(&w, &[&team.genesis, &kept, &lost, &revoke]);
     assert_eq!((wheel(&view, "1.0"), wheel(&view, "1.1")), (ok(H1), None));
-    assert_eq!(why(&view, &lost), Some(crdt::derive::Fallen::Revoked(ids(&[&revoke]))));
+    assert_eq!(why(&view, &lost), Some(derive::Fallen::Revoked(ids(&[&revoke]))));
 }
 
 #[test]
@@ -145,4 +147,36 @@ fn a_team_that_forks_keeps_the_publishers_of_its_last_agreed_epoch() {
     assert_eq!((wheel(&forked, "1.0"), wheel(&forked, "1.1")), (ok(H1), None));
     // A pin on the own chain says nothing about the team's.
     assert_eq!(look_on(&w, &set, &[&w.genesis]).packages, forked.packages);
+}
+
+/// Ways are millions here, realms a few hundred: without a memo this does not end in a minute.
+#[test]
+fn teams_that_name_each_other_in_every_combination_cost_what_they_say() {
+    let count = 150;
+    let teams: Vec<_> = (0..count).map(|at| realm(&format!("team {at}"), vec![])).collect();
+    let all: Vec<_> = teams.iter().map(|team| to("*", team.realm)).collect();
+    let w = realm("firm", all.clone());
+    let release = w.release("1.0", H1, &[&w.m]);
+    let mut set = vec![w.genesis.clone(), release.clone()];
+    for (at, team) in teams.iter().enumerate() {
+        let next = team.successor(&team.genesis, &[&team.a, &team.b], |root| {
+            root.grants.clone_from(&all);
+            if at + 1 == count {
+                root.grants.push(publish("x", &key(6)));
+            }
+        });
+        set.extend([team.genesis.clone(), next]);
+    }
+    let see = |set: &[Verified]| {
+        let view = derive::realm(set, w.realm, &AllPins::default(), &Lists::new());
+        wheel(&view, "1.0")
+    };
+    assert_eq!(see(&set), ok(H1));
+    // Who revokes somebody is told from the others on every way, and still nothing is widened.
+    for team in &teams[count / 2..] {
+        set.push(team.revoke(&w.z, &[], &[&team.a]));
+    }
+    assert_eq!(see(&set), ok(H1));
+    set.push(teams[count - 1].revoke(&w.m, &[], &[&teams[count - 1].a]));
+    assert_eq!(see(&set), None);
 }
