@@ -6,7 +6,9 @@ use crdt::reconcile::overall;
 use crdt::session::{Index, Input, MemoryIndex, Output, Session};
 use crdt::sketch::Sketch;
 use crdt::statement::{Beat, MAX_COUNTER};
-use crdt::{Body, Digest, Envelope, Error, Item, PublicKey, Signature, StatementId, Verified};
+use crdt::{
+    Body, Digest, Envelope, Error, Item, PublicKey, Signature, Statement, StatementId, Verified,
+};
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::scalar::Scalar;
 use proptest::prelude::*;
@@ -297,6 +299,32 @@ fn red_19_a_mirror_that_reissues_receipts_without_end_holds_one() {
         index.admit(w.sign(None, Body::Receipt(receipt("x", n)), &[&w.n]));
     }
     assert_eq!((index.count(), index.envelopes().count()), (1, 1));
+}
+
+#[test]
+fn red_19_statements_that_name_what_nobody_has_change_nothing() {
+    let w = World::new();
+    let honest = w.release("1.0", H1, &[&w.m]);
+    let before = w.view(&[&honest]);
+    let orphans: Vec<Verified> = (0..10_000_u64)
+        .map(|n| {
+            let release = StatementId(Digest::of(&n.to_le_bytes()));
+            let reason = String::new();
+            let (tag, counter) = (format!("t{}", n % 7), counter((0, n)));
+            let body = match n % 3 {
+                0 => Body::Withdraw { release, reason },
+                1 => Body::Yank { release, counter, reason },
+                _ => Body::Tag { tag, release: Some(release), counter },
+            };
+            let statement =
+                Statement::new(w.realm, Some(crate::world::x()), body).expect("within the limits");
+            let signatures = [(w.m.public(), Signature([0; 64]))].into();
+            Verified::from_admitted(Envelope { statement, signatures })
+        })
+        .collect();
+    let all: Vec<&Verified> = orphans.iter().chain([&honest]).collect();
+    let after = w.view(&all);
+    assert_eq!((after.versions, after.tags), (before.versions, before.tags));
 }
 
 #[test]
