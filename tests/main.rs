@@ -33,6 +33,8 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod index;
+#[cfg(test)]
 mod invites;
 #[cfg(test)]
 mod kill;

@@ -105,6 +105,13 @@ pub(crate) struct Verify {
     /// Begin at the beginning, also if the last run was cut
     #[arg(long)]
     pub(crate) restart: bool,
+    /// Rather than files, compare all that follows from the signed statements with them: views,
+    /// search, fingerprints, saved documents, sums; and mend what differs
+    #[arg(long, conflicts_with_all = ["rate", "restart"])]
+    pub(crate) index: bool,
+    /// With --index: verify every signature again, too
+    #[arg(long, requires = "index")]
+    pub(crate) signatures: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -144,6 +144,9 @@ pub(crate) struct Export {
     /// Folder for the files [default: this one]
     #[arg(long, value_name = "DIR")]
     pub(crate) to: Option<PathBuf>,
+    /// File for the document; its signatures go to FILE.signatures.json beside it
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub(crate) automerge: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -37,6 +37,7 @@ mod token;
 mod up;
 mod upstream;
 mod verify;
+mod verify_index;
 mod want;
 mod why;
 mod yank;
@@ -96,6 +97,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure>
         Verb::Keep(keep) => keep::keep(&context, keep).await,
         Verb::Unkeep(unkeep) => keep::unkeep(&context, unkeep).await,
         Verb::Gc(gc) => gc::run(&context, gc).await,
+        Verb::Verify(verify) if verify.index => verify_index::run(&context, verify).await,
         Verb::Verify(verify) => verify::run(&context, verify).await,
         Verb::Run(run) => return run::run(&context, run).await,
     };

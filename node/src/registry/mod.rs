@@ -47,6 +47,7 @@ mod from_bucket;
 mod from_peers;
 mod info;
 mod keep;
+mod lists;
 mod metadata;
 mod nearby;
 mod news;
@@ -95,7 +96,9 @@ pub use rules::{
     Declared, Extract, Extracted, Outline, OutlineFile, OutlineVersion, Rules, SignatureRules,
     UpstreamRules, Variant,
 };
-pub use scrub::{Course, Finding, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep};
+pub use scrub::{
+    Course, Finding, IndexStep, IndexVerified, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep,
+};
 pub use side::{Side, SideDocument};
 pub use stamp::Stamp;
 pub use upkeep::{LastGarbage, LastVerify};

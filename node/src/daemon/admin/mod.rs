@@ -108,6 +108,7 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/gc", post(upkeep::gc))
         .route("/api/admin/gc/bucket", post(upkeep::gc_bucket))
         .route("/api/admin/verify", post(upkeep::verify))
+        .route("/api/admin/verify/index", post(upkeep::verify_index))
         .route("/api/admin/kept", get(upkeep::kept).post(upkeep::keep).delete(upkeep::unkeep))
         .fallback(|| async { Failure::not_found("no such admin call") })
         .with_state(admin)

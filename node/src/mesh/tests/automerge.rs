@@ -45,6 +45,10 @@ async fn red_18_bytes_of_automerge_reach_automerge_through_no_door_of_the_mesh()
     let release = realm.release("drum", "2.0.0", b"boom");
     honest.publish([&[0][..], &release.envelope().encode()].concat()).await;
     node.gets(&release).await;
-    assert_eq!(Index::last_sequence(&node.store), before + 1, "nothing but the honest one was admitted");
+    assert_eq!(
+        Index::last_sequence(&node.store),
+        before + 1,
+        "nothing but the honest one was admitted"
+    );
     assert_eq!(node.store.document_applies(), 0, "automerge was given something");
 }
