@@ -1,5 +1,5 @@
-//! The automerge document of a package: what it is a function of. What the library would do with the
-//! changes of a peer: see `red_automerge`.
+//! The automerge document of a package: what it is a function of. What the library would do with
+//! the changes of a peer: see `red_automerge`.
 
 use crdt::document::Document;
 use crdt::statement::Counter;
