@@ -210,7 +210,7 @@ impl<'t> Batch<'t> {
         }
         let standing = self.standing(&realm)?;
         if let Body::Beat(beat) = statement.body()
-            && !standing.authority.admits(beat.counter)
+            && !standing.authority().admits(beat.counter)
         {
             // Of an epoch that nobody has heard of yet: it must not erase a good one.
             self.admission.ignored += verified.signatures().len();

@@ -13,7 +13,7 @@ use crdt::reconcile::Fingerprint;
 use crdt::{Collection, Digest, PackageId, RealmId};
 use redb::{ReadableTable as _, WriteTransaction};
 
-use super::super::authority::Standing;
+use super::super::standings::Standings;
 use super::super::statements::{IDS, document_id};
 use super::super::tables::{self, Tables};
 use super::super::{Error, Inner, collections, documents as saved, views};
@@ -179,7 +179,7 @@ pub(super) fn derive(
         return Ok(Vec::new());
     }
     let before = Kept::load(txn, name)?;
-    views::derive(inner, txn, &Standing::compute(txn, realm)?, package)?;
+    views::derive(inner, txn, &mut Standings::new(inner, txn), (realm, package))?;
     Ok(before.differences(&Kept::load(txn, name)?, name))
 }
 
