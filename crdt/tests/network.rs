@@ -216,7 +216,7 @@ impl Net {
             Output::Lobby(shown) => self.nodes[node].lobby.extend(shown),
             Output::InSync => self.links[link].in_sync[side] = true,
             Output::Lacked(items) => self.nodes[node].lacked.extend(items),
-            Output::Behind(_) | Output::PeerFollows(_) => {}
+            Output::Behind(_) | Output::PeerFollows(_) | Output::Proven(_) => {}
             Output::Close(reason) => self.links[link].closed[side] = Some(reason),
         }
     }

@@ -248,7 +248,7 @@ impl World {
             Output::Cursor { epoch, sequence } => self.remember(link, side, (epoch, sequence)),
             Output::Close(_) => self.hang_up(link),
             Output::Send(_) | Output::Lobby(_) | Output::PeerFollows(_) => {}
-            Output::InSync | Output::Behind(_) | Output::Lacked(_) => {}
+            Output::InSync | Output::Behind(_) | Output::Lacked(_) | Output::Proven(_) => {}
         }
     }
 

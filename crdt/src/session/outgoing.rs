@@ -4,8 +4,9 @@
 //! of frames is made at a time; the rest goes on at the next time-out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use super::{Index, Millis, Output, Phase, Session};
+use super::{Index, Millis, Output, Phase, Readers, Session};
 use crate::message::Frame;
 use crate::statement::MAX_SIGNATURES;
 use crate::{Envelope, Item, PublicKey, RealmId, StatementId};
@@ -104,7 +105,12 @@ impl Session {
         }
         let mut sent_bytes = 0;
         while let Some(work) = self.work.pop_front() {
-            let waits = matches!(work, Work::Check | Work::RoundEnd) && !self.admitting.is_empty();
+            let waits = match &work {
+                Work::Check | Work::RoundEnd => !self.admitting.is_empty(),
+                // What it skips now is not continued later.
+                Work::Resume { .. } => self.is_waiting(now),
+                _ => false,
+            };
             if waits || sent_bytes >= OUT_MAX_BYTES {
                 self.overflow_at = (!waits).then_some(now);
                 self.work.push_front(work);
@@ -120,7 +126,7 @@ impl Session {
             Work::Frame(frame) => self.send(frame),
             Work::Resume { from, after, until } => self.send_log((from, after, until), index),
             Work::Items { items, lobby } => self.send_items(items, lobby, index),
-            Work::Lobby(rest) => self.send_lobby(rest),
+            Work::Lobby(rest) => self.send_lobby(rest, index),
             Work::Check => self.send_check(index),
             Work::RoundEnd => {
                 self.answering = None;
@@ -181,7 +187,7 @@ impl Session {
     }
 
     fn open_realms(&self, lobby: bool, index: &dyn Index) -> BTreeSet<RealmId> {
-        let mut open = self.shared(index);
+        let mut open = BTreeSet::clone(&self.sight.shared);
         if lobby {
             open.extend(index.lobby().iter().map(|shown| shown.statement().realm()));
         }
@@ -200,7 +206,7 @@ impl Session {
     fn send_log(&mut self, (from, after, until): (u64, u64, u64), index: &dyn Index) -> usize {
         // Where the log was cut, the comparison that follows finds the difference.
         let Some(page) = index.log(after, LOG_PAGE) else { return 0 };
-        let shared = self.shared(index);
+        let shared = Arc::clone(&self.sight.shared);
         let mut batch = Batch::default();
         let mut to = after;
         let mut ended = page.len() < LOG_PAGE;
@@ -236,7 +242,13 @@ impl Session {
         batch.bytes
     }
 
-    fn send_lobby(&mut self, mut rest: VecDeque<Envelope>) -> usize {
+    fn send_lobby(&mut self, mut rest: VecDeque<Envelope>, index: &dyn Index) -> usize {
+        // It may have become private while it waited.
+        let is_hidden = |realm: &RealmId| matches!(index.readers(realm), Readers::Holders(_));
+        rest.retain(|envelope| !is_hidden(&envelope.statement.realm()));
+        if rest.is_empty() {
+            return 0;
+        }
         let mut batch = Batch::default();
         while let Some(envelope) = rest.pop_front() {
             if !batch.join(&envelope) && !batch.add(&envelope, self.batch_limit()) {

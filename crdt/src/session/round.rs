@@ -99,7 +99,7 @@ impl Asking {
 impl Session {
     /// The initiator asks whether both hold the same, or will once its question is answered.
     pub(super) fn ask(&mut self, now: Millis) {
-        if !self.initiator || self.phase != Phase::Open {
+        if !self.initiator || self.phase != Phase::Open || self.is_waiting(now) {
             return;
         }
         if self.asking.is_open() {
