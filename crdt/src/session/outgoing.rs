@@ -24,6 +24,9 @@ const SIGNATURE_BYTES: usize = 104;
 /// Log entries read at once.
 const LOG_PAGE: usize = 512;
 
+/// A statement, with the signers that go with it; all, if there are none.
+pub(super) type Grouped = (StatementId, Vec<PublicKey>);
+
 /// One piece of work.
 #[derive(Debug)]
 pub(super) enum Work {
@@ -33,7 +36,7 @@ pub(super) enum Work {
     Resume { from: u64, after: u64, until: u64 },
     /// Statements with the given signers (all, if none is given).
     Items {
-        items: VecDeque<(StatementId, Vec<PublicKey>)>,
+        items: VecDeque<Grouped>,
         /// Whether the realms that strangers may see are open too.
         lobby: bool,
     },
@@ -46,11 +49,9 @@ pub(super) enum Work {
 }
 
 /// Items by statement, in the order in which the statements appear first.
-pub(super) fn grouped(
-    items: impl Iterator<Item = Item>,
-) -> VecDeque<(StatementId, Vec<PublicKey>)> {
+pub(super) fn grouped(items: impl Iterator<Item = Item>) -> VecDeque<Grouped> {
     let mut places = BTreeMap::new();
-    let mut out: VecDeque<(StatementId, Vec<PublicKey>)> = VecDeque::new();
+    let mut out: VecDeque<Grouped> = VecDeque::new();
     for item in items {
         let place = *places.entry(item.id).or_insert_with(|| {
             out.push_back((item.id, Vec::new()));
@@ -161,7 +162,7 @@ impl Session {
 
     fn send_items(
         &mut self,
-        mut items: VecDeque<(StatementId, Vec<PublicKey>)>,
+        mut items: VecDeque<Grouped>,
         lobby: bool,
         index: &dyn Index,
     ) -> usize {

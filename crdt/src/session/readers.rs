@@ -20,13 +20,15 @@
 //!
 //! Source: trust.md section 14, index.md section 5.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::outgoing::Grouped;
 use super::{Handled, Index, Millis, Output, Phase, Session, Violation};
 use crate::message::{FOLLOWS_MAX, Frame, HIDDEN_MAX, PROOF_MAX};
 use crate::signature::Hello;
-use crate::{Authority, PublicKey, RealmId, SecretKey, Signature};
+use crate::{Authority, Body, PublicKey, RealmId, SecretKey, Signature, StatementId};
 
 /// What a peer that can answer keys may take for it, before it is asked without.
 const ANSWER_MAX_MS: Millis = 10_000;
@@ -300,6 +302,19 @@ impl Session {
             self.told.follows = Some(follows.clone());
             self.out.push_back(Output::PeerFollows(follows));
         }
+    }
+
+    /// Where a realm's first statement is among what the peer gets, the roots go before all others,
+    /// the newest first: so the peer knows whether the realm is private when it knows the realm.
+    pub(super) fn newest_root_first(&self, items: &mut VecDeque<Grouped>, index: &dyn Index) {
+        if !items.iter().any(|(id, _)| self.sight.shared.contains(&RealmId(id.0))) {
+            return;
+        }
+        let epoch = |id: &StatementId| match index.envelope(id, &[])?.statement().body() {
+            Body::Root(root) => Some(root.epoch),
+            _ => None,
+        };
+        items.make_contiguous().sort_by_cached_key(|(id, _)| Reverse(epoch(id)));
     }
 
     /// What the peer was told that we follow.

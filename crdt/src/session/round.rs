@@ -214,17 +214,18 @@ impl Session {
         if !last {
             round.current = Some(progress);
         }
-        self.tell_difference(name, want, lacking);
+        self.tell_difference(name, want, lacking, index);
         Ok(())
     }
 
     /// Sends what a comparison has shown the peer to lack.
-    pub(super) fn give(&mut self, items: Vec<Item>) {
+    pub(super) fn give(&mut self, items: Vec<Item>, index: &dyn Index) {
         if items.is_empty() {
             return;
         }
         self.out.push_back(Output::Lacked(items.clone()));
-        let items = grouped(items.into_iter());
+        let mut items = grouped(items.into_iter());
+        self.newest_root_first(&mut items, index);
         self.work.push_back(Work::Items { items, lobby: false });
     }
 }

@@ -70,6 +70,7 @@ mod paths;
 mod pins;
 mod publishing;
 pub mod quota;
+mod readers;
 pub mod receipts;
 mod records;
 mod recovery;
@@ -94,6 +95,7 @@ pub use error::Error;
 pub use holding::Holding;
 pub use pins::Slot;
 pub use publishing::{Moment, Plan};
+pub use readers::ProvenKeys;
 pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,

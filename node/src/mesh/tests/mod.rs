@@ -164,6 +164,7 @@ impl Node {
             mdns: false,
             dial: Vec::new(),
             agent: "griot/test".to_owned(),
+            keys: Arc::default(),
         };
         let (mesh, future) = Mesh::start(config, store.clone(), pairing).expect("starts");
         let mut tasks = JoinSet::new();
