@@ -14,6 +14,7 @@ mod laws;
 mod limits;
 mod network;
 mod oracle;
+mod readers;
 mod receipts;
 mod routes;
 mod sync;

@@ -158,20 +158,20 @@ impl Session {
         let frame_max_bytes =
             usize::try_from(max_frame).map_or(FRAME_MAX_BYTES, |max| max.min(FRAME_MAX_BYTES));
         let reads_cells = features & FEATURE_CELLS != 0;
-        let claims = Claims::new(now, features & FEATURE_HIDDEN != 0, follows);
+        let log =
+            seen.filter(|(known, after)| *known == index.epoch() && *after < index.last_sequence());
+        let log = log.map(|(_, after)| (after, index.last_sequence()));
+        let claims = Claims::new(features & FEATURE_HIDDEN != 0, follows, log);
         self.peer = Peer { key, epoch, frame_max_bytes, reads_cells, claims };
         self.names = names_of(if self.initiator { [self.key, key] } else { [key, self.key] });
         // A cursor into another history of the peer's store means nothing.
         self.cursor = self.cursor.filter(|(known, _)| *known == epoch);
         self.phase = Phase::Open;
         self.prove();
-        self.look(now, index)?;
-        if let Some((known, after)) = seen
-            && known == index.epoch()
-            && after < index.last_sequence()
-        {
-            self.work.push_back(Work::Resume { from: after, after, until: index.last_sequence() });
+        if let Some((after, until)) = log {
+            self.work.push_back(Work::Resume { from: after, after, until, of: None });
         }
+        self.look(now, index)?;
         self.ask(now);
         Ok(())
     }
@@ -206,7 +206,8 @@ impl Session {
         if to < from {
             return Err(Violation("a log that runs backwards"));
         }
-        if self.heard_check {
+        // Of realms that are hidden from others it comes when it is known that we may see them.
+        if self.heard_check && !self.may_resume_late() {
             return Err(Violation("a log after the comparison"));
         }
         // Only what continues our cursor moves it: a hole would never be noticed.
@@ -346,9 +347,6 @@ impl Session {
 
     pub(super) fn timeout(&mut self, now: Millis, index: &dyn Index) -> Handled {
         self.look_again(now, index)?;
-        if self.waits_until().is_some_and(|until| now >= until) {
-            self.ask(now);
-        }
         if self.timer.due().is_none_or(|due| now < due) {
             return Ok(());
         }

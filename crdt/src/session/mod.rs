@@ -338,8 +338,8 @@ impl Session {
         let push = (!self.fresh.is_empty()).then(|| self.pushes.ready_at());
         let show = self.shown_is_old.then_some(self.show_again_at);
         let place = self.asking.place_at().into_iter().chain(self.answering_at());
-        let others = [self.overflow_at, push, show, self.timer.due(), self.waits_until()];
-        others.into_iter().flatten().chain(place).min()
+        let others = [self.overflow_at, push, show, self.timer.due()].into_iter().flatten();
+        others.chain(place).min()
     }
 
     /// Whether the caller should read no further frame before it has fed an `Input::Admitted`.

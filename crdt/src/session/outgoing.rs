@@ -33,7 +33,13 @@ pub(super) enum Work {
     /// A frame as it is.
     Frame(Frame),
     /// The log after `after` up to `until`; the next frame continues what was sent at `from`.
-    Resume { from: u64, after: u64, until: u64 },
+    Resume {
+        from: u64,
+        after: u64,
+        until: u64,
+        /// These realms alone; absent for all that are shared.
+        of: Option<Arc<BTreeSet<RealmId>>>,
+    },
     /// Statements with the given signers (all, if none is given).
     Items {
         items: VecDeque<Grouped>,
@@ -106,12 +112,7 @@ impl Session {
         }
         let mut sent_bytes = 0;
         while let Some(work) = self.work.pop_front() {
-            let waits = match &work {
-                Work::Check | Work::RoundEnd => !self.admitting.is_empty(),
-                // What it skips now is not continued later.
-                Work::Resume { .. } => self.is_waiting(now),
-                _ => false,
-            };
+            let waits = matches!(work, Work::Check | Work::RoundEnd) && !self.admitting.is_empty();
             if waits || sent_bytes >= OUT_MAX_BYTES {
                 self.overflow_at = (!waits).then_some(now);
                 self.work.push_front(work);
@@ -125,7 +126,9 @@ impl Session {
     fn step(&mut self, work: Work, index: &dyn Index) -> usize {
         match work {
             Work::Frame(frame) => self.send(frame),
-            Work::Resume { from, after, until } => self.send_log((from, after, until), index),
+            Work::Resume { from, after, until, of } => {
+                self.send_log((from, after, until), of, index)
+            }
             Work::Items { items, lobby } => self.send_items(items, lobby, index),
             Work::Lobby(rest) => self.send_lobby(rest, index),
             Work::Check => self.send_check(index),
@@ -204,7 +207,12 @@ impl Session {
         }
     }
 
-    fn send_log(&mut self, (from, after, until): (u64, u64, u64), index: &dyn Index) -> usize {
+    fn send_log(
+        &mut self,
+        (from, after, until): (u64, u64, u64),
+        of: Option<Arc<BTreeSet<RealmId>>>,
+        index: &dyn Index,
+    ) -> usize {
         // Where the log was cut, the comparison that follows finds the difference.
         let Some(page) = index.log(after, LOG_PAGE) else { return 0 };
         let shared = Arc::clone(&self.sight.shared);
@@ -216,7 +224,9 @@ impl Session {
                 ended = true;
                 break;
             }
-            let lacks = shared.contains(&collection.realm()) && !self.exchanged.contains(&item);
+            let realm = collection.realm();
+            let is_meant = of.as_ref().is_none_or(|of| of.contains(&realm));
+            let lacks = is_meant && shared.contains(&realm) && !self.exchanged.contains(&item);
             if let Some(held) = index.envelope(&item.id, &[item.key]).filter(|_| lacks) {
                 let limit = self.batch_limit();
                 if !batch.join(held.envelope()) && !batch.add(held.envelope(), limit) {
@@ -232,7 +242,7 @@ impl Session {
         let empty = batch.envelopes.is_empty();
         if !ended {
             let from = if empty { from } else { to };
-            self.work.push_front(Work::Resume { from, after: to, until });
+            self.work.push_front(Work::Resume { from, after: to, until, of });
         }
         // A stretch without anything for the peer is not worth a frame.
         if empty {

@@ -16,7 +16,9 @@
 //! For everybody else it is not there: nothing in a conversation is computed from it. A peer that
 //! may no longer see what it was shown is cut off at once, and finds nothing when it comes again.
 //!
-//! Whoever follows something hidden asks nothing before the peer has answered its keys.
+//! What a node asks, sends and answers, and when, does not depend on what it hides: the comparison
+//! of what is open begins at once, and what a peer has proven to be a reader of joins it when it is
+//! known. Until then nobody here is told that both hold the same, if something hidden may follow.
 //!
 //! Source: trust.md section 14, index.md section 5.
 
@@ -24,14 +26,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::outgoing::Grouped;
+use super::outgoing::{Grouped, Work};
 use super::{Handled, Index, Millis, Output, Phase, Session, Violation};
 use crate::message::{FOLLOWS_MAX, Frame, HIDDEN_MAX, PROOF_MAX};
 use crate::signature::Hello;
 use crate::{Authority, Body, PublicKey, RealmId, SecretKey, Signature, StatementId};
-
-/// What a peer that can answer keys may take for it, before it is asked without.
-const ANSWER_MAX_MS: Millis = 10_000;
 
 /// Who may see a realm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,15 +111,14 @@ pub(super) struct Claims {
     has_proven: bool,
     /// It has said which hidden realms it follows.
     has_answered: bool,
-    /// Until when it is waited for.
-    answers_until: Millis,
+    /// Our log that it lacks: after the one sequence, up to the other.
+    log: Option<(u64, u64)>,
 }
 
 impl Claims {
     /// As of its HELLO.
-    pub(super) fn new(now: Millis, reads: bool, follows: Vec<RealmId>) -> Self {
-        let answers_until = now.saturating_add(ANSWER_MAX_MS);
-        Self { reads, follows: follows.into_iter().collect(), answers_until, ..Self::default() }
+    pub(super) fn new(reads: bool, follows: Vec<RealmId>, log: Option<(u64, u64)>) -> Self {
+        Self { reads, follows: follows.into_iter().collect(), log, ..Self::default() }
     }
 }
 
@@ -138,6 +136,8 @@ pub(super) struct Sight {
     denied: BTreeSet<RealmId>,
     /// Something hidden is followed here that the peer may have.
     hopes: bool,
+    /// Both hold the same of what was known to be shared, and nobody here was told.
+    pub(super) untold: bool,
 }
 
 /// What the peer was told last.
@@ -187,7 +187,9 @@ impl Session {
         index: &dyn Index,
     ) -> Handled {
         self.peer.claims.follows = follows.into_iter().collect();
-        self.claims_changed(now, index)
+        self.claims_changed(now, index)?;
+        self.ask(now);
+        Ok(())
     }
 
     /// The peer shows its keys.
@@ -215,14 +217,18 @@ impl Session {
         let claims = &mut self.peer.claims;
         claims.tags = tags.into_iter().collect();
         claims.has_answered = true;
-        self.claims_changed(now, index)
+        let before = Arc::clone(&self.sight.shared);
+        let was_untold = std::mem::take(&mut self.sight.untold);
+        self.claims_changed(now, index)?;
+        if was_untold && before == self.sight.shared {
+            self.out.push_back(Output::InSync);
+        }
+        Ok(())
     }
 
-    pub(super) fn claims_changed(&mut self, now: Millis, index: &dyn Index) -> Handled {
+    fn claims_changed(&mut self, now: Millis, index: &dyn Index) -> Handled {
         self.sight.revision = None;
-        self.look(now, index)?;
-        self.ask(now);
-        Ok(())
+        self.look(now, index)
     }
 
     /// Brings what is exchanged up to date with the index and with what the peer claims, and tells
@@ -241,12 +247,22 @@ impl Session {
         if before.shared != self.sight.shared {
             self.exchanged.clear();
             self.refused.clear();
-            // Not before the first question: HELLO asks it.
-            if before.revision.is_some() {
-                self.ask(now);
-            }
+            self.resume_shared(&before.shared);
+            self.asking.is_moot();
+            self.ask(now);
         }
         Ok(())
+    }
+
+    /// What came into our log since the peer saw it, of realms that are exchanged only now because
+    /// it has just said so; of all others it was sent before.
+    fn resume_shared(&mut self, before: &BTreeSet<RealmId>) {
+        if !self.peer.claims.has_answered {
+            return;
+        }
+        let Some((after, until)) = self.peer.claims.log.take() else { return };
+        let of = self.sight.shared.difference(before).copied().collect();
+        self.work.push_back(Work::Resume { from: after, after, until, of: Some(Arc::new(of)) });
     }
 
     fn seen(&self, revision: u64, index: &dyn Index) -> Sight {
@@ -322,22 +338,14 @@ impl Session {
         Frame::Follows { follows: self.told.named.clone() }
     }
 
-    /// Until when nothing is asked, because the peer is about to say what else it shares.
-    pub(super) fn waits_until(&self) -> Option<Millis> {
-        let claims = &self.peer.claims;
-        let waits = claims.reads && !claims.has_answered && self.sight.hopes;
-        (waits && self.phase == Phase::Open).then_some(claims.answers_until)
+    /// Whether the peer may send what came into its log of realms that it hides from others.
+    pub(super) fn may_resume_late(&self) -> bool {
+        !self.peer.claims.tags.is_empty()
     }
 
-    /// See [`waits_until`](Self::waits_until); once the time is over it is not waited for again.
-    pub(super) fn is_waiting(&mut self, now: Millis) -> bool {
-        match self.waits_until() {
-            Some(until) if now < until => true,
-            Some(_) => {
-                self.peer.claims.has_answered = true;
-                false
-            }
-            None => false,
-        }
+    /// Whether the peer is about to say what else it shares.
+    pub(super) const fn may_share_more(&self) -> bool {
+        let claims = &self.peer.claims;
+        claims.reads && !claims.has_answered && self.sight.hopes
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Asking {
     again: bool,
     /// Something was admitted since our last CHECK: the peer does not know that we are equal.
     gained: bool,
+    /// What is shared is another set than when the CHECK was asked for.
+    moot: bool,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +90,11 @@ impl Asking {
         }
     }
 
+    /// What is shared has changed: the answer to a CHECK says nothing about it.
+    pub(super) const fn is_moot(&mut self) {
+        self.moot = matches!(self.question, Question::Check);
+    }
+
     pub(super) fn gained(&mut self) {
         self.gained = true;
         if let Question::Round(round) = &mut self.question {
@@ -99,7 +106,7 @@ impl Asking {
 impl Session {
     /// The initiator asks whether both hold the same, or will once its question is answered.
     pub(super) fn ask(&mut self, now: Millis) {
-        if !self.initiator || self.phase != Phase::Open || self.is_waiting(now) {
+        if !self.initiator || self.phase != Phase::Open {
             return;
         }
         if self.asking.is_open() {
@@ -142,6 +149,9 @@ impl Session {
             self.rest(now, tell);
             return;
         }
+        if std::mem::take(&mut self.asking.moot) {
+            return self.rest(now, true);
+        }
         self.out.push_back(Output::Behind(theirs.count.saturating_sub(ours.count)));
         if !self.initiator {
             return;
@@ -160,7 +170,10 @@ impl Session {
             self.cursor = cursor;
             self.out.push_back(Output::Cursor { epoch: self.peer.epoch, sequence });
         }
-        self.out.push_back(Output::InSync);
+        self.sight.untold = self.may_share_more();
+        if !self.sight.untold {
+            self.out.push_back(Output::InSync);
+        }
     }
 
     /// The question is answered: ask again if there is a reason, else later.

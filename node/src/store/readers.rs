@@ -75,8 +75,9 @@ impl Store {
         })
     }
 
-    /// What peers take part in this revision of: see `crdt::session::Index::revision`.
-    pub(super) fn revision_of_readers(&self) -> u64 {
+    /// Another number whenever who may see what may have changed.
+    #[must_use]
+    pub fn revision_of_readers(&self) -> u64 {
         let follows = *self.inner.follows.borrow();
         follows.wrapping_add(super::lock(&self.inner.authorities).changes())
     }
