@@ -33,6 +33,8 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod index;
+#[cfg(test)]
 mod invites;
 #[cfg(test)]
 mod kill;
@@ -54,6 +56,8 @@ mod openapi;
 mod prefetch;
 #[cfg(test)]
 mod publish;
+#[cfg(test)]
+mod readers;
 #[cfg(test)]
 mod reunion;
 #[cfg(test)]

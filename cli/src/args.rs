@@ -18,7 +18,7 @@ mod trust;
 pub(crate) use keeping::{Backup, Gc, Keep, Restore, Unkeep, Up, Verify};
 pub(crate) use meeting::{Follow, Invite, Join, Peer, Unfollow};
 pub(crate) use packages::{
-    Accept, Add, Check, Export, Named, Prefetch, Publish, Search, Tag, Want, Yank,
+    Accept, Add, Check, Endorse, Export, Named, Prefetch, Publish, Search, Tag, Want, Yank,
 };
 pub(crate) use sources::{Link, Route, Run, Unlink, Upstream, UpstreamAdd};
 pub(crate) use trust::{Key, Realm, Token};
@@ -59,6 +59,8 @@ pub(crate) enum Verb {
     Yank(Yank),
     /// Offer a yanked version again
     Unyank(Yank),
+    /// Sign a version that another publisher signed
+    Endorse(Endorse),
     /// Point a tag at a version, or remove it
     Tag(Tag),
     /// Take another source or content for a name that is pinned

@@ -36,6 +36,8 @@ pub(crate) enum Code {
     Offline = 4,
     /// It was refused for reasons of trust.
     Refused = 5,
+    /// What was compared was not the same.
+    Differed = 6,
 }
 
 /// Why a verb failed.
@@ -178,6 +180,18 @@ impl Output {
 
     /// A bar of bytes, rate and time left on a terminal; hidden elsewhere.
     pub(crate) fn progress(self, title: &str, bytes: u64) -> ProgressBar {
+        // Units as `size` writes them.
+        let style = "{msg}  {bar:16}  {decimal_bytes}/{decimal_total_bytes}  \
+                     {decimal_bytes_per_sec}  {eta}";
+        self.bar(title, bytes, style)
+    }
+
+    /// The same for something that is counted.
+    pub(crate) fn counting(self, title: &str, of: u64) -> ProgressBar {
+        self.bar(title, of, "{msg}  {bar:16}  {human_pos}/{human_len}  {eta}")
+    }
+
+    fn bar(self, title: &str, length: u64, style: &str) -> ProgressBar {
         if self.json || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
@@ -185,10 +199,7 @@ impl Output {
         if title.chars().count() > BAR_TITLE_CHARS {
             title = title.chars().take(BAR_TITLE_CHARS - 1).chain(['…']).collect();
         }
-        let bar = ProgressBar::new(bytes).with_message(title);
-        // Units as `size` writes them.
-        let style = "{msg}  {bar:16}  {decimal_bytes}/{decimal_total_bytes}  \
-                     {decimal_bytes_per_sec}  {eta}";
+        let bar = ProgressBar::new(length).with_message(title);
         bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
         bar
     }

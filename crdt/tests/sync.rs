@@ -112,6 +112,30 @@ fn what_is_new_travels_at_once_and_once() {
     assert_eq!(net.frames(0, CHECK), 0);
 }
 
+/// Both ends of a link got it from a third: told by both, it would cost every link a second copy.
+#[test]
+fn what_both_heard_elsewhere_is_pushed_by_one_of_them_and_what_one_heard_all_the_same() {
+    let (mut net, realm, nodes) = village(2);
+    let link = net.connect(nodes[0], nodes[1]);
+    net.settle();
+    for (version, holders) in [("1.0.0", 2), ("2.0.0", 1)] {
+        net.reset_counts(link);
+        let release = realm.release("a", version);
+        let items = || release.items().map(|item| (release.statement().collection(), item));
+        for side in 0..holders {
+            net.admit(nodes[side], release.clone());
+        }
+        for side in 0..holders {
+            net.input(link, side, Input::Heard(items().collect()));
+        }
+        net.settle();
+        assert_eq!(net.frames(link, STATEMENTS), 0, "it waits for a moment");
+        net.pass(200);
+        net.assert_same(&nodes);
+        assert_eq!(net.frames(link, STATEMENTS), 1);
+    }
+}
+
 #[test]
 fn resume_sends_only_what_came_since() {
     let (mut net, realm, nodes) = village(2);

@@ -1,94 +1,235 @@
 //! What must hold at the end of a run, whatever its seed.
+//!
+//! Converged: all honest nodes hold equal sets and derive equal views. Nothing lost: whatever was
+//! published is held by all. Nothing unauthorised: without the statements of strangers every view
+//! is the same. Within the budget of bytes. And every fault that the scenario declares has fired.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crdt::session::MemoryIndex;
+use crdt::derive::{self, Ground, PackageView, Pins};
+use crdt::realm::{Lists, Realm};
+use crdt::session::{Index as _, MemoryIndex};
+use crdt::{Authority, Item, PackageId, PublicKey, RealmId, Verified};
 
-use crate::Report;
+use crate::faults::{Fault, Fired};
+use crate::report::Report;
+use crate::world::World;
 
-/// What was declared to go wrong: each must have happened.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Faults {
-    /// Frames are lost.
-    pub loss: bool,
-    /// The network is parted.
-    pub partition: bool,
-}
+/// Nodes whose views are derived.
+const NODES_VIEWED: usize = 64;
+/// Packages of which they are.
+const PACKAGES_VIEWED: usize = 8;
 
 /// What a run has broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// Some nodes never came to hold what the others hold.
-    #[error("the nodes did not converge")]
-    NotConverged,
+    /// Some honest nodes never came to hold what the others hold.
+    #[error("{behind} of the honest nodes did not come to hold what the others hold")]
+    NotConverged {
+        /// How many.
+        behind: usize,
+    },
+    /// What was published is not held by somebody.
+    #[error("node {node} lacks what node {publisher} has published")]
+    Lost {
+        /// Who lacks it.
+        node: usize,
+        /// Who published it.
+        publisher: usize,
+    },
     /// A node holds a statement that its signature does not cover.
     #[error("node {node} holds a statement that is not signed")]
     Unsigned {
         /// Which node.
         node: usize,
     },
+    /// Equal sets, and another view.
+    #[error("node {node} sees another {package} than the first node")]
+    Views {
+        /// Which node.
+        node: usize,
+        /// Of which package.
+        package: PackageId,
+    },
+    /// The statements of strangers change a view.
+    #[error("on node {node} the statements of strangers change what {package} is")]
+    Unauthorised {
+        /// Which node.
+        node: usize,
+        /// Of which package.
+        package: PackageId,
+    },
     /// A fault was declared and never fired: the run proves nothing about it.
     #[error("{0} was declared and never happened")]
-    Idle(&'static str),
+    Idle(Fault),
+    /// Strangers flooded and nobody holds anything of theirs: nothing was shown about it.
+    #[error("no honest node holds a statement of a stranger")]
+    NoStrangers,
     /// Two honest nodes took each other for hostile.
-    #[error("{0} conversations were ended for breaking the protocol")]
-    Closed(u64),
+    #[error("{0} conversations between honest nodes were ended for breaking the protocol")]
+    Quarrels(u64),
     /// More traffic than the scenario allows.
-    #[error("{bytes} bytes a node, {limit} are allowed")]
+    #[error("{percent} % of the bytes that are needed were sent, {limit} % are allowed")]
     Bytes {
-        /// Sent, for each node.
-        bytes: u64,
+        /// Sent by honest nodes, of a hundred needed.
+        percent: u64,
         /// The scenario's limit.
         limit: u64,
     },
 }
 
-/// All checks over one finished run.
+/// All checks over one finished run; the first that fails. Notes in the report what was compared.
+pub(crate) fn check(world: &World, report: &mut Report, percent_max: u64) -> Result<(), Broken> {
+    fired(&report.declared, &report.faults)?;
+    if report.traffic.quarrels > 0 {
+        return Err(Broken::Quarrels(report.traffic.quarrels));
+    }
+    converged(world)?;
+    nothing_lost(world)?;
+    signed(world)?;
+    report.views = views(world)?;
+    nothing_unauthorised(world, &world.strangers)?;
+    if report.declared.contains(&Fault::Flood) && report.strangers == 0 {
+        return Err(Broken::NoStrangers);
+    }
+    let percent = report.percent();
+    if percent > percent_max {
+        return Err(Broken::Bytes { percent, limit: percent_max });
+    }
+    Ok(())
+}
+
+/// Whether each fault that was declared has taken effect.
 ///
 /// # Errors
-/// The first that fails.
-pub fn check(
-    report: &Report,
-    nodes: &[MemoryIndex],
-    faults: Faults,
-    bytes_per_node_max: u64,
-) -> Result<(), Broken> {
-    fired(report, faults)?;
-    if report.counts.closed > 0 {
-        return Err(Broken::Closed(report.counts.closed));
-    }
-    if report.converged_ms.is_none() {
-        return Err(Broken::NotConverged);
-    }
-    signed(nodes)?;
-    let bytes = report.counts.bytes / report.nodes as u64;
-    if bytes > bytes_per_node_max {
-        return Err(Broken::Bytes { bytes, limit: bytes_per_node_max });
+/// [`Broken::Idle`] with the first that has not.
+pub fn fired(declared: &[Fault], fired: &Fired) -> Result<(), Broken> {
+    let idle = declared.iter().find(|fault| fired.count(**fault) == 0);
+    idle.map_or(Ok(()), |fault| Err(Broken::Idle(*fault)))
+}
+
+fn honest(world: &World) -> impl Iterator<Item = (usize, &MemoryIndex)> {
+    let honest = world.peers.iter().enumerate().filter(|(_, peer)| peer.is_honest());
+    honest.map(|(node, peer)| (node, &peer.index))
+}
+
+/// All hold equal sets: of the statements by known keys, as strangers' differ by design.
+fn converged(world: &World) -> Result<(), Broken> {
+    let expected: Vec<Item> = world.known(&world.expected).collect();
+    let behind =
+        honest(world).filter(|(_, index)| !world.known(index).eq(expected.iter().copied())).count();
+    if behind > 0 { Err(Broken::NotConverged { behind }) } else { Ok(()) }
+}
+
+/// Each statement that an honest node published, and was answered for, is held by all of them,
+/// unless it is a receipt in whose place a newer one stands.
+fn nothing_lost(world: &World) -> Result<(), Broken> {
+    let newest = |publish: &&crate::world::Publish| {
+        let Some(receipt) = publish.statement.statement().receipt() else { return true };
+        let rivals = world.publishes.iter().filter_map(|rival| {
+            let theirs = rival.statement.statement().receipt()?;
+            let same = theirs.subject == receipt.subject
+                && rival.statement.signatures().keys().eq(publish.statement.signatures().keys());
+            same.then(|| theirs.rank(rival.statement.statement().id()))
+        });
+        rivals.max() == Some(receipt.rank(publish.statement.statement().id()))
+    };
+    let by_honest = world.publishes.iter().filter(|one| world.peers[one.node].is_honest());
+    for publish in by_honest.filter(newest) {
+        for (node, index) in honest(world) {
+            if !publish.statement.items().all(|item| index.holds(&item)) {
+                return Err(Broken::Lost { node, publisher: publish.node });
+            }
+        }
     }
     Ok(())
 }
 
-fn fired(report: &Report, faults: Faults) -> Result<(), Broken> {
-    if faults.loss && report.counts.lost == 0 {
-        return Err(Broken::Idle("loss"));
-    }
-    if faults.partition && report.counts.cut == 0 {
-        return Err(Broken::Idle("the partition"));
-    }
-    Ok(())
-}
-
-/// Verifies again what every node holds; the same envelope only once.
-fn signed(nodes: &[MemoryIndex]) -> Result<(), Broken> {
-    let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
-    for (node, index) in nodes.iter().enumerate() {
-        for envelope in index.envelopes() {
-            let unsigned = envelope.signatures.is_empty()
-                || (seen.insert(envelope.encode()) && envelope.clone().verify().is_err());
-            if unsigned {
+/// Verifies again what every node holds; the same copy only once.
+fn signed(world: &World) -> Result<(), Broken> {
+    let mut seen: BTreeSet<*const Verified> = BTreeSet::new();
+    for (node, index) in honest(world) {
+        for held in index.statements().filter(|held| seen.insert(Arc::as_ptr(held))) {
+            if held.envelope().clone().verify().is_err() {
                 return Err(Broken::Unsigned { node });
             }
         }
     }
     Ok(())
 }
+
+/// A package of a realm.
+type Subject = (RealmId, PackageId);
+
+/// Some of the packages that were published, evenly from all.
+fn subjects(world: &World) -> Vec<Subject> {
+    let all: BTreeSet<Subject> = world
+        .publishes
+        .iter()
+        .map(|publish| publish.statement.statement())
+        .filter_map(|statement| Some((statement.realm(), statement.package()?.clone())))
+        .collect();
+    let step = all.len().div_ceil(PACKAGES_VIEWED).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
+/// Some of the honest nodes.
+fn viewers(world: &World) -> impl Iterator<Item = (usize, &MemoryIndex)> {
+    let step = honest(world).count().div_ceil(NODES_VIEWED).max(1);
+    honest(world).step_by(step)
+}
+
+fn view(
+    index: &MemoryIndex,
+    (realm, package): &Subject,
+    counts: impl Fn(&Verified) -> bool,
+) -> (Authority, PackageView) {
+    let all: Vec<&Verified> =
+        index.statements().map(|held| &**held).filter(|held| counts(held)).collect();
+    let authority = crdt::realm::authority(*realm, all.iter().copied(), &[]);
+    let lists = Lists::new();
+    let revoked = crdt::realm::revoked(&authority, all.iter().copied(), &lists);
+    let (firm, _) = crdt::realm::firm(&authority, all.iter().copied(), &lists);
+    let alone = Realm { authority: authority.clone(), revoked };
+    let publishers = crdt::realm::publishers(&[(*realm, Arc::new(alone))].into(), realm, package);
+    let ground = Ground { authority: &authority, publishers, firm };
+    let view = derive::package(&ground, package, all.iter().copied(), &Pins::new());
+    (authority, view)
+}
+
+/// All see the same; answers how many views were derived.
+fn views(world: &World) -> Result<u64, Broken> {
+    let mut count = 0;
+    for subject in subjects(world) {
+        let mut first = None;
+        for (node, index) in viewers(world) {
+            let seen = view(index, &subject, |_| true);
+            count += 1;
+            if first.get_or_insert_with(|| seen.clone()) != &seen {
+                return Err(Broken::Views { node, package: subject.1 });
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// Without the statements that strangers alone have signed, everything is as with them.
+pub(crate) fn nothing_unauthorised(
+    world: &World,
+    strangers: &BTreeSet<PublicKey>,
+) -> Result<(), Broken> {
+    let counts = |held: &Verified| !held.signatures().keys().all(|key| strangers.contains(key));
+    for subject in subjects(world) {
+        for (node, index) in viewers(world) {
+            if view(index, &subject, |_| true) != view(index, &subject, counts) {
+                return Err(Broken::Unauthorised { node, package: subject.1 });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "checkers_tests.rs"]
+mod tests;

@@ -1,14 +1,27 @@
 //! One thread, one seed, one heap of events.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
 
-use crdt::session::{Input, MemoryIndex, Millis, Output};
-use crdt::{Collection, Envelope, Item, Verified};
+use crdt::message::Frame;
+use crdt::session::{Index as _, MemoryIndex, Millis};
+use crdt::{Collection, Item, PublicKey, RealmId, StatementId, Verified};
 
+use crate::codec::Codec;
 use crate::dice::Dice;
-use crate::network::{Counts, Network};
-use crate::workload::Publish;
+use crate::faults::Fault;
+use crate::hostile::Tricks;
+use crate::network::{At, Network, Weather};
+use crate::peer::Peer;
+use crate::standing::Standings;
+
+/// Who comes back dials its links within this time.
+const RETURN_MS: Millis = 5_000;
+/// A publisher that is away tries again.
+const PUBLISH_AGAIN_MS: Millis = 1_000;
 
 /// What happens, and to which stream.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,129 +30,190 @@ pub(crate) enum Event {
     Publish(usize),
     /// The two ends of a link find each other.
     Dial(usize),
-    /// A partition: the links between both halves are cut.
-    Split,
-    /// The partition is over.
-    Heal,
+    /// The links of a group are cut.
+    Part(usize),
+    /// They may stand again.
+    Join(usize),
+    /// A node goes away.
+    Leave(usize),
+    /// It comes back, as it was.
+    Return(usize),
+    /// A node loses its power, comes back later with what its disk has.
+    Crash(usize),
+    /// A node's machine is suspended for so long, and does not notice.
+    Sleep(usize, Millis),
+    /// A hostile node does the so-manieth of its tricks.
+    Mischief(usize, usize),
     /// A frame reaches an end.
-    Deliver { link: usize, side: usize, generation: u64, bytes: Vec<u8> },
+    Deliver { at: At, generation: u64, bytes: Rc<[u8]> },
+    /// A datagram reaches an end.
+    Gossip { at: At, generation: u64, number: u64, bytes: Rc<[u8]> },
     /// A session's time-out.
-    Timer { link: usize, side: usize, generation: u64 },
+    Timer { at: At, generation: u64 },
 }
 
-/// What a run was and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// Every event and every byte, in order.
-    pub trace: blake3::Hash,
-    /// When all nodes held the same, after the last publish and fault.
-    pub converged_ms: Option<Millis>,
-    /// Events that were handled.
-    pub events: u64,
-    /// Traffic and faults.
-    pub counts: Counts,
-    /// Nodes.
-    pub nodes: usize,
-    /// Pairs of statement and signer that each node holds in the end.
-    pub items: u64,
+impl Event {
+    /// Part of the scenario's plan: nothing is over before it has happened.
+    const fn is_planned(&self) -> bool {
+        !matches!(
+            self,
+            Self::Dial(_) | Self::Deliver { .. } | Self::Gossip { .. } | Self::Timer { .. }
+        )
+    }
 }
 
+/// One publish to come.
+#[derive(Debug, Clone)]
+pub(crate) struct Publish {
+    pub(crate) node: usize,
+    pub(crate) statement: Arc<Verified>,
+}
+
+#[derive(Debug)]
 pub(crate) struct World {
-    pub(crate) nodes: Vec<MemoryIndex>,
+    pub(crate) peers: Vec<Peer>,
     pub(crate) network: Network,
-    pub(crate) workload: Vec<Publish>,
-    /// What who holds the whole workload keeps of it.
-    expected: MemoryIndex,
-    /// Links that the partition cuts.
-    pub(crate) across: Vec<usize>,
-    /// (node, peer) → cursor: what a node keeps on disk between two connections.
-    cursors: BTreeMap<(usize, usize), (u64, u64)>,
-    split: bool,
+    pub(crate) publishes: Vec<Publish>,
+    /// Links that are cut and joined together.
+    pub(crate) groups: Vec<Vec<usize>>,
+    /// Keys that no root names: what they sign need not reach anybody.
+    pub(crate) strangers: BTreeSet<PublicKey>,
+    /// Statements that are a fault where an honest node comes to hold them.
+    pub(crate) planted: BTreeMap<StatementId, Fault>,
+    pub(crate) tricks: Tricks,
+    pub(crate) realms: Vec<RealmId>,
+    /// What whoever was told everything by known keys holds.
+    pub(crate) expected: MemoryIndex,
+    pub(crate) codec: Codec,
+    pub(crate) now: Millis,
+    pub(crate) events: u64,
+    standings: Standings,
     dice: Dice,
     heap: BinaryHeap<Reverse<(Millis, u64, Event)>>,
     order: u64,
-    now: Millis,
     trace: blake3::Hasher,
-    /// Publishes and partition events that are still to come.
+    /// Planned events that are still to come, and when the last of all is.
     pending: usize,
+    pub(crate) last_planned: Millis,
+    /// The first node not known to hold what is expected, and how it was when it did not.
+    settled: (usize, Option<u64>),
 }
 
 impl World {
-    pub(crate) fn new(nodes: usize, mut dice: Dice) -> Self {
+    pub(crate) fn new(nodes: usize, weather: Weather, mut dice: Dice) -> Self {
         let epoch = |_| dice.between(1, u64::MAX);
         Self {
-            nodes: (0..nodes).map(epoch).map(MemoryIndex::new).collect(),
-            network: Network { at: vec![Vec::new(); nodes], ..Network::default() },
-            workload: Vec::new(),
+            peers: (0..nodes).map(epoch).map(Peer::new).collect(),
+            network: Network::new(nodes, weather),
+            publishes: Vec::new(),
+            groups: Vec::new(),
+            strangers: BTreeSet::new(),
+            planted: BTreeMap::new(),
+            tricks: Tricks::default(),
+            realms: Vec::new(),
             expected: MemoryIndex::default(),
-            across: Vec::new(),
-            cursors: BTreeMap::new(),
-            split: false,
+            codec: Codec::default(),
+            now: 0,
+            events: 0,
+            standings: Standings::default(),
             dice,
             heap: BinaryHeap::new(),
             order: 0,
-            now: 0,
             trace: blake3::Hasher::new(),
             pending: 0,
+            last_planned: 0,
+            settled: (0, None),
         }
     }
 
-    pub(crate) fn dice(&mut self) -> &mut Dice {
+    pub(crate) const fn dice(&mut self) -> &mut Dice {
         &mut self.dice
     }
 
+    /// The network and the dice.
+    pub(crate) const fn outdoors(&mut self) -> (&mut Network, &mut Dice) {
+        (&mut self.network, &mut self.dice)
+    }
+
+    pub(crate) fn trace(&self) -> blake3::Hash {
+        self.trace.finalize()
+    }
+
+    /// One of these nodes, drawn from the honest ones.
+    pub(crate) fn honest_of(&mut self, nodes: &Range<usize>) -> usize {
+        let honest: Vec<usize> =
+            nodes.clone().filter(|node| self.peers[*node].is_honest()).collect();
+        honest[self.dice.between(0, honest.len() as u64) as usize]
+    }
+
+    /// All nodes follow the realm.
+    pub(crate) fn follow(&mut self, realm: RealmId) {
+        self.realms.push(realm);
+        self.expected.follow(realm);
+        self.peers.iter_mut().for_each(|peer| peer.follow(realm));
+    }
+
+    /// Plans a publish.
+    pub(crate) fn publish(&mut self, at: Millis, node: usize, statement: Verified) {
+        self.schedule(at, Event::Publish(self.publishes.len()));
+        self.publishes.push(Publish { node, statement: Arc::new(statement) });
+    }
+
     pub(crate) fn schedule(&mut self, at: Millis, event: Event) {
-        if matches!(event, Event::Publish(_) | Event::Split | Event::Heal) {
+        if event.is_planned() {
             self.pending += 1;
+            self.last_planned = self.last_planned.max(at);
         }
         self.order += 1;
         self.heap.push(Reverse((at, self.order, event)));
     }
 
-    /// Runs until all nodes hold the same and nothing is planned, at most to `deadline`.
-    pub(crate) fn run(&mut self, deadline: Millis) -> Report {
-        for publish in self.workload.clone() {
-            self.expected.follow(publish.statement.statement().realm());
-            self.expected.admit(publish.statement);
-        }
-        let mut events = 0;
-        let mut converged_ms = None;
+    /// Runs until all honest nodes hold the same and nothing is planned, at most so long after the
+    /// last that was planned; answers when that was.
+    pub(crate) fn run(&mut self, settle_ms: Millis) -> Option<Millis> {
         while let Some(Reverse((at, _, event))) = self.heap.pop() {
-            if at > deadline {
-                break;
+            if at > self.last_planned + settle_ms {
+                return None;
             }
             self.now = at;
+            self.events += 1;
             self.note(&event);
             self.handle(event);
-            events += 1;
-            if self.pending == 0 && self.is_equal() {
-                converged_ms = Some(at);
-                break;
+            if self.pending == 0 && self.is_settled() {
+                return Some(at);
             }
         }
-        Report {
-            trace: self.trace.finalize(),
-            converged_ms,
-            events,
-            counts: self.network.counts,
-            nodes: self.nodes.len(),
-            items: self.nodes[0].count(),
-        }
+        None
     }
 
-    fn is_equal(&self) -> bool {
-        let all = self.expected.count();
-        self.nodes.iter().all(|node| node.count() == all) && {
-            let expected = self.expected.fingerprints();
-            self.nodes.iter().all(|node| node.fingerprints() == expected)
+    /// Whether all honest nodes hold what is expected. Looks again at a node only once it changed.
+    fn is_settled(&mut self) -> bool {
+        while let Some(peer) = self.peers.get(self.settled.0) {
+            if self.settled.1 == Some(peer.changes) {
+                return false;
+            }
+            let honest = peer.is_honest();
+            if honest && !self.known(&peer.index).eq(self.known(&self.expected)) {
+                self.settled.1 = Some(peer.changes);
+                return false;
+            }
+            self.settled = (self.settled.0 + 1, None);
         }
+        true
+    }
+
+    /// The pairs by known keys.
+    pub(crate) fn known<'a>(&'a self, index: &'a MemoryIndex) -> impl Iterator<Item = Item> + 'a {
+        let all = index.statements().flat_map(|held| held.items());
+        all.filter(|item| !self.strangers.contains(&item.key))
     }
 
     fn note(&mut self, event: &Event) {
         self.trace.update(&self.now.to_le_bytes());
         match event {
-            Event::Deliver { link, side, bytes, .. } => {
-                self.trace.update(format!("deliver {link} {side} ").as_bytes()).update(bytes);
+            Event::Deliver { at, bytes, .. } | Event::Gossip { at, bytes, .. } => {
+                let is_gossip = matches!(event, Event::Gossip { .. });
+                self.trace.update(format!("{is_gossip} {at:?} ").as_bytes()).update(bytes);
             }
             other => {
                 self.trace.update(format!("{other:?}").as_bytes());
@@ -148,138 +222,127 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
+        self.pending -= usize::from(event.is_planned());
         match event {
-            Event::Publish(number) => {
-                self.pending -= 1;
-                let Publish { node, statement, .. } = self.workload[number].clone();
-                let new = self.nodes[node].admit(statement);
-                self.tell(node, &new);
-            }
+            Event::Publish(number) => self.publishes(number),
             Event::Dial(link) => self.dial(link),
-            Event::Split => {
-                self.pending -= 1;
-                self.split = true;
-                for link in &self.across {
-                    self.network.counts.cut += u64::from(self.network.cut(*link));
-                }
+            Event::Part(group) => self.part(group),
+            Event::Join(group) => self.join(group),
+            Event::Leave(node) => self.leaves(node, Fault::Churn),
+            Event::Return(node) => self.returns(node),
+            Event::Crash(node) => {
+                self.leaves(node, Fault::Crash);
+                let lost = self.peers[node].crash(self.now, &mut self.standings);
+                self.network.fired.add(Fault::LostWrite, lost);
+                self.settled = (0, None);
             }
-            Event::Heal => {
-                self.pending -= 1;
-                self.split = false;
-                for link in self.across.clone() {
-                    let later = self.dice.between(0, 5_000);
-                    self.schedule(self.now + later, Event::Dial(link));
-                }
-            }
-            Event::Deliver { link, side, generation, bytes } => {
-                if self.network.links[link].generation == generation {
-                    self.deliver(link, side, &bytes);
+            Event::Sleep(node, how_long) => self.sleeps(node, how_long),
+            Event::Mischief(node, round) => self.mischief(node, round),
+            Event::Deliver { at, generation, bytes } => {
+                if self.network.links[at.0].generation == generation {
+                    self.deliver(at, &bytes);
                 } else {
-                    self.network.counts.dropped += 1;
+                    self.network.traffic.dropped += 1;
                 }
             }
-            Event::Timer { link, side, generation } => {
-                if self.network.links[link].generation == generation {
-                    self.network.links[link].ends[side].timer_at = None;
-                    self.input(link, side, Input::Timeout);
+            Event::Gossip { at, generation, number, bytes } => {
+                if self.network.links[at.0].generation == generation {
+                    self.network.arrives(at, number);
+                    self.hear(at, &bytes);
                 }
             }
+            Event::Timer { at, generation } => self.timer(at, generation),
         }
     }
 
-    fn dial(&mut self, link: usize) {
-        if self.network.links[link].up || (self.split && self.across.contains(&link)) {
+    fn publishes(&mut self, number: usize) {
+        let Publish { node, statement } = self.publishes[number].clone();
+        if !self.peers[node].online {
+            let at = self.now + PUBLISH_AGAIN_MS;
+            return self.schedule(at, Event::Publish(number));
+        }
+        if self.peers[node].clock.is_wrong {
+            self.network.fired.note(Fault::WrongClock);
+        }
+        let new = self.take(node, &statement);
+        self.peers[node].sync();
+        self.tell(node, &new, false);
+        self.announce(node, &statement, None);
+    }
+
+    /// A node admits a statement; answers the pairs that were new there.
+    pub(crate) fn take(
+        &mut self,
+        node: usize,
+        verified: &Arc<Verified>,
+    ) -> Vec<(Collection, Item)> {
+        let new = self.peers[node].admit(self.now, verified, &mut self.standings);
+        if !new.is_empty() && self.peers[node].is_honest() {
+            if let Some(fault) = self.planted.get(&verified.statement().id()) {
+                self.network.fired.note(*fault);
+            }
+            self.expect(verified);
+        }
+        new
+    }
+
+    /// What one honest node holds of a known key, all should come to hold.
+    fn expect(&mut self, verified: &Arc<Verified>) {
+        let mut envelope = verified.envelope().clone();
+        envelope.signatures.retain(|key, _| !self.strangers.contains(key));
+        if envelope.signatures.is_empty() || verified.items().all(|one| self.expected.holds(&one)) {
             return;
         }
-        self.network.open(link);
-        for side in [0, 1] {
-            let ends = &self.network.links[link].ends;
-            let seen = self.cursors.get(&(ends[side].node, ends[1 - side].node)).copied();
-            let key = self.dice.bytes();
-            self.input(link, side, Input::Start { key, initiator: side == 0, seen });
+        if !self.expected.admit(Verified::from_admitted(envelope)).is_empty() {
+            self.settled = (0, None);
         }
     }
 
-    fn deliver(&mut self, link: usize, side: usize, bytes: &[u8]) {
-        self.network.links[link].ends[side].decoder.feed(bytes);
-        while self.network.links[link].up {
-            match self.network.links[link].ends[side].decoder.next_frame() {
-                Ok(Some(frame)) => self.input(link, side, Input::Frame(frame)),
-                Ok(None) => return,
-                Err(_) => self.hang_up(link),
+    fn part(&mut self, group: usize) {
+        for link in self.groups[group].clone() {
+            self.network.links[link].parted += 1;
+            if self.network.cut(link) {
+                self.network.fired.note(Fault::Partition);
             }
         }
     }
 
-    fn hang_up(&mut self, link: usize) {
-        if self.network.cut(link) {
-            self.network.counts.closed += 1;
-            self.schedule(self.now + 1_000, Event::Dial(link));
+    fn join(&mut self, group: usize) {
+        for link in self.groups[group].clone() {
+            let parted = &mut self.network.links[link].parted;
+            *parted = parted.saturating_sub(1);
+            let later = self.dice.between(0, RETURN_MS);
+            self.schedule(self.now + later, Event::Dial(link));
         }
     }
 
-    fn input(&mut self, link: usize, side: usize, input: Input) {
-        let node = self.network.links[link].ends[side].node;
-        let session = &mut self.network.links[link].ends[side].session;
-        session.handle(self.now, input, &self.nodes[node]);
-        while let Some(output) = self.network.links[link].ends[side].session.poll() {
-            self.output(link, side, output);
+    fn leaves(&mut self, node: usize, fault: Fault) {
+        self.peers[node].online = false;
+        let mut was_connected = false;
+        for (link, _) in self.network.at[node].clone() {
+            was_connected |= self.network.cut(link);
         }
-        let stream = &mut self.network.links[link];
-        let (generation, end) = (stream.generation, &mut stream.ends[side]);
-        if let Some(at) = end.session.next_timeout()
-            && end.timer_at.is_none_or(|set| at < set)
-        {
-            end.timer_at = Some(at);
-            self.schedule(at.max(self.now), Event::Timer { link, side, generation });
+        self.network.fired.add(fault, u64::from(was_connected));
+    }
+
+    fn returns(&mut self, node: usize) {
+        self.peers[node].online = true;
+        for (link, _) in self.network.at[node].clone() {
+            let later = self.dice.between(0, RETURN_MS);
+            self.schedule(self.now + later, Event::Dial(link));
         }
     }
 
-    fn output(&mut self, link: usize, side: usize, output: Output) {
-        match output {
-            Output::Send(frame) if self.network.links[link].up => {
-                let bytes = frame.encode();
-                let to = (link, 1 - side);
-                let at = self.network.arrival(to, self.now, &bytes, &mut self.dice);
-                let generation = self.network.links[link].generation;
-                self.schedule(at, Event::Deliver { link, side: 1 - side, generation, bytes });
-            }
-            Output::Admit { envelopes, cursor } => self.admit(link, side, envelopes, cursor),
-            Output::Cursor { epoch, sequence } => self.remember(link, side, (epoch, sequence)),
-            Output::Close(_) => self.hang_up(link),
-            Output::Send(_) | Output::Lobby(_) | Output::PeerFollows(_) => {}
-            Output::InSync | Output::Behind(_) | Output::Lacked(_) | Output::Proven(_) => {}
-        }
-    }
-
-    fn admit(
-        &mut self,
-        link: usize,
-        side: usize,
-        envelopes: Vec<Envelope>,
-        cursor: Option<(u64, u64)>,
-    ) {
-        let node = self.network.links[link].ends[side].node;
-        let verified = envelopes.into_iter().filter_map(|envelope| envelope.verify().ok());
-        let new: Vec<(Collection, Item)> =
-            verified.flat_map(|good: Verified| self.nodes[node].admit(good)).collect();
-        if let Some(cursor) = cursor {
-            self.remember(link, side, cursor);
-        }
-        self.input(link, side, Input::Admitted { cursor });
-        self.tell(node, &new);
-    }
-
-    fn remember(&mut self, link: usize, side: usize, cursor: (u64, u64)) {
-        let ends = &self.network.links[link].ends;
-        self.cursors.insert((ends[side].node, ends[1 - side].node), cursor);
-    }
-
-    fn tell(&mut self, node: usize, new: &[(Collection, Item)]) {
-        for (link, side) in self.network.at[node].clone() {
-            if !new.is_empty() && self.network.links[link].up {
-                self.input(link, side, Input::New(new.to_vec()));
-            }
-        }
+    /// Needed to send each statement once, alone, to every honest node that did not publish it.
+    pub(crate) fn needed_bytes(&self) -> u64 {
+        let honest = self.peers.iter().filter(|peer| peer.is_honest()).count() as u64;
+        let frame = |publish: &Publish| {
+            let batch = vec![publish.statement.envelope().clone()];
+            Frame::Statements { batch }.encode().len() as u64
+        };
+        let known = self.publishes.iter().filter(|publish| {
+            publish.statement.signatures().keys().any(|key| !self.strangers.contains(key))
+        });
+        known.map(frame).sum::<u64>() * honest.saturating_sub(1)
     }
 }

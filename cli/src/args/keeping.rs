@@ -52,6 +52,9 @@ pub(crate) struct Up {
     /// How often what nothing refers to is removed, such as 12h or 7d
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = period::parse)]
     pub(crate) gc_every: Duration,
+    /// How often this node may say how much of a realm it has heard of, where it has the role beat
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = period::parse)]
+    pub(crate) beat_every: Duration,
     /// Read all files again in the background at this rate, such as 1MB/s
     #[arg(long, value_name = "RATE", value_parser = size::rate)]
     pub(crate) scrub: Option<u64>,
@@ -102,6 +105,13 @@ pub(crate) struct Verify {
     /// Begin at the beginning, also if the last run was cut
     #[arg(long)]
     pub(crate) restart: bool,
+    /// Rather than files, compare all that follows from the signed statements with them: views,
+    /// search, fingerprints, saved documents, sums; and mend what differs
+    #[arg(long, conflicts_with_all = ["rate", "restart"])]
+    pub(crate) index: bool,
+    /// With --index: verify every signature again, too
+    #[arg(long, requires = "index")]
+    pub(crate) signatures: bool,
 }
 
 #[derive(Debug, ClapArgs)]

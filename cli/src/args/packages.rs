@@ -80,6 +80,16 @@ pub(crate) struct Yank {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct Endorse {
+    /// NAME@VERSION
+    #[arg(value_name = "NAME@VERSION", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) package: String,
+    /// Format, if the name is there in several
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct Tag {
     /// NAME@VERSION; with --remove, NAME
     #[arg(value_name = "NAME@VERSION", value_parser = NonEmptyStringValueParser::new())]
@@ -134,6 +144,9 @@ pub(crate) struct Export {
     /// Folder for the files [default: this one]
     #[arg(long, value_name = "DIR")]
     pub(crate) to: Option<PathBuf>,
+    /// File for the document; its signatures go to FILE.signatures.json beside it
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub(crate) automerge: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

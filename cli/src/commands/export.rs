@@ -30,20 +30,33 @@ pub(super) async fn run(context: &Context, order: Export) -> Result<(), Failure>
         .map_err(|error| Failure::new(format!("the node's answer is no base64: {error}")))?;
     let signatures = serde_json::to_vec_pretty(&document.signatures)
         .map_err(|error| Failure::new(format!("the signatures are no JSON: {error}")))?;
-    let folder = order.to.unwrap_or_else(|| PathBuf::from("."));
-    fs_err::create_dir_all(&folder)?;
-    let name = document.package.name.replace(['/', '\\', ':'], "-");
-    let stem = format!("{}-{}", document.package.format, name.trim_start_matches('.'));
-    let exported = Exported {
-        realm: document.realm,
-        package: document.package,
-        document: folder.join(format!("{stem}.automerge")),
-        signatures: folder.join(format!("{stem}.signatures.json")),
+    let (to, beside) = match order.automerge {
+        Some(file) => {
+            let mut beside = file.clone().into_os_string();
+            beside.push(".signatures.json");
+            (file, PathBuf::from(beside))
+        }
+        None => in_folder(order.to, &document.package)?,
     };
+    let Document { realm, package, .. } = document;
+    let exported = Exported { realm, package, document: to, signatures: beside };
     fs_err::write(&exported.document, bytes)?;
     fs_err::write(&exported.signatures, signatures)?;
     context.output.data(&exported, |exported| {
         let files = [&exported.document, &exported.signatures];
         files.map(|file| file.display().to_string()).to_vec()
     })
+}
+
+/// Files that are named for the package, in a folder that is made.
+fn in_folder(
+    to: Option<PathBuf>,
+    package: &crdt::PackageId,
+) -> Result<(PathBuf, PathBuf), Failure> {
+    let folder = to.unwrap_or_else(|| PathBuf::from("."));
+    fs_err::create_dir_all(&folder)?;
+    let name = package.name.replace(['/', '\\', ':'], "-");
+    let stem = format!("{}-{}", package.format, name.trim_start_matches('.'));
+    let file = |ending| folder.join(format!("{stem}.{ending}"));
+    Ok((file("automerge"), file("signatures.json")))
 }

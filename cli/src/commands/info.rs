@@ -24,8 +24,9 @@ pub(super) async fn run(context: &Context, named: Named) -> Result<(), Failure> 
 /// Leaves one version, or says that it is not there.
 pub(super) fn only(info: &mut Info, version: &str) -> Result<(), Failure> {
     info.versions.retain(|row| row.version == version);
+    info.fallen.retain(|row| row.version == version);
     info.tags.retain(|_, tagged| tagged == version);
-    if !info.versions.is_empty() {
+    if !info.versions.is_empty() || !info.fallen.is_empty() {
         return Ok(());
     }
     let (name, version) = (plain(&info.name), plain(version));
@@ -48,6 +49,8 @@ pub(super) fn lines(info: &Info) -> Vec<String> {
             "{elsewhere} more in the upstream, not held here: griot info {name} --json"
         ));
     }
+    out.extend(info.fallen.iter().map(|fallen| format!("does not stand: {}", plain(&fallen.note))));
+    out.extend(info.notes.iter().map(|note| plain(note)));
     for (tag, version) in &info.tags {
         out.push(format!("tag {} → {}", plain(tag), plain(version)));
     }

@@ -11,6 +11,7 @@ mod accept;
 mod add;
 mod backup;
 mod check;
+mod endorse;
 mod export;
 mod follow;
 mod gc;
@@ -36,6 +37,7 @@ mod token;
 mod up;
 mod upstream;
 mod verify;
+mod verify_index;
 mod want;
 mod why;
 mod yank;
@@ -69,6 +71,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure>
         Verb::Search(search) => search::run(&context, search).await,
         Verb::Info(named) => info::run(&context, named).await,
         Verb::Why(named) => why::run(&context, named).await,
+        Verb::Endorse(order) => endorse::run(&context, order).await,
         Verb::Yank(yank) => yank::run(&context, yank, true).await,
         Verb::Unyank(yank) => yank::run(&context, yank, false).await,
         Verb::Tag(tag) => tag::run(&context, tag).await,
@@ -94,6 +97,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure>
         Verb::Keep(keep) => keep::keep(&context, keep).await,
         Verb::Unkeep(unkeep) => keep::unkeep(&context, unkeep).await,
         Verb::Gc(gc) => gc::run(&context, gc).await,
+        Verb::Verify(verify) if verify.index => verify_index::run(&context, verify).await,
         Verb::Verify(verify) => verify::run(&context, verify).await,
         Verb::Run(run) => return run::run(&context, run).await,
     };

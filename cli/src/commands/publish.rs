@@ -84,9 +84,23 @@ pub(super) async fn run(context: &Context, publish: Publish) -> Result<(), Failu
 
 fn line(published: &Published) -> String {
     let Published { name, version, realm, .. } = published;
-    let (what, then) =
-        if published.new { ("published", "visible here now") } else { ("had", "the same bytes") };
+    let (what, then) = match published {
+        Published { needs: 1, format, .. } => {
+            ("signed", endorse("1 more signature", published, format))
+        }
+        Published { needs, format, .. } if *needs > 1 => {
+            ("signed", endorse(&format!("{needs} more signatures"), published, format))
+        }
+        Published { new: true, .. } => ("published", "visible here now".to_owned()),
+        Published { new: false, .. } => ("had", "the same bytes".to_owned()),
+    };
     format!("{what} {}@{} in {} · {then}", plain(name), plain(version), short(realm))
+}
+
+/// What another publisher does for it.
+fn endorse(lacks: &str, published: &Published, format: &str) -> String {
+    let (name, version) = (plain(&published.name), plain(&published.version));
+    format!("needs {lacks}: griot endorse {name}@{version} --format {format}")
 }
 
 /// Recognises a path, or takes it as the generic file that was described.

@@ -1,7 +1,7 @@
 //! `griot status`: what the running node is, whom it is connected to, and what it holds.
 
 use node::daemon::admin::status::Status;
-use node::registry::{Finding, LastVerify, Mended, Storage, WantRow};
+use node::registry::{Finding, LastVerify, Mended, News, Storage, WantRow};
 use node::store::BucketStatus;
 
 use super::{Context, want};
@@ -85,6 +85,16 @@ fn rotted(last: &LastVerify) -> String {
     format!("  {rotten} rotted on the disk within 30 days, {end}")
 }
 
+/// How old the news of a realm are, and what is odd about them.
+fn fresh(news: &News) -> Option<String> {
+    let of = format!("{} {}", plain(&news.title), short(&news.realm));
+    match (&news.note, &news.ago) {
+        (Some(note), _) => Some(format!("{of}: {}", plain(note))),
+        (None, Some(ago)) => Some(format!("{of}: last heard {} ago", plain(ago))),
+        (None, None) => None,
+    }
+}
+
 fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
     let site = if status.site == status.realm {
         String::new()
@@ -114,6 +124,7 @@ fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
         );
         out.push("  the site is in sync, or, if there is none: griot restore --up-to-date".into());
     }
+    out.extend(status.news.iter().filter_map(fresh));
     if !status.online {
         out.push("offline: no upstream is asked".into());
     }

@@ -43,6 +43,7 @@ pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
             quota: up.quota,
             reserve: up.reserve,
             gc_every: Some(up.gc_every),
+            beat_every: Some(up.beat_every),
             scrub: up.scrub.map(|rate| Scrub { rate, every: up.scrub_every }),
         },
     };

@@ -1,6 +1,7 @@
 //! `griot why`: where a name comes from, by which rule, and what is odd about it.
 
 use node::daemon::admin::packages::{Named as Order, Why};
+use node::registry::Info;
 
 use super::Context;
 use crate::args::Named;
@@ -16,7 +17,9 @@ pub(super) async fn run(context: &Context, named: Named) -> Result<(), Failure> 
     }
     context.output.data(&why, |why| {
         let mut out: Vec<String> = why.reasons.iter().map(|reason| plain(reason)).collect();
-        out.extend(why.info.iter().flat_map(super::info::lines));
+        // The reasons say these already.
+        let info = why.info.clone().map(|info| Info { fallen: vec![], notes: vec![], ..info });
+        out.extend(info.iter().flat_map(super::info::lines));
         out
     })
 }

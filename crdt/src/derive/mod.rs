@@ -177,6 +177,18 @@ pub struct PackageView {
     pub fallen: BTreeMap<String, Vec<FallenRelease>>,
 }
 
+impl PackageView {
+    /// Whether there is nothing to show: no version, tag, counter or fallen release.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.versions.is_empty()
+            && self.tags.is_empty()
+            && self.tag_counters.is_empty()
+            && self.yank_counters.is_empty()
+            && self.fallen.is_empty()
+    }
+}
+
 /// What a realm's authority says of one package.
 #[derive(Debug, Clone)]
 pub struct Ground<'g> {

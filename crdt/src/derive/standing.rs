@@ -97,12 +97,12 @@ impl<'a> Signed<'a, '_> {
         is_withdrawn: bool,
     ) -> Fallen {
         let (keys, need) = (&ground.publishers.keys, ground.publishers.need);
-        if is_withdrawn {
-            return Fallen::Withdrawn;
-        }
         let staying = || self.signers.difference(self.gone).filter_map(|key| keys.get(key));
         if staying().filter(|reach| reach.may_hold(&self.id)).count() >= need as usize {
             return Fallen::NotYetKnown;
+        }
+        if is_withdrawn {
+            return Fallen::Withdrawn;
         }
         let lost = staying().filter(|reach| !reach.holds(&self.id));
         let by: BTreeSet<_> = lost.flat_map(super::super::realm::Reach::limited_by).collect();

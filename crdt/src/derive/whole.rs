@@ -26,7 +26,7 @@ pub struct AllPins {
 pub struct RealmView {
     /// Its chain.
     pub authority: Authority,
-    /// Every package that some statement or pin names.
+    /// The packages of which there is something to show: a stranger who names one adds none.
     pub packages: BTreeMap<PackageId, PackageView>,
     /// Blobs of lists in seals and revocations that are not held: what they say is not yet known.
     pub missing: BTreeSet<Digest>,
@@ -52,11 +52,11 @@ pub fn realm(statements: &[Verified], of: RealmId, pins: &AllPins, lists: &Lists
         }
     }
     let none = Pins::new();
-    let packages = by_package.into_iter().map(|(name, held)| {
+    let packages = by_package.into_iter().filter_map(|(name, held)| {
         let publishers = realm::publishers(&realms, &of, &name);
         let ground = Ground { authority: &authority, publishers, firm: firm.clone() };
         let view = package(&ground, &name, held, pins.contents.get(&name).unwrap_or(&none));
-        (name, view)
+        (!view.is_empty()).then_some((name, view))
     });
     RealmView { packages: packages.collect(), authority: authority.clone(), missing }
 }

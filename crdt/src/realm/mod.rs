@@ -65,7 +65,7 @@ pub struct Authority {
     pub head: Option<Root>,
     /// The rival successors where the chain forks or a recovery waits, sorted.
     pub evidence: Vec<StatementId>,
-    /// The keys that signed more than one of several rivals.
+    /// Of the keys that had a say, those that signed more than one of several rivals.
     pub double_signers: BTreeSet<PublicKey>,
 }
 
@@ -185,7 +185,8 @@ impl Authority {
         let mut on_pin = either.iter().copied().filter(|id| pin.contains(id));
         let pinned = on_pin.next().filter(|_| on_pin.next().is_none());
         if !rescued.is_empty() && !pin.is_empty() && !rescued.iter().any(|id| pin.contains(id)) {
-            self.contest(ChainStatus::RecoverPending, &rescued, held);
+            self.status = ChainStatus::RecoverPending;
+            self.contest(parent, &rescued, held);
             return pinned;
         }
         let next = if rescued.is_empty() { ordinary } else { rescued };
@@ -194,18 +195,22 @@ impl Authority {
             [only] => Some(*only),
             rivals => {
                 let pinned = pinned.filter(|id| rivals.contains(id));
-                let status = pinned.map_or(ChainStatus::Forked, |_| ChainStatus::ForkPinned);
-                self.contest(status, rivals, held);
+                self.status = pinned.map_or(ChainStatus::Forked, |_| ChainStatus::ForkPinned);
+                self.contest(parent, rivals, held);
                 pinned
             }
         }
     }
 
-    fn contest(&mut self, status: ChainStatus, rivals: &[StatementId], held: &Held<'_>) {
-        self.status = status;
+    /// Notes the rivals, and who signed more than one of them. Only keys that `parent` gave a say
+    /// are named: a stranger, or a root to come, decides nothing by signing beside them.
+    fn contest(&mut self, parent: &Root, rivals: &[StatementId], held: &Held<'_>) {
+        let has_a_say = |key: &&PublicKey| {
+            parent.roots.contains(key) || parent.recovery.contains(&recovery_hash(key))
+        };
         let mut seen = BTreeSet::new();
         for (_, signers) in rivals.iter().filter_map(|id| held.get(id)) {
-            let twice = signers.iter().filter(|key| !seen.insert(**key));
+            let twice = signers.iter().filter(has_a_say).filter(|key| !seen.insert(**key));
             self.double_signers.extend(twice);
         }
         self.evidence.extend(rivals);
@@ -276,6 +281,17 @@ impl Authority {
             Grantee::Realm(_) | Grantee::Peer(_) => None,
         });
         keys.chain(head.roots.iter().copied()).collect()
+    }
+
+    /// Keys with a role, under whatever names.
+    #[must_use]
+    pub fn keys_with(&self, role: &str) -> BTreeSet<PublicKey> {
+        let grants = self.head.iter().flat_map(|head| &head.grants);
+        let keys = grants.filter(|grant| grant.role == role).filter_map(|grant| match &grant.to {
+            Grantee::Key(key) => Some(*key),
+            Grantee::Realm(_) | Grantee::Peer(_) => None,
+        });
+        keys.collect()
     }
 
     /// Keys with the role `mirror` for every name of a format, with that format (or `*`), sorted.

@@ -162,10 +162,14 @@ fn joined<'a>(
     held
 }
 
-/// The ids of a list, or the blob that lacks.
+/// The ids of a list, or the blob that lacks. One of another length than the statement says names
+/// nothing: by that length it is fetched, so others may never come to hold it.
 fn read<'a>(list: &'a IdList, lists: &'a Lists) -> Result<&'a [StatementId], Digest> {
     match list {
         IdList::Inline(ids) => Ok(ids),
-        IdList::Blob { digest, .. } => lists.get(digest).map(Vec::as_slice).ok_or(*digest),
+        IdList::Blob { digest, count } => {
+            let ids = lists.get(digest).ok_or(*digest)?;
+            Ok(if ids.len() as u64 == *count { ids.as_slice() } else { &[] })
+        }
     }
 }

@@ -288,7 +288,12 @@ impl Session {
         }
     }
 
-    pub(super) fn new_items(&mut self, items: Vec<(Collection, Item)>, now: Millis) -> Handled {
+    /// What is `heard` from another peer waits for a moment: this one may push it first.
+    pub(super) fn new_items(
+        &mut self,
+        (items, heard): (Vec<(Collection, Item)>, bool),
+        now: Millis,
+    ) -> Handled {
         let shared = Arc::clone(&self.sight.shared);
         let strange = |(collection, _): &(Collection, Item)| {
             let realm = collection.realm();
@@ -312,6 +317,11 @@ impl Session {
             }
         }
         if self.fresh.len() > before {
+            if !heard {
+                self.push_at = now;
+            } else if before == 0 {
+                self.push_at = now + self.timer.courtesy();
+            }
             self.changed(now);
         }
         Ok(())
@@ -319,7 +329,7 @@ impl Session {
 
     /// Sends what is fresh, at the pace that the peer accepts.
     pub(super) fn push_fresh(&mut self, now: Millis) {
-        if self.fresh.is_empty() || !self.pushes.take(now) {
+        if self.fresh.is_empty() || now < self.push_at || !self.pushes.take(now) {
             return;
         }
         let mut fresh = std::mem::take(&mut self.fresh);

@@ -3,13 +3,13 @@
 //! ```text
 //!  initiator                                  responder
 //!                                     ◀──────────────── CELLS  the first 32, or more
-//!  MORE ──────────────────────────▶   ◀──────────────── CELLS  twice as many, while not enough
+//!  MORE ──────────────────────────▶   ◀──────────────── CELLS  as many as are likely to be enough
 //!  STATEMENTS*, DONE* ────────────▶   ◀─────────── STATEMENTS*
 //! ```
 //!
 //! A collection is listed instead when it is small, when its counts alone tell that a fifth of it
-//! differs, and when the cells have become as large as the list: then the responder sends it in the
-//! place of more cells, or the initiator asks for it.
+//! differs, and when the cells have become as large as the list, or are likely to: then the
+//! responder sends it in the place of more cells, or the initiator asks for it.
 //!
 //! A sketch is a snapshot: what is admitted while cells travel belongs to the next comparison. Each
 //! side builds one at a time in a conversation, and few in all: who finds no place waits. The two
@@ -92,6 +92,15 @@ pub(super) struct Peeling {
     _slot: Slot,
 }
 
+/// Cells of a collection whose difference is known by now: they were asked for, and are on their
+/// way, as a large flight comes in several frames.
+#[derive(Debug)]
+pub(super) struct Surplus {
+    name: Name,
+    next: usize,
+    asked: usize,
+}
+
 /// The first cells of a collection, which wait for a place.
 #[derive(Debug)]
 pub(super) struct Stalled {
@@ -103,6 +112,18 @@ pub(super) struct Stalled {
 impl Peeling {
     pub(super) fn is_of(&self, name: Name) -> bool {
         self.name == name
+    }
+}
+
+impl Surplus {
+    /// Lets those pass that go on where the last ones ended.
+    fn pass(&mut self, first: u64, count: usize) -> Handled {
+        let end = self.next + count;
+        if first != self.next as u64 || end > self.asked {
+            return Err(Violation("cells after the end"));
+        }
+        self.next = end;
+        Ok(())
     }
 }
 
@@ -281,6 +302,9 @@ impl Session {
         if round.peeling.as_ref().is_some_and(|peeling| peeling.name == name) {
             return self.peel(first, &cells, index);
         }
+        if let Some(surplus) = round.surplus.as_mut().filter(|surplus| surplus.name == name) {
+            return surplus.pass(first, cells.len());
+        }
         if round.peeling.is_some() || round.stalled.is_some() {
             return Err(Violation("cells of two collections at once"));
         }
@@ -358,11 +382,14 @@ impl Session {
         }
         // The counts differ by a fifth at most, or there were no cells.
         let most = most_cells(peeling.peeler.own().len() as u64);
-        if have >= most {
+        let expected = peeling.peeler.estimate();
+        if have >= most || expected > most {
             self.ask_for_ids(name);
             return Ok(());
         }
-        peeling.asked = (have * 2).min(most);
+        // Nearly always enough for as many; if not, it is known better by then.
+        let enough = expected.saturating_mul(7) / 4;
+        peeling.asked = enough.max(have * 2).min(most);
         let count = peeling.asked as u64;
         self.work.push_back(Work::Frame(Frame::More { coll: name, count }));
         Ok(())
@@ -373,9 +400,10 @@ impl Session {
         let key = self.peer.key;
         let refused: BTreeSet<u64> = self.refused.iter().map(|item| short_id(&key, item)).collect();
         let Some(round) = self.asking.round() else { return Ok(()) };
-        let Some(Peeling { name, collection, peeler, .. }) = round.peeling.take() else {
+        let Some(Peeling { name, collection, peeler, asked, .. }) = round.peeling.take() else {
             return Ok(());
         };
+        round.surplus = Some(Surplus { name, next: peeler.cells(), asked });
         let mut sides: BTreeMap<bool, BTreeSet<u64>> = BTreeMap::new();
         for (id, side) in peeler.found() {
             sides.entry(side == Side::Streamer).or_default().insert(id);

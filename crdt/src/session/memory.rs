@@ -4,15 +4,18 @@
 //! by one key the bytewise least, of an author's receipts and beats for one subject the newest, a log in the
 //! order of admission. Fingerprints are kept up to date with every admission. Nothing survives;
 //! [`MemoryIndex::restored`] plays a store rebuilt.
+//!
+//! Statements are shared: many indexes that admit the same [`Arc`] hold its bytes once.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Index, Readers};
 use crate::reconcile::Fingerprint;
 use crate::statement::MAX_SIGNATURES;
 use crate::{
-    Body, Collection, Digest, Envelope, Item, PublicKey, RealmId, Signature, Statement,
-    StatementId, Verified,
+    Body, Collection, Digest, Envelope, Item, PublicKey, RealmId, Statement, StatementId, Verified,
 };
 
 /// Statements of one realm that strangers see.
@@ -30,7 +33,7 @@ pub struct MemoryIndex {
     /// Of realms with a root statement.
     readers: BTreeMap<RealmId, Readers>,
     own: BTreeSet<RealmId>,
-    statements: BTreeMap<StatementId, Envelope>,
+    statements: BTreeMap<StatementId, Arc<Verified>>,
     collections: BTreeMap<Collection, Held>,
     /// Realm, author and subject → the receipt that is kept.
     latest: BTreeMap<(RealmId, PublicKey, Digest), StatementId>,
@@ -71,15 +74,16 @@ impl MemoryIndex {
     }
 
     /// Admits what is not held yet; answers the pairs that are new.
-    pub fn admit(&mut self, verified: Verified) -> Vec<(Collection, Item)> {
+    pub fn admit(&mut self, verified: impl Into<Arc<Verified>>) -> Vec<(Collection, Item)> {
+        let verified: Arc<Verified> = verified.into();
         let statement = verified.statement();
         if !self.follows.contains(&statement.realm()) {
             return Vec::new();
         }
         let mut new = Vec::new();
-        for (key, signature) in verified.signatures() {
+        for key in verified.signatures().keys() {
             let item = Item { id: statement.id(), key: *key };
-            if self.is_welcome(statement, &item) && self.keep(statement, &item, signature) {
+            if self.is_welcome(statement, &item) && self.keep(&verified, &item) {
                 self.replace(statement, &item);
                 let entry = (statement.collection(), item);
                 self.log.push(entry.clone());
@@ -96,34 +100,37 @@ impl MemoryIndex {
     fn judge(&mut self, realm: RealmId) {
         let held = self.collections.get(&Collection::Authority(realm));
         let ids: BTreeSet<_> = held.iter().flat_map(|held| &held.items).map(|it| it.id).collect();
-        let envelopes = ids.iter().filter_map(|id| self.statements.get(id));
-        let roots: Vec<_> = envelopes.map(|held| Verified::from_admitted(held.clone())).collect();
-        let authority = crate::realm::authority(realm, &roots, &[]);
+        let roots = ids.iter().filter_map(|id| self.statements.get(id)).map(AsRef::as_ref);
+        let authority = crate::realm::authority(realm, roots, &[]);
         self.revision += 1;
         self.readers.insert(realm, Readers::of(&authority));
     }
 
     /// Whether the pair may be kept: a receipt only if it is the newest of its author.
     fn is_welcome(&self, statement: &Statement, item: &Item) -> bool {
-        let signatures = self.statements.get(&item.id).map(|held| &held.signatures);
+        let signatures = self.statements.get(&item.id).map(|held| held.signatures());
         let is_full = signatures
             .is_some_and(|held| held.len() >= MAX_SIGNATURES && !held.contains_key(&item.key));
         let Some(subject) = statement.subject() else { return !is_full };
         let subject = (statement.realm(), item.key, subject);
         let kept =
-            self.latest.get(&subject).and_then(|id| self.statements.get(id)?.statement.rank());
+            self.latest.get(&subject).and_then(|id| self.statements.get(id)?.statement().rank());
         !is_full && statement.rank().is_some_and(|rank| kept.is_none_or(|kept| kept <= rank))
     }
 
     /// Keeps a pair or the lesser signature of one; says whether the pair is new.
-    fn keep(&mut self, statement: &Statement, item: &Item, signature: &Signature) -> bool {
-        let known = self.statements.entry(item.id).or_insert_with(|| Envelope {
-            statement: statement.clone(),
-            signatures: BTreeMap::new(),
-        });
-        let least = known.signatures.entry(item.key).or_insert(*signature);
-        *least = (*least).min(*signature);
-        let held = self.collections.entry(statement.collection()).or_default();
+    fn keep(&mut self, verified: &Arc<Verified>, item: &Item) -> bool {
+        match self.statements.entry(item.id) {
+            Entry::Vacant(free) => drop(free.insert(of_one(verified, &item.key))),
+            Entry::Occupied(mut held) => {
+                let of_one = of_one(verified, &item.key);
+                let (ours, theirs) = (held.get().signatures(), of_one.signatures());
+                if ours.get(&item.key).is_none_or(|ours| Some(ours) > theirs.get(&item.key)) {
+                    Arc::make_mut(held.get_mut()).merge(&of_one);
+                }
+            }
+        }
+        let held = self.collections.entry(verified.statement().collection()).or_default();
         let is_new = held.items.insert(*item);
         if is_new {
             held.state.add(item);
@@ -142,10 +149,11 @@ impl MemoryIndex {
         {
             held.state.remove(&gone);
         }
-        if let Some(envelope) = self.statements.get_mut(&old) {
+        if let Some(held) = self.statements.remove(&old) {
+            let mut envelope = held.envelope().clone();
             envelope.signatures.remove(&item.key);
-            if envelope.signatures.is_empty() {
-                self.statements.remove(&old);
+            if !envelope.signatures.is_empty() {
+                self.statements.insert(old, Arc::new(Verified::from_admitted(envelope)));
             }
         }
     }
@@ -162,8 +170,8 @@ impl MemoryIndex {
     pub fn restored(&self, epoch: u64) -> Self {
         let mut again =
             Self { epoch, follows: self.follows.clone(), own: self.own.clone(), ..Self::default() };
-        for envelope in self.statements.values() {
-            again.admit(Verified::from_admitted(envelope.clone()));
+        for held in self.statements.values() {
+            again.admit(Arc::clone(held));
         }
         again
     }
@@ -184,8 +192,23 @@ impl MemoryIndex {
 
     /// Everything held, signatures with it, in the order of ids.
     pub fn envelopes(&self) -> impl Iterator<Item = &Envelope> {
+        self.statements.values().map(|held| held.envelope())
+    }
+
+    /// The same, shared.
+    pub fn statements(&self) -> impl Iterator<Item = &Arc<Verified>> {
         self.statements.values()
     }
+}
+
+/// The statement with the signature of this key alone.
+fn of_one(verified: &Arc<Verified>, key: &PublicKey) -> Arc<Verified> {
+    if verified.signatures().len() == 1 {
+        return Arc::clone(verified);
+    }
+    let mut envelope = verified.envelope().clone();
+    envelope.signatures.retain(|signer, _| signer == key);
+    Arc::new(Verified::from_admitted(envelope))
 }
 
 impl Index for MemoryIndex {
@@ -232,7 +255,7 @@ impl Index for MemoryIndex {
     }
 
     fn envelope(&self, id: &StatementId, keys: &[PublicKey]) -> Option<Verified> {
-        let mut envelope = self.statements.get(id)?.clone();
+        let mut envelope = self.statements.get(id)?.envelope().clone();
         if !keys.is_empty() {
             envelope.signatures.retain(|key, _| keys.contains(key));
         }
@@ -240,7 +263,7 @@ impl Index for MemoryIndex {
     }
 
     fn holds(&self, item: &Item) -> bool {
-        self.statements.get(&item.id).is_some_and(|held| held.signatures.contains_key(&item.key))
+        self.statements.get(&item.id).is_some_and(|held| held.signatures().contains_key(&item.key))
     }
 
     fn lobby(&self) -> Vec<Verified> {
@@ -250,15 +273,15 @@ impl Index for MemoryIndex {
             let (mut count, mut bytes) = (0, 0);
             let newest = self.log.iter().rev().filter(|(held, _)| held.realm() == *realm);
             let mut seen = BTreeSet::new();
-            for envelope in newest.filter_map(|(_, item)| self.statements.get(&item.id)) {
-                let statement = &envelope.statement;
+            for held in newest.filter_map(|(_, item)| self.statements.get(&item.id)) {
+                let statement = held.statement();
                 let fits = count < LOBBY_STATEMENTS_MAX
                     && bytes + statement.payload().len() <= LOBBY_BYTES_MAX;
                 let shows = matches!(statement.body(), Body::Root(_) | Body::Release(_));
                 if fits && shows && seen.insert(statement.id()) {
                     count += 1;
                     bytes += statement.payload().len();
-                    shown.push(Verified::from_admitted(envelope.clone()));
+                    shown.push(Verified::clone(held));
                 }
             }
         }

@@ -116,9 +116,11 @@ pub enum Input {
         /// As it was given there.
         cursor: Option<(u64, u64)>,
     },
-    /// Something new was admitted here (from whomever): push it if the peer shares it and may
-    /// lack it.
+    /// Something new was admitted here: push it if the peer shares it and may lack it.
     New(Vec<(Collection, Item)>),
+    /// The same, and another peer gave it to us: this one may hear it from there as well, so it is
+    /// pushed a moment later, unless the peer pushes it meanwhile.
+    Heard(Vec<(Collection, Item)>),
     /// What we follow has changed.
     FollowsChanged,
     /// A peer's announcement named statements that we lack: ask for them.
@@ -227,6 +229,8 @@ pub struct Session {
     /// Rounds and comparisons that follow one another at once: asked, or answered.
     questions: Bucket,
     fresh: Vec<(Collection, Item)>,
+    /// When that may be pushed.
+    push_at: Millis,
     /// Realms that the peer was shown, and whether they have changed since.
     shown: BTreeSet<RealmId>,
     shown_is_old: bool,
@@ -275,6 +279,7 @@ impl Session {
             pushes: Bucket::new(PUSHES_PER_SECOND, PUSHES_BURST),
             questions: Bucket::new(QUESTIONS_PER_SECOND, QUESTIONS_BURST),
             fresh: Vec::new(),
+            push_at: 0,
             shown: BTreeSet::new(),
             shown_is_old: false,
             show_again_at: 0,
@@ -303,7 +308,8 @@ impl Session {
             Input::Start { key, initiator, seen } => self.start(key, initiator, seen, index),
             Input::Frame(frame) => self.frame(now, frame, index),
             Input::Admitted { .. } => self.admitted(now, index),
-            Input::New(items) => self.new_items(items, now),
+            Input::New(items) => self.new_items((items, false), now),
+            Input::Heard(items) => self.new_items((items, true), now),
             Input::FollowsChanged => self.follows_changed(now),
             Input::Want(ids) => self.want(&ids),
             Input::Compare => self.compare(now),
@@ -335,7 +341,8 @@ impl Session {
         if self.phase != Phase::Open {
             return None;
         }
-        let push = (!self.fresh.is_empty()).then(|| self.pushes.ready_at());
+        let push_at = self.pushes.ready_at().max(self.push_at);
+        let push = (!self.fresh.is_empty()).then_some(push_at);
         let show = self.shown_is_old.then_some(self.show_again_at);
         let place = self.asking.place_at().into_iter().chain(self.answering_at());
         let others = [self.overflow_at, push, show, self.timer.due()].into_iter().flatten();

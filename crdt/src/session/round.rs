@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::answering::short_ids;
-use super::cells::{Peeling, Stalled};
+use super::cells::{Peeling, Stalled, Surplus};
 use super::limits::Recent;
 use super::outgoing::{Work, grouped};
 use super::{Checked, Handled, Index, Millis, Output, Phase, Session, Violation};
@@ -49,6 +49,8 @@ pub(super) struct Round {
     current: Option<Progress>,
     /// The collection whose cells are coming, if any.
     pub(super) peeling: Option<Peeling>,
+    /// Cells of the collection before that may still come.
+    pub(super) surplus: Option<Surplus>,
     /// Cells that came and wait for a place.
     pub(super) stalled: Option<Stalled>,
     finished: BTreeSet<Name>,

@@ -1,4 +1,6 @@
-//! When the initiator compares again: 60 s, doubling to 15 min while nothing changes.
+//! When the initiator compares again: 60 s, doubling to 15 min while nothing changes. And how long
+//! what another peer gave us waits before it is pushed: 20 to 120 ms, so that of two who both heard
+//! it one alone tells the other.
 //!
 //! The jitter of 20 % comes from the conversation's key, so that a node's many peers do not ask all
 //! at once and a simulation repeats itself. Source: mesh.md section 5.2.
@@ -11,6 +13,8 @@ const FIRST_MS: Millis = 60_000;
 const LONGEST_MS: Millis = 15 * 60_000;
 /// How long an answer may take before the peer counts as gone.
 const SILENCE_MAX_MS: Millis = 5 * 60_000;
+/// The shortest wait of what was heard, and how much longer it may be.
+const COURTESY_MS: (Millis, Millis) = (20, 100);
 
 #[derive(Debug, Default)]
 pub(super) struct Timer {
@@ -61,11 +65,19 @@ impl Timer {
         self.pause_ms = (self.pause_ms * 2).min(LONGEST_MS);
     }
 
+    /// How long what was heard waits for the peer to push it.
+    pub(super) fn courtesy(&mut self) -> Millis {
+        COURTESY_MS.0 + COURTESY_MS.1 * self.draw() / u64::from(u16::MAX)
+    }
+
     fn schedule(&mut self, now: Millis) {
+        self.due = Some(now + self.pause_ms * (800 + self.draw() % 401) / 1000);
+    }
+
+    /// The conversation's own chance: 16 bits.
+    fn draw(&mut self) -> u64 {
         self.round += 1;
         let hash = blake3::keyed_hash(&self.key, &self.round.to_le_bytes());
-        let per_mille =
-            800 + u64::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) % 401;
-        self.due = Some(now + self.pause_ms * per_mille / 1000);
+        u64::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]))
     }
 }

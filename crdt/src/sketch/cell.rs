@@ -48,7 +48,7 @@ impl Cell {
     }
 
     /// The number, signed.
-    const fn signed(&self) -> i32 {
+    pub(super) const fn signed(&self) -> i32 {
         (self.count << (u32::BITS - MODULUS_BITS)).cast_signed() >> (u32::BITS - MODULUS_BITS)
     }
 

@@ -49,6 +49,12 @@ impl Walk {
     }
 }
 
+/// About how many of the items are in a cell.
+#[expect(clippy::cast_precision_loss, reason = "about")]
+pub(super) fn share(at: usize) -> f64 {
+    1.0 / (1.0 + at as f64 / 2.0)
+}
+
 /// From cell `at` to the next one.
 #[expect(clippy::cast_precision_loss, reason = "rounded in the same way on both sides")]
 #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates")]

@@ -70,6 +70,27 @@ fn the_number_of_cells_is_as_it_was_measured() {
 }
 
 #[test]
+fn the_first_cells_tell_about_how_many_differences_there_are() {
+    for (count, more) in [(100_u64, 50), (1_000, 0), (1_000, 400), (10_000, 5_000), (10_000, 0)] {
+        // `more` is what one side has beyond half of them.
+        let streamer = items(0..count / 2 + more);
+        let receiver = items(100_000..100_000 + count / 2 - more);
+        let mut theirs = sketch(streamer);
+        let mut peeler = Peeler::new(sketch(receiver));
+        assert_eq!(peeler.estimate(), 0, "nothing has come");
+        for (cells, off) in [(32, 2.5), (400, 1.4)] {
+            let from = peeler.cells();
+            if peeler.feed(theirs.cells(from, cells)).unwrap() {
+                assert_eq!(peeler.estimate() as u64, count, "all of them are known");
+                break;
+            }
+            let estimate = peeler.estimate() as f64 / count as f64;
+            assert!((1.0 / off..off).contains(&estimate), "{count}: {estimate} × by {cells} cells");
+        }
+    }
+}
+
+#[test]
 fn ten_differences_among_many_items_take_less_than_a_kilobyte() {
     let common = items(0..100_000);
     let streamer = [&common[..], &items(200_000..200_005)].concat();

@@ -39,11 +39,11 @@ impl Beat {
         }
         Digest::from_bytes(*hasher.finalize().as_bytes())
     }
-}
 
-/// All beats of a realm have one subject.
-pub(super) fn subject(realm: &RealmId) -> Digest {
-    let hash =
-        blake3::Hasher::new_derive_key(SUBJECT_CONTEXT).update(realm.0.as_bytes()).finalize();
-    Digest::from_bytes(*hash.as_bytes())
+    /// What all beats of a realm are about.
+    #[must_use]
+    pub fn subject(realm: &RealmId) -> Digest {
+        let mut hasher = blake3::Hasher::new_derive_key(SUBJECT_CONTEXT);
+        Digest::from_bytes(*hasher.update(realm.0.as_bytes()).finalize().as_bytes())
+    }
 }

@@ -214,7 +214,7 @@ impl Statement {
     pub fn subject(&self) -> Option<Digest> {
         match &self.body {
             Body::Receipt(receipt) => Some(receipt.subject.digest()),
-            Body::Beat(_) => Some(beat::subject(&self.realm)),
+            Body::Beat(_) => Some(Beat::subject(&self.realm)),
             _ => None,
         }
     }

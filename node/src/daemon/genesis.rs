@@ -2,7 +2,7 @@
 //!
 //! A newcomer never meets a realm until it matters, but everything he publishes needs one. So the
 //! first `griot up` signs a genesis: one root key, which alone decides; this node may publish every
-//! name in it, and is its mirror.
+//! name in it, is its mirror, and says how much of it it has heard of (`beat`).
 //!
 //! A crash between the steps does no harm: the signed genesis is the first thing that is written
 //! down (row `daemon`/`genesis`), and every later step is repeated until it has happened.
@@ -37,7 +37,7 @@ pub fn personal(
         root.public(),
         nonce,
         title,
-        vec![grant("publish", publisher), grant("mirror", node)],
+        vec![grant("publish", publisher), grant("mirror", node), grant("beat", node)],
     ))?;
     Ok(Verified::sign(statement, &[root]))
 }

@@ -27,7 +27,7 @@ use crate::http::auth::Tokens;
 use crate::http::ready::{Folder, Ready};
 use crate::http::server;
 use crate::mesh::{self, Mesh, Multiaddr, PeerId};
-use crate::registry::{self, GARBAGE_EVERY, Registry, Scrub, Setup};
+use crate::registry::{self, BEAT_EVERY, GARBAGE_EVERY, Registry, Scrub, Setup};
 use crate::store::{self, Blobs, Recovered, Store};
 use crate::upstream::Upstream;
 
@@ -99,6 +99,8 @@ pub struct Upkeep {
     pub reserve: Option<u64>,
     /// How often garbage is collected; once a day if absent.
     pub gc_every: Option<Duration>,
+    /// The least time between two beats of a realm; the usual one if absent.
+    pub beat_every: Option<Duration>,
     /// How blobs are verified in the background; not at all if absent.
     pub scrub: Option<Scrub>,
 }
@@ -222,6 +224,8 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     let stop = tasks.stop_token();
     let every = config.upkeep.gc_every.unwrap_or(GARBAGE_EVERY);
     tasks.start_draining("room", parts.registry.clone().mind_room(stop, every));
+    let every = config.upkeep.beat_every.unwrap_or(BEAT_EVERY);
+    tasks.start("beats", parts.registry.clone().beat(every));
     if let Some(scrub) = config.upkeep.scrub {
         tasks.start("scrub", parts.registry.clone().scrub(scrub));
     }

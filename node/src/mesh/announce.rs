@@ -59,7 +59,8 @@ impl Learned {
         }
     }
 
-    fn is_from_a_peer(&self, item: &Item) -> bool {
+    /// Whether a peer gave us the pair.
+    pub(super) fn knows(&self, item: &Item) -> bool {
         self.pairs.lock().unwrap_or_else(PoisonError::into_inner).0.contains(item)
     }
 }
@@ -71,7 +72,7 @@ fn items(verified: &Verified) -> impl Iterator<Item = Item> + '_ {
 
 /// What to announce of an admission: the messages for the topic.
 pub(super) fn messages(admission: &Admission, learned: &Learned, store: &Store) -> Vec<Vec<u8>> {
-    let ours = admission.new.iter().filter(|new| !learned.is_from_a_peer(&new.item));
+    let ours = admission.new.iter().filter(|new| !learned.knows(&new.item));
     let mut ids: Vec<StatementId> = ours.map(|new| new.item.id).collect();
     ids.dedup();
     if ids.len() > ANNOUNCED_MAX {
@@ -195,7 +196,7 @@ mod tests {
         let (ours, theirs) = (realm.release("a", "1.0.0", b"a"), realm.release("b", "1.0.0", b"b"));
         let learned = Learned::default();
         learned.note(std::slice::from_ref(&theirs));
-        assert!(items(&theirs).all(|item| learned.is_from_a_peer(&item)));
-        assert!(!items(&ours).any(|item| learned.is_from_a_peer(&item)));
+        assert!(items(&theirs).all(|item| learned.knows(&item)));
+        assert!(!items(&ours).any(|item| learned.knows(&item)));
     }
 }

@@ -134,7 +134,7 @@ impl<'a> Conversation<'a> {
                 }
                 done = finish(&mut self.admitting) => self.admitted(done?).await?,
                 Some(frame) = frames.recv(), if reading => Input::Frame(frame),
-                news = news(&mut admissions) => news?,
+                news = news(&mut admissions, self.context) => news?,
                 changed = changed(&mut follows) => {
                     self.follows = changed?;
                     Input::FollowsChanged
@@ -253,12 +253,17 @@ async fn finish(admitting: &mut Option<Admitting>) -> Result<(Cursor, usize), En
 }
 
 /// What was admitted here, from whomever. Whatever a slow listener missed, the next CHECK finds.
-async fn news(admissions: &mut broadcast::Receiver<Arc<Admission>>) -> Result<Input, Ended> {
+async fn news(
+    admissions: &mut broadcast::Receiver<Arc<Admission>>,
+    context: &Context,
+) -> Result<Input, Ended> {
     loop {
         match admissions.recv().await {
             Ok(admission) => {
-                let new = admission.new.iter();
-                return Ok(Input::New(new.map(|new| (new.collection.clone(), new.item)).collect()));
+                let heard = admission.new.iter().all(|new| context.learned.knows(&new.item));
+                let new = admission.new.iter().map(|new| (new.collection.clone(), new.item));
+                let new = new.collect();
+                return Ok(if heard { Input::Heard(new) } else { Input::New(new) });
             }
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return Err(Ended::Stopped),

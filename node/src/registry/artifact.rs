@@ -14,7 +14,7 @@ use crdt::{Body, Content, Digest, PackageId, PackageView, RealmId, SlotState, St
 use super::change::absent;
 use super::sought::{Place, Sought};
 use super::wants::{Want, Wanted};
-use super::{Door, Error, Obtained, Outcome, Registry};
+use super::{Door, Error, Obtained, Outcome, Registry, sentences};
 use crate::store::{ArtifactRef, BlobInfo, Slot};
 
 /// The kind of row that keeps a refused release: id → why.
@@ -168,8 +168,13 @@ impl Registry {
         version: String,
         file: &str,
     ) -> Result<(Slot, Content, Completion), Error> {
-        let view = self.inner.store.package(&realm, package)?;
-        let Some(view) = view else { return Err(self.nothing_of(package, &realm, &decision)) };
+        let view = self.inner.store.derived(&realm, package)?;
+        let known = |view: &PackageView| {
+            !view.versions.is_empty() || view.fallen.contains_key(version.as_str())
+        };
+        let Some(view) = view.filter(known) else {
+            return Err(self.nothing_of(package, &realm, &decision));
+        };
         let content = self.content_served(&view, &version, file)?;
         let slot = Slot { realm, package: package.clone(), version, file: file.to_owned() };
         let completion = Completion {
@@ -205,7 +210,13 @@ impl Registry {
         file: &str,
     ) -> Result<Content, Error> {
         let package = &view.package;
-        let found = view.versions.get(version).ok_or_else(|| absent(package, version))?;
+        let found = view.versions.get(version).ok_or_else(|| {
+            let fallen = sentences::of_all_fallen(view, version);
+            let gone = absent(package, version);
+            fallen.into_iter().next().map_or(gone, |note| {
+                Error::not_found(format!("{} does not stand: {note}", package.name))
+            })
+        })?;
         let slot = found.files.get(file).ok_or_else(|| {
             let known: Vec<_> = found.files.keys().cloned().collect();
             Error::not_found(format!("{}@{version} has no file {file}", package.name))

@@ -135,7 +135,11 @@ impl Registry {
     }
 
     /// The realm that supplies the name, if this node's key is granted there.
-    fn publishable(&self, who: &Principal, package: &PackageId) -> Result<RealmId, Error> {
+    pub(super) fn publishable(
+        &self,
+        who: &Principal,
+        package: &PackageId,
+    ) -> Result<RealmId, Error> {
         who.require_name(&package.format, &package.name)?;
         let decision = self.decide(package)?;
         let Source::Realm { realm } = decision.source else {

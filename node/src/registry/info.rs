@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crdt::derive::{FileView, VersionView};
+use crdt::derive::{FallenRelease, FileView, VersionView};
 use crdt::routes::{Decision, Ground, Source};
 use crdt::{Body, Digest, PackageId, PackageView, PublicKey, RealmId, SlotState};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::REFUSED;
 use super::change::absent;
 use super::sought::Place;
-use super::{Alarm, Door, Error, Principal, Registry};
+use super::{Alarm, Door, Error, Principal, Registry, sentences};
 use crate::mesh::Offer;
 use crate::store::{PackageSummary, Slot};
 
@@ -27,6 +27,24 @@ pub struct Info {
     pub versions: Vec<InfoVersion>,
     /// Tag → version, as the documents offer them now.
     pub tags: BTreeMap<String, String>,
+    /// Releases that do not stand though a publisher signed them.
+    #[serde(default)]
+    pub fallen: Vec<InfoFallen>,
+    /// What is odd about its realm.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// A release that does not stand, in [`Info`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InfoFallen {
+    /// The normal version.
+    pub version: String,
+    /// Which release, with its files and signers, and why.
+    #[serde(flatten)]
+    pub release: FallenRelease,
+    /// What happened, and what to type.
+    pub note: String,
 }
 
 /// One version in [`Info`].
@@ -102,9 +120,16 @@ impl Registry {
             Place::Realm(realm, decision) => (realm, decision),
             Place::Upstream(sought) => return self.upstream_info(&sought).await,
         };
-        let view = self.inner.store.package(&realm, package)?;
-        let Some(view) = view else { return Err(self.nothing_of(package, &realm, &decision)) };
-        let tags = self.metadata(Door::Virtual, package).await?.tags;
+        let view = self.inner.store.derived(&realm, package)?;
+        let is_known = |view: &PackageView| !view.versions.is_empty() || !view.fallen.is_empty();
+        let Some(view) = view.filter(is_known) else {
+            return Err(self.nothing_of(package, &realm, &decision));
+        };
+        let tags = match self.metadata(Door::Virtual, package).await {
+            Ok(metadata) => metadata.tags,
+            Err(_) if view.versions.is_empty() => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
         let mut order: Vec<&String> = view.versions.keys().collect();
         order.sort_by(|a, b| (rules.compare_versions)(a, b));
         let versions = order
@@ -112,7 +137,16 @@ impl Registry {
             .map(|version| self.info_version(&view, version))
             .collect::<Result<_, _>>()?;
         let PackageId { format, name } = package.clone();
-        Ok(Info { format, name, source: decision, versions, tags })
+        let fallen = fallen_of(&view);
+        let notes = self.realm_notes(&realm)?;
+        Ok(Info { format, name, source: decision, versions, tags, fallen, notes })
+    }
+
+    /// What is odd about a realm: a fork, a recovery, news that are old or kept back.
+    fn realm_notes(&self, realm: &RealmId) -> Result<Vec<String>, Error> {
+        let authority = self.inner.store.authority(realm)?;
+        let note = sentences::of_realm(&authority);
+        Ok(note.into_iter().chain(self.news(realm)?.note).collect())
     }
 
     fn info_version(&self, view: &PackageView, version: &str) -> Result<InfoVersion, Error> {
@@ -131,8 +165,21 @@ impl Registry {
             artifacts,
             signers,
             published: rfc3339(found.claimed_time),
-            note: note(&view.package, found),
+            note: self.version_note(view, found)?,
         })
+    }
+
+    /// What a person should know of a version that is not plainly ok.
+    fn version_note(
+        &self,
+        view: &PackageView,
+        version: &VersionView,
+    ) -> Result<Option<String>, Error> {
+        let using = match version.state {
+            SlotState::Disputed => self.highest(&view.realm, &view.package)?,
+            _ => None,
+        };
+        Ok(sentences::of_version(&view.package, version, using.as_deref()))
     }
 
     /// All contents of a file: those that stand, and a pinned one that stands no more.
@@ -324,9 +371,13 @@ impl Registry {
             }
             return Ok(lines);
         };
-        let Some(view) = self.inner.store.package(&realm, package)? else { return Ok(lines) };
+        lines.extend(self.realm_notes(&realm)?);
+        let Some(view) = self.inner.store.derived(&realm, package)? else { return Ok(lines) };
+        lines.extend(
+            view.fallen.keys().flat_map(|version| sentences::of_all_fallen(&view, version)),
+        );
         for (version, found) in &view.versions {
-            if let Some(note) = note(package, found) {
+            if let Some(note) = self.version_note(&view, found)? {
                 lines.push(format!("{version}: {note}"));
             }
             for release in &found.releases {
@@ -369,7 +420,7 @@ fn not_offered(metadata: &super::Metadata, version: &str) -> Error {
     let PackageId { format, name } = &metadata.view.package;
     let why = format!("griot why {name} --format {format}");
     let found = &metadata.view.versions[version];
-    if let Some(note) = note(&metadata.view.package, found) {
+    if let Some(note) = sentences::of_version(&metadata.view.package, found, None) {
         return Error::conflict(note).with_hint(why);
     }
     let reason = if metadata.hidden.iter().any(|hidden| hidden == version) {
@@ -378,6 +429,17 @@ fn not_offered(metadata: &super::Metadata, version: &str) -> Error {
         "this node refuses it"
     };
     Error::not_here(format!("{name}@{version} is known, but {reason}")).with_hint(why)
+}
+
+fn fallen_of(view: &PackageView) -> Vec<InfoFallen> {
+    let all =
+        view.fallen.iter().flat_map(|(version, all)| all.iter().map(move |one| (version, one)));
+    all.map(|(version, release)| InfoFallen {
+        version: version.clone(),
+        release: release.clone(),
+        note: sentences::of_fallen(&view.package, version, release),
+    })
+    .collect()
 }
 
 /// The packages among the envelopes of an offer.
@@ -413,33 +475,6 @@ fn state_word(version: &VersionView) -> &'static str {
         SlotState::Disputed => "disputed",
         SlotState::DisputedPinned => "disputed-pinned",
         SlotState::PinnedUnsupported => "pinned-unsupported",
-    }
-}
-
-/// What a person should know of a version that is not plainly ok.
-fn note(package: &PackageId, version: &VersionView) -> Option<String> {
-    let PackageId { format, name } = package;
-    let written = &version.written;
-    match version.state {
-        SlotState::Disputed => Some(format!(
-            "{name}@{written} is disputed: different bytes were signed for one file of it, so it \
-             is offered to nobody; a publisher withdraws one, or type: \
-             griot accept {name}@{written} --digest DIGEST --format {format}"
-        )),
-        SlotState::DisputedPinned => Some(format!(
-            "{name}@{written} is disputed; keeping the one you have until you type: \
-             griot accept {name}@{written} --digest DIGEST --format {format}"
-        )),
-        SlotState::PinnedUnsupported => Some(format!(
-            "nobody stands behind {name}@{written} any more; what you have keeps installing"
-        )),
-        SlotState::Ok => {
-            version.yanked.as_ref().map(|reason| format!("yanked: {reason}")).or_else(|| {
-                version.withdrawn_others.then(|| {
-                    "other bytes were once signed for a file of it, and withdrawn".to_owned()
-                })
-            })
-        }
     }
 }
 

@@ -6,7 +6,9 @@
 //! nothing. Bounds:
 //! 64 MiB a file, and in all the smaller of 5 GiB and a tenth of the free space, taken in turns by
 //! signer. A release without a standing publisher is not fetched; when a realm's authority
-//! changes, its releases are looked at again. Wants are tried in the same rounds.
+//! changes, its releases are looked at again. Lists of seals and revocations come before all of it,
+//! whatever the budget is; of realms that are followed for a grant alone nothing else comes. Wants
+//! are tried in the same rounds.
 //!
 //! Source: DESIGN section 4; trust.md section 12.
 
@@ -16,12 +18,12 @@ use std::time::Duration;
 
 use crdt::session::Index as _;
 use crdt::statement::MetaBody;
-use crdt::{Body, Collection, Digest, PackageId, PublicKey, StatementId};
+use crdt::{Body, Collection, Digest, PackageId, PublicKey, RealmId, StatementId};
 use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Error, Registry};
+use super::{Error, FollowKind, Registry};
 
 /// The largest file that is kept ahead. Source: trust.md section 12.
 const KEEP_FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -35,11 +37,11 @@ const LOG_PAGE: usize = 1024;
 /// Entries of the log that a start may read once more: the cursor is not written for each.
 const REREAD_MAX: u64 = 1024;
 /// Files that are fetched at a time.
-const KEEP_AT_ONCE: usize = 4;
+pub(super) const KEEP_AT_ONCE: usize = 4;
 /// Files that are tried in one pass; the next pass goes on behind them.
 const ROUND_FILES_MAX: usize = 1024;
 /// A pass waits no longer for a slow peer: what is new has its turn, the flight goes on meanwhile.
-const ROUND_MAX: Duration = Duration::from_secs(5);
+pub(super) const ROUND_MAX: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// While something lacks: a peer that has it may have come back.
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -110,20 +112,30 @@ impl Registry {
     ///
     /// `from_start` reads the whole log: a key that was granted since makes old releases stand.
     async fn keep_round(&self, from_start: bool, skip: &mut usize) -> Result<(bool, bool), Error> {
-        let fresh = self.read_log(from_start).await?;
+        let (listed, lists_lack) = self.fetch_lists().await?;
+        // What a list seals stands now.
+        let fresh = self.read_log(from_start || listed).await?;
         let (fetched, lacking) = self.fetch_lacking(fresh, skip).await?;
         let (wants, wanting) = self.due_wants()?;
         let tries = wants.into_iter().map(|(digest, want)| self.try_want(digest, want));
         let tries = stream::iter(tries).buffer_unordered(KEEP_AT_ONCE);
         let tried: Vec<_> = tries.take_until(tokio::time::sleep(ROUND_MAX)).collect().await;
         let found = tried.into_iter().collect::<Result<Vec<bool>, _>>()?;
-        Ok((fetched || found.contains(&true), lacking || wanting))
+        let progressed = listed || fetched || found.contains(&true);
+        Ok((progressed, lists_lack || lacking || wanting))
+    }
+
+    /// Realms that are held for their authority alone: nothing of theirs is kept.
+    fn delegates(&self) -> Result<BTreeSet<RealmId>, Error> {
+        let followed = self.inner.store.followed()?.into_iter();
+        let delegates = followed.filter(|one| one.kind == FollowKind::Delegate);
+        Ok(delegates.map(|one| one.realm).collect())
     }
 
     /// Turns releases admitted since the cursor into rows of the queue; answers the last of them.
     pub(super) async fn read_log(&self, from_start: bool) -> Result<Vec<(Digest, Lacking)>, Error> {
         let store = &self.inner.store;
-        let mut fresh = Vec::new();
+        let (mut fresh, delegates) = (Vec::new(), self.delegates()?);
         let mut progress = self.progress()?;
         let same = progress.epoch == store.epoch();
         let seen = if same { progress.sequence } else { 0 };
@@ -135,7 +147,9 @@ impl Registry {
             progress.sequence = *last;
             let mut queued = Vec::new();
             for (sequence, collection, item) in &page {
-                if matches!(collection, Collection::Format(..)) {
+                if matches!(collection, Collection::Format(..))
+                    && !delegates.contains(&collection.realm())
+                {
                     let is_new = *sequence > seen;
                     self.lacking_of((item.id, item.key), is_new, &mut queued).await?;
                 }

@@ -35,6 +35,7 @@ mod change;
 mod compare;
 mod deliver;
 mod documents;
+mod endorse;
 mod error;
 mod fetch_document;
 mod file_flights;
@@ -46,8 +47,10 @@ mod from_bucket;
 mod from_peers;
 mod info;
 mod keep;
+mod lists;
 mod metadata;
 mod nearby;
+mod news;
 mod notes;
 mod outlines;
 mod pinned;
@@ -60,6 +63,7 @@ mod room;
 mod rules;
 mod scrub;
 mod seed;
+mod sentences;
 mod side;
 mod signed;
 mod slots;
@@ -79,9 +83,11 @@ pub use alarms::{Alarm, Evidence};
 pub use arriving::{Arriving, Obtained};
 pub use artifact::{Completion, VerifiedBytes};
 pub use documents::{Document, DocumentAsk, UpstreamDocument};
+pub use endorse::Endorsed;
 pub use error::{Error, Outcome};
-pub use info::{Added, Info, InfoArtifact, InfoVersion, Offered};
+pub use info::{Added, Info, InfoArtifact, InfoFallen, InfoVersion, Offered};
 pub use metadata::Metadata;
+pub use news::{BEAT_EVERY, Heard, News};
 pub use pinned::{Kept, KeptRow};
 pub use prefetch::{Failed, Lack, LackOf, Locked, LockedFrom, Polluted, Progress, Project, Report};
 pub use principal::{Principal, Scope};
@@ -91,7 +97,9 @@ pub use rules::{
     Declared, Extract, Extracted, Outline, OutlineFile, OutlineVersion, Rules, SignatureRules,
     UpstreamRules, Variant,
 };
-pub use scrub::{Course, Finding, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep};
+pub use scrub::{
+    Course, Finding, IndexStep, IndexVerified, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep,
+};
 pub use side::{Side, SideDocument};
 pub use stamp::Stamp;
 pub use upkeep::{LastGarbage, LastVerify};
@@ -167,6 +175,7 @@ struct Inner {
     nearby: nearby::Nearby,
     signing: signed::Signing,
     unsigned: receipts::Unsigned,
+    counted: news::Known,
     declined: deliver::Declined,
     pace: wants::Pace,
     /// How far the log was read for what to fetch ahead; its row may be behind.
@@ -213,6 +222,7 @@ impl Registry {
             nearby: nearby::Nearby::default(),
             signing: signed::Signing::default(),
             unsigned: receipts::Unsigned::default(),
+            counted: news::Known::default(),
             declined: deliver::Declined::default(),
             pace: wants::Pace::default(),
             kept_to: std::sync::Mutex::default(),

@@ -12,6 +12,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crdt::derive::{Fallen, FallenRelease};
 use crdt::routes::Source;
 use crdt::statement::{BlobRef, Counter, File, Meta, MetaBody, Release};
 use crdt::{Body, Content, Digest, PackageId, RealmId, Statement, StatementId, Verified};
@@ -66,6 +67,9 @@ pub struct Published {
     pub new: bool,
     /// Whether a route names the source; if not, `griot publish` adds one.
     pub routed: bool,
+    /// Signatures of other publishers that it takes until the release stands.
+    #[serde(default)]
+    pub needs: u32,
 }
 
 /// One file of a publish.
@@ -274,13 +278,18 @@ impl Draft {
         let contents: Vec<_> = release.files.iter().map(file).collect();
         let (realm, mut plan) = (self.realm, Plan::default());
         let there = self.look(registry, moment, &contents)?;
+        let mut needs = 0;
         let id = match there {
             Some(id) => id,
             None => {
-                let signed = registry.sign(realm, &self.package, Body::Release(release))?;
+                let (signed, lacks) = self.signed(registry, moment, release)?;
                 let id = signed.statement().id();
-                plan = self.commitments(&contents);
+                // What does not stand yet is nothing to hold on to.
+                if lacks == 0 {
+                    plan = self.commitments(&contents);
+                }
                 plan.statements.push(signed);
+                needs = lacks;
                 id
             }
         };
@@ -297,8 +306,37 @@ impl Draft {
             files: contents.iter().map(published_file).collect(),
             new: there.is_none(),
             routed: false,
+            needs,
         };
         Ok((plan, published))
+    }
+
+    /// The release with this node's signature, and how many others it lacks: another publisher's
+    /// statement about the same files, or a new one.
+    fn signed(
+        &self,
+        registry: &Registry,
+        moment: &Moment<'_>,
+        release: Release,
+    ) -> Result<(Verified, u32), Error> {
+        let need = registry.inner.store.publishers(&self.realm, &self.package)?.need;
+        if need > 1 {
+            let view = moment.derived(&self.realm, &self.package)?;
+            let fallen = view
+                .into_iter()
+                .flat_map(|mut view| view.fallen.remove(&self.version).unwrap_or_default());
+            for FallenRelease { release: id, why, .. } in fallen {
+                let Fallen::Signers { have, .. } = why else { continue };
+                let held = registry.inner.store.statement(&id)?;
+                let Some(held) = held.map(|held| held.statement().clone()) else { continue };
+                if matches!(held.body(), Body::Release(other) if other.files == release.files) {
+                    let signed = Verified::sign(held, &[&registry.inner.publisher]);
+                    return Ok((signed, need.saturating_sub(have + 1)));
+                }
+            }
+        }
+        let signed = registry.sign(self.realm, &self.package, Body::Release(release))?;
+        Ok((signed, need.saturating_sub(1)))
     }
 
     /// Where the name comes from, and what the files are.

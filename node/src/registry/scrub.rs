@@ -24,7 +24,10 @@ use super::{BlobInfo, Door, Error, Registry};
 use crate::store::verify::Rotten;
 use run::{Pace, Run};
 
+mod index;
 mod run;
+
+pub use index::{IndexStep, IndexVerified};
 
 /// The kind of row that remembers where a run is.
 const VERIFY: &str = "verify";

@@ -80,13 +80,12 @@ fn build(store: &Store, own: RealmId) -> Result<Table, Error> {
         .find(|followed| followed.kind == FollowKind::Site)
         .map_or(own, |followed| followed.realm);
     let authority = store.authority(&site)?;
-    let statements = store.authority_statements(&site)?;
-    let routes = statements.iter().filter(|s| matches!(s.statement().body(), Body::Route { .. }));
+    let routes = store.authority_of_kind(&site, "route")?;
     let claims = followed
         .into_iter()
         .flat_map(|Followed { realm, claims, .. }| claims.into_iter().map(move |c| (realm, c)))
         .collect();
-    let site_rules = site_rules(&authority, routes);
+    let site_rules = site_rules(&authority, &routes);
     Ok(Table { own, site, own_rules: store.routes()?, site_rules, claims })
 }
 

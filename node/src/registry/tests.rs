@@ -14,6 +14,8 @@ use crate::store::{FollowKind, Followed, Hashes};
 mod arrives;
 mod bounds;
 mod fresh;
+mod heard;
+mod judged;
 mod mirrors;
 mod remote_files;
 mod remote_receipts;

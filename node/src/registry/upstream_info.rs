@@ -37,7 +37,8 @@ impl Registry {
         }
         let PackageId { format, name } = sought.package.clone();
         let tags = document.tags.unwrap_or_else(|| document.outline.tags.clone());
-        Ok(Info { format, name, source: sought.decision.clone(), versions, tags })
+        let (fallen, notes) = (Vec::new(), Vec::new());
+        Ok(Info { format, name, source: sought.decision.clone(), versions, tags, fallen, notes })
     }
 
     fn upstream_version(

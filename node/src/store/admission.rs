@@ -1,10 +1,9 @@
 //! How verified statements enter the store: one transaction a batch.
 //!
 //! The unit is the pair (statement, signer). A pair that is new gets the next admission sequence,
-//! its place in its collection, that collection's fingerprint and the log; then each package that
-//! was touched is derived once, all of a realm's if its authority changed. Everything becomes
-//! visible and durable together, and automerge has no part in it. A batch without anything new
-//! costs no write.
+//! its place in its collection, that collection's fingerprint and the log (`pairs`); then each
+//! package that was touched is derived once (`settling`). Everything becomes visible and durable
+//! together, and automerge has no part in it. A batch without anything new costs no write.
 //!
 //! What is not taken is counted and can come again later: statements of realms that are not
 //! followed, and what finds no room (`room`).
@@ -18,21 +17,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crdt::reconcile::Fingerprint;
-use crdt::{Body, Collection, Item, PackageId, PublicKey, RealmId, Signature, Statement, Verified};
+use crdt::{
+    Body, Collection, PackageId, PublicKey, RealmId, Signature, Statement, StatementId, Verified,
+};
 use redb::{ReadableTable, WriteTransaction};
 
-use super::authority::{Standing, extend_chain_pin};
+use super::authority::Standing;
 use super::changes::Scope;
-use super::receipts::{self, Latest, Place};
-use super::statements::{digests, document_id, keep_cursor, load_statement, signatures};
+use super::receipts::{self, Place};
+use super::standings::Standings;
+use super::statements::{keep_cursor, signatures};
 use super::tables::{self, Tables};
-use super::{Admission, Error, Inner, NewItem, Store, blocking, collections, kinds, views};
+use super::{Admission, Error, FollowKind, Followed, Inner, Store, blocking};
 
+mod pairs;
 mod room;
+mod settling;
 
-use room::Receipts;
+use pairs::Newcomer;
+pub(super) use pairs::index;
+pub use room::RealmLimit;
+pub(super) use room::{RealmLimits, counts};
+use room::{Receipts, Taken};
 #[cfg(test)]
 pub(super) use room::{STRANGER_BYTES_MAX, STRANGER_ITEMS_MAX, UNFOUNDED_ITEMS_MAX};
+pub(super) use settling::Done;
 
 /// Where a peer's log was read up to: peer id, its store epoch, its sequence.
 type Cursor = (Vec<u8>, u64, u64);
@@ -57,25 +66,22 @@ impl Store {
             return Ok(Admission { new: Vec::new(), ignored });
         }
         let change = move |inner: &Inner, txn: &WriteTransaction| {
-            Batch::admit(inner, txn, batch, cursor, ignored)
+            let mut this = Batch::new(inner, txn)?;
+            this.admission.ignored = ignored;
+            this.admit(&batch)?;
+            this.keep_cursor(cursor)?;
+            this.finish()
         };
-        let after = |inner: &Inner, done: &Done| {
-            inner.forget_standings(&done.rooted);
-            if !done.admission.new.is_empty() {
-                inner.told_upto(&done.admission);
-                // Without subscribers there is nobody to tell.
-                let _ = inner.admissions.send(Arc::new(done.admission.clone()));
-            }
-        };
-        let admission = self.write_scoped(Done::scope, change, after).await?.admission;
-        let named: BTreeSet<_> =
-            admission.new.iter().filter_map(|new| new.package.as_ref()).collect();
+        let done = self.write_scoped(Done::scope, change, |inner, done| done.tell(inner)).await?;
+        let new = done.admission.new.iter();
+        let named: BTreeSet<_> = new.filter_map(|new| new.package.as_ref()).collect();
         named.into_iter().for_each(|package| self.inner.changes.touched(package.clone()));
-        Ok(admission)
+        Ok(done.admission)
     }
 }
 
-/// Drops what is known, outdated or not followed, before the writer is bothered. Roots come first.
+/// Drops what is known, outdated or not followed, before the writer is bothered. Roots come first,
+/// then the rest of authority: it has the first claim on the room that there is.
 fn sift(inner: &Inner, batch: Vec<Verified>) -> Result<(Vec<Verified>, usize), Error> {
     let txn = inner.read()?;
     let followed = txn.table(tables::FOLLOWED)?;
@@ -90,8 +96,9 @@ fn sift(inner: &Inner, batch: Vec<Verified>) -> Result<(Vec<Verified>, usize), E
         }
     }
     kept.sort_by_key(|verified| match verified.statement().body() {
-        Body::Root(root) => root.epoch,
-        _ => u64::MAX,
+        Body::Root(root) => (0, root.epoch),
+        _ if matches!(verified.statement().collection(), Collection::Authority(_)) => (1, 0),
+        _ => (2, 0),
     });
     Ok((kept, ignored))
 }
@@ -110,85 +117,86 @@ fn has_news(txn: &impl Tables, verified: &Verified) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// A batch that went through.
-pub(super) struct Done {
-    pub(super) admission: Admission,
-    /// Whether there is anything to commit.
-    changed: bool,
-    /// Whose documents it concerns.
-    pub(super) concerned: Scope,
-    /// Realms that got a root.
-    rooted: BTreeSet<RealmId>,
-    /// Packages that were derived anew.
-    pub(super) derived: BTreeSet<(RealmId, PackageId)>,
-}
-
-impl Done {
-    fn scope(&self) -> Option<Scope> {
-        self.changed.then(|| self.concerned.clone())
-    }
-}
-
 /// One batch on its way through the writer.
 pub(super) struct Batch<'t> {
     inner: &'t Inner,
     txn: &'t WriteTransaction,
     sequence: u64,
-    standings: BTreeMap<RealmId, Arc<Standing>>,
+    standings: Standings<'t>,
+    kinds: BTreeMap<RealmId, Option<FollowKind>>,
     states: BTreeMap<Collection, Fingerprint>,
     packages: BTreeSet<(RealmId, PackageId)>,
     /// Pairs and bytes by strangers.
     strangers: BTreeMap<RealmId, (u64, u64)>,
     receipts: BTreeMap<RealmId, Receipts>,
-    /// Realms that got a root, with their authority before.
-    rooted: BTreeMap<RealmId, Arc<Standing>>,
+    taken: BTreeMap<RealmId, Taken>,
+    /// Whether what this node signed itself is admitted: it has no peer to wait at.
+    is_own: bool,
+    /// Realms whose chain may be another one now.
+    chained: BTreeSet<RealmId>,
+    /// Seals and revocations that are to be judged anew.
+    rulings: BTreeSet<(RealmId, StatementId)>,
     changed: bool,
     concerned: Scope,
     admission: Admission,
 }
 
-/// A pair that is not held yet.
-struct Newcomer<'a> {
-    statement: &'a Statement,
-    key: &'a PublicKey,
-    /// Whether no root of the realm lets the key say such a thing.
-    is_stranger: bool,
-    /// The author's receipt or beat whose place it takes.
-    replaces: Option<Latest>,
-}
-
 impl<'t> Batch<'t> {
-    /// Everything but the commit.
-    pub(super) fn admit(
-        inner: &'t Inner,
-        txn: &'t WriteTransaction,
-        batch: Vec<Verified>,
-        cursor: Option<Cursor>,
-        ignored: usize,
-    ) -> Result<Done, Error> {
-        let mut this = Self {
+    /// One that has changed nothing yet.
+    pub(super) fn new(inner: &'t Inner, txn: &'t WriteTransaction) -> Result<Self, Error> {
+        Ok(Self {
             inner,
             txn,
             sequence: txn.meta(tables::META_SEQUENCE)?,
-            standings: BTreeMap::new(),
+            standings: Standings::new(inner, txn),
+            kinds: BTreeMap::new(),
             states: BTreeMap::new(),
             packages: BTreeSet::new(),
             strangers: BTreeMap::new(),
             receipts: BTreeMap::new(),
-            rooted: BTreeMap::new(),
-            changed: cursor.is_some(),
+            taken: BTreeMap::new(),
+            is_own: false,
+            chained: BTreeSet::new(),
+            rulings: BTreeSet::new(),
+            changed: false,
             concerned: Scope::none(),
-            admission: Admission { new: Vec::new(), ignored },
-        };
-        for verified in &batch {
-            this.statement(verified)?;
+            admission: Admission::default(),
+        })
+    }
+
+    /// What this node has signed just now, all of it, whatever the limits of its realms are.
+    pub(super) fn admit_own(
+        inner: &'t Inner,
+        txn: &'t WriteTransaction,
+        statements: &[Verified],
+    ) -> Result<Done, Error> {
+        let mut this = Self::new(inner, txn)?;
+        this.is_own = true;
+        this.admit(statements)?;
+        this.finish()
+    }
+
+    fn admit(&mut self, statements: &[Verified]) -> Result<(), Error> {
+        statements.iter().try_for_each(|verified| self.statement(verified))
+    }
+
+    fn keep_cursor(&mut self, cursor: Option<Cursor>) -> Result<(), Error> {
+        let Some((peer, epoch, sequence)) = cursor else { return Ok(()) };
+        self.changed = true;
+        keep_cursor(self.txn, &peer, epoch, sequence)
+    }
+
+    /// Why a realm's statements are kept, if they are.
+    fn kind(&mut self, realm: &RealmId) -> Result<Option<FollowKind>, Error> {
+        if let Some(kind) = self.kinds.get(realm) {
+            return Ok(*kind);
         }
-        this.finish()?;
-        if let Some((peer, epoch, sequence)) = cursor {
-            keep_cursor(txn, &peer, epoch, sequence)?;
-        }
-        let Self { admission, changed, concerned, rooted, packages: derived, .. } = this;
-        Ok(Done { admission, changed, concerned, rooted: rooted.into_keys().collect(), derived })
+        let row = self.txn.table(tables::FOLLOWED)?;
+        let row = row.get(realm.0.as_bytes())?;
+        let row = row.map(|row| tables::decode::<Followed>("followed realm", row.value()));
+        let kind = row.transpose()?.map(|followed| followed.kind);
+        self.kinds.insert(*realm, kind);
+        Ok(kind)
     }
 
     /// Admits what is new of one statement.
@@ -196,11 +204,18 @@ impl<'t> Batch<'t> {
         let statement = verified.statement();
         let realm = statement.realm();
         // An unfollow may have come between the sifting and the writer's turn.
-        if self.txn.table(tables::FOLLOWED)?.get(realm.0.as_bytes())?.is_none() {
+        if self.kind(&realm)?.is_none() {
             self.admission.ignored += verified.signatures().len();
             return Ok(());
         }
         let standing = self.standing(&realm)?;
+        if let Body::Beat(beat) = statement.body()
+            && !standing.authority().admits(beat.counter)
+        {
+            // Of an epoch that nobody has heard of yet: it must not erase a good one.
+            self.admission.ignored += verified.signatures().len();
+            return Ok(());
+        }
         let held = signatures(self.txn, &statement.id())?;
         let mut signers: BTreeSet<PublicKey> = held.keys().copied().collect();
         let vouched = vouched(&standing, statement, &held, verified);
@@ -223,7 +238,9 @@ impl<'t> Batch<'t> {
                 Place::Free => None,
                 Place::After(latest) => Some(latest),
             };
-            let pair = Newcomer { statement, key, is_stranger: !known(key), replaces };
+            let is_stranger = !known(key);
+            let is_new = held.is_empty() && !gained;
+            let pair = Newcomer { statement, key, is_stranger, is_new, replaces };
             if self.make_room(&pair, &mut signers, &known)? {
                 self.pair(&pair, signature)?;
                 signers.insert(*key);
@@ -235,176 +252,6 @@ impl<'t> Batch<'t> {
         if gained {
             self.file(statement, held.is_empty())?;
         }
-        Ok(())
-    }
-
-    /// A new pair: signature, collection, fingerprint, log; what it replaces leaves.
-    fn pair(&mut self, pair: &Newcomer<'_>, signature: &Signature) -> Result<(), Error> {
-        let Newcomer { statement, key, is_stranger, replaces } = pair;
-        if let Some(old) = replaces {
-            self.replace(old, key)?;
-            if !is_stranger {
-                // It may have been one when it said the older.
-                self.strangers.remove(&statement.realm());
-            }
-        }
-        self.sequence += 1;
-        self.put_signature(statement, key, signature)?;
-        let item = Item { id: statement.id(), key: **key };
-        let (id, key) = (item.id.0.as_bytes(), item.key.as_bytes());
-        let collection = statement.collection();
-        let name = (collection.id(), item.hash());
-        self.txn.open_table(tables::COLL)?.insert((name.0.0.as_bytes(), &name.1), (id, key))?;
-        self.state(&collection)?.add(&item);
-        let realm = statement.realm();
-        let part = collections::part(&collection);
-        let entry = (realm.0.as_bytes(), part.as_str(), id, key);
-        self.txn.open_table(tables::LOG)?.insert(self.sequence, entry)?;
-        if *is_stranger {
-            let size = statement.payload().len() as u64;
-            self.txn.open_table(tables::STRANGER)?.insert((realm.0.as_bytes(), id, key), size)?;
-        }
-        receipts::keep(self.txn, statement, &item.key, self.sequence)?;
-        if statement.receipt().is_some() {
-            self.receipts(&realm)?.held += 1;
-        }
-        let package = statement.package().cloned();
-        let new = NewItem { sequence: self.sequence, collection, item, package };
-        self.admission.new.push(new);
-        Ok(())
-    }
-
-    fn put_signature(
-        &mut self,
-        statement: &Statement,
-        key: &PublicKey,
-        signature: &Signature,
-    ) -> Result<(), Error> {
-        self.changed = true;
-        self.concerned.join(Scope::of_statement(statement));
-        let row = (statement.id(), key.as_bytes());
-        kinds::around_all(self.txn, digests(statement), || {
-            self.txn.open_table(tables::SIG)?.insert((row.0.0.as_bytes(), row.1), &signature.0)?;
-            Ok(())
-        })
-    }
-
-    /// Takes an author's earlier receipt out of everything, the log too: the statement, once nobody
-    /// else stands behind it.
-    fn replace(&mut self, old: &Latest, author: &PublicKey) -> Result<(), Error> {
-        let Some(statement) = load_statement(self.txn, &old.id)? else { return Ok(()) };
-        self.remove(&statement, author)?;
-        self.txn.open_table(tables::LOG)?.remove(old.sequence)?;
-        if signatures(self.txn, &old.id)?.is_empty() {
-            self.txn.open_table(tables::STMT)?.remove(old.id.0.as_bytes())?;
-        }
-        // One that came and went in this batch was never there for those who are told of it.
-        let new = &mut self.admission.new;
-        if let Ok(at) = new.binary_search_by_key(&old.sequence, |new| new.sequence) {
-            new.remove(at);
-        }
-        Ok(())
-    }
-
-    /// Takes a pair out of everything but the log, whose readers skip it.
-    fn remove(&mut self, statement: &Statement, key: &PublicKey) -> Result<(), Error> {
-        let item = Item { id: statement.id(), key: *key };
-        let (id, key) = (item.id.0.as_bytes(), item.key.as_bytes());
-        let (collection, realm) = (statement.collection(), statement.realm());
-        self.concerned.join(Scope::of_statement(statement));
-        let name = (collection.id(), item.hash());
-        kinds::around_all(self.txn, digests(statement), || {
-            self.txn.open_table(tables::SIG)?.remove((id, key))?;
-            Ok(())
-        })?;
-        self.txn.open_table(tables::COLL)?.remove((name.0.0.as_bytes(), &name.1))?;
-        self.txn.open_table(tables::STRANGER)?.remove((realm.0.as_bytes(), id, key))?;
-        self.state(&collection)?.remove(&item);
-        receipts::forget(self.txn, statement, &item.key)?;
-        if statement.receipt().is_some() {
-            let count = self.receipts(&realm)?;
-            count.held = count.held.saturating_sub(1);
-        }
-        Ok(())
-    }
-
-    /// Files a statement that got a pair, and notes what must be derived again.
-    fn file(&mut self, statement: &Statement, is_new: bool) -> Result<(), Error> {
-        let (id, realm) = (statement.id(), statement.realm());
-        if is_new {
-            let row = (statement.kind(), statement.payload());
-            self.txn.open_table(tables::STMT)?.insert(id.0.as_bytes(), row)?;
-            let named = digests(statement);
-            kinds::around_all(self.txn, named.clone(), || {
-                let mut table = self.txn.open_table(tables::ARTIFACT)?;
-                for digest in &named {
-                    table.insert((digest.as_bytes(), id.0.as_bytes()), ())?;
-                }
-                Ok(())
-            })?;
-        }
-        if let Some(package) = statement.package() {
-            if is_new {
-                let document = document_id(&realm, package);
-                let name = (realm.0.as_bytes(), package.format.as_str(), package.name.as_str());
-                self.txn.open_table(tables::DOC_STMT)?.insert((&document, id.0.as_bytes()), ())?;
-                self.txn.open_table(tables::DOC)?.insert(name, &document)?;
-            }
-            self.packages.insert((realm, package.clone()));
-        }
-        if let Body::Root(_) | Body::Revoke { .. } | Body::Seal { .. } = statement.body() {
-            let before = self.standing(&realm)?;
-            self.rooted.entry(realm).or_insert(before);
-            self.standings.remove(&realm);
-        }
-        Ok(())
-    }
-
-    /// The realm's authority, with the roots of this batch so far.
-    fn standing(&mut self, realm: &RealmId) -> Result<Arc<Standing>, Error> {
-        if let Some(standing) = self.standings.get(realm) {
-            return Ok(Arc::clone(standing));
-        }
-        let standing = if self.rooted.contains_key(realm) {
-            Arc::new(Standing::compute(self.txn, realm)?)
-        } else {
-            self.inner.standing(realm)?
-        };
-        self.standings.insert(*realm, Arc::clone(&standing));
-        Ok(standing)
-    }
-
-    fn state(&mut self, collection: &Collection) -> Result<&mut Fingerprint, Error> {
-        if !self.states.contains_key(collection) {
-            let state = collections::state(self.txn, collection)?;
-            self.states.insert(collection.clone(), state);
-        }
-        Ok(self.states.entry(collection.clone()).or_insert_with(Fingerprint::empty))
-    }
-
-    /// Writes what was gathered and derives what was touched.
-    fn finish(&mut self) -> Result<(), Error> {
-        for (collection, state) in &self.states {
-            collections::set_state(self.txn, collection, state)?;
-        }
-        tables::set_meta(self.txn, tables::META_SEQUENCE, self.sequence)?;
-        self.warn_of_receipts();
-        let rooted: Vec<_> = self.rooted.iter().map(|(realm, old)| (*realm, old.clone())).collect();
-        for (realm, before) in rooted {
-            let after = self.standing(&realm)?;
-            extend_chain_pin(self.txn, &after.authority)?;
-            room::recognise(self.txn, &realm, &after)?;
-            if *after != *before {
-                let all = views::packages_of(self.txn, &realm)?;
-                self.packages.extend(all.into_iter().map(|package| (realm, package)));
-            }
-        }
-        let packages = std::mem::take(&mut self.packages);
-        for (realm, package) in &packages {
-            let standing = self.standing(realm)?;
-            views::derive(self.inner, self.txn, &standing, package)?;
-        }
-        self.packages = packages;
         Ok(())
     }
 }

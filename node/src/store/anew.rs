@@ -1,4 +1,5 @@
-//! What everybody hears when the database was opened again after a write that the disk refused.
+//! What everybody hears when the database was opened again after a write that the disk refused,
+//! and when `rebuild` has mended something.
 //!
 //! A commit whose last sync failed told its caller that it failed, and may be there all the same;
 //! and what was read in between may have been of another state. So the next writer, before it

@@ -1,45 +1,47 @@
-//! Who has a say in a realm, as this node has seen it: cached, with the chain it has accepted.
-//!
-//! The chain pin only grows: when the chain of a realm is longer than the one remembered and
-//! begins with it, it is remembered instead. A rival successor that arrives later then leaves this
-//! node on its branch (`fork-pinned`). The pin is local state and outlives an unfollow.
+//! Who has a say in a realm, as this node has seen it: cached, computed from its roots and
+//! revocations alone.
 //!
 //! *Known* keys are those that some root of the chain (or of a proven fork) names: roots,
 //! grantees, recovery keys; for receipts only those that it grants the role `mirror` for the
 //! format. They decide limits, never validity: see `admission`.
+//!
+//! Which chain was accepted is in `chains`, which seals and revocations count in `rulings`, what a
+//! change touches in `grounds`.
 //!
 //! Source: trust.md sections 5 and 12.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crdt::realm::{Lists, Publishers, Realm, Realms, Revoked};
+use crdt::realm::{Kept, MAX_DELEGATION_DEPTH, Publishers, Realm, Realms};
 use crdt::statement::{Grantee, Root, recovery_hash};
 use crdt::{
     Authority, Body, ChainStatus, Digest, PackageId, PublicKey, RealmId, Statement, StatementId,
-    Verified,
 };
-use redb::{ReadableTable, WriteTransaction};
 
-use super::tables::{self, Tables};
-use super::{Error, Inner, Store, lock, statements};
+use super::statements::{self, document_id};
+use super::tables::Tables;
+use super::{Error, Inner, Store, chains, grounds, lock, rulings};
+
+/// The revocations of a key that count, each with the blob of its list if that is not known.
+pub(super) type Cut = BTreeMap<StatementId, Option<Digest>>;
 
 /// A realm's authority and the keys that it knows.
 #[derive(Debug, PartialEq)]
 pub(super) struct Standing {
-    pub(super) authority: Authority,
+    /// The chain, and who was revoked by which statements. What those keep is not in here: see
+    /// [`grounds::of_package`].
+    pub(super) realm: Arc<Realm>,
     /// Revoked keys.
-    pub(super) revoked: Revoked,
-    /// Sealed releases.
-    pub(super) firm: BTreeSet<StatementId>,
+    pub(super) cuts: BTreeMap<PublicKey, Cut>,
     keys: BTreeSet<PublicKey>,
     recovery: BTreeSet<Digest>,
     /// Mirrors, with the formats that some grant gives them (`*` for all).
     mirrors: BTreeMap<PublicKey, BTreeSet<String>>,
 }
 
-/// What was computed, until a root arrives. The number tells a reader that computed from an older
-/// snapshot that its result must not be kept.
+/// What was computed, until a root or a revocation arrives. The number tells a reader that computed
+/// from an older snapshot that its result must not be kept.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     standings: BTreeMap<RealmId, Arc<Standing>>,
@@ -62,27 +64,33 @@ impl Cache {
 impl Standing {
     /// From what a transaction sees.
     pub(super) fn compute(txn: &impl Tables, realm: &RealmId) -> Result<Self, Error> {
-        let roots: Vec<Verified> = statements::of_authority(txn, realm)?;
-        let authority = crdt::realm::authority(*realm, &roots, &chain_pin(txn, realm)?);
-        let lists = Lists::new();
+        let mut roots = Vec::new();
+        for id in rulings::of_kind(txn, realm, "root")? {
+            roots.extend(statements::load(txn, &id)?);
+        }
+        let authority = crdt::realm::authority(*realm, &roots, &chains::pin(txn, realm)?);
+        let cuts = rulings::cuts(txn, realm)?;
         let mut standing = Self {
-            revoked: crdt::realm::revoked(&authority, &roots, &lists),
-            firm: crdt::realm::firm(&authority, &roots, &lists).0,
-            authority,
+            realm: seen(authority, &cuts),
+            cuts,
             keys: BTreeSet::new(),
             recovery: BTreeSet::new(),
             mirrors: BTreeMap::new(),
         };
         for verified in &roots {
             let id = verified.statement().id();
-            let chain = &standing.authority;
-            if let Body::Root(root) = verified.statement().body()
-                && (chain.path.contains(&id) || chain.evidence.contains(&id))
-            {
+            let chain = standing.authority();
+            let names = chain.path.contains(&id) || chain.evidence.contains(&id);
+            if let (true, Body::Root(root)) = (names, verified.statement().body()) {
                 standing.learn(root);
             }
         }
         Ok(standing)
+    }
+
+    /// The chain.
+    pub(super) fn authority(&self) -> &Authority {
+        &self.realm.authority
     }
 
     fn learn(&mut self, root: &Root) {
@@ -95,11 +103,6 @@ impl Standing {
                 self.mirrors.entry(*key).or_default().insert(grant.format.clone());
             }
         }
-    }
-
-    /// What other realms look at.
-    fn seen(&self) -> Realm {
-        Realm { authority: self.authority.clone(), revoked: self.revoked.clone() }
     }
 
     /// Whether some root of the realm names the key.
@@ -116,8 +119,44 @@ impl Standing {
 
     /// Whether the genesis is held: before that nobody can be told from a stranger.
     pub(super) fn is_founded(&self) -> bool {
-        self.authority.status != ChainStatus::Unknown
+        self.authority().status != ChainStatus::Unknown
     }
+}
+
+/// The realm as others look at it, without what its revocations keep.
+fn seen(authority: Authority, cuts: &BTreeMap<PublicKey, Cut>) -> Arc<Realm> {
+    let kept = |cut: &Cut| {
+        let missing = cut.values().copied().flatten().collect();
+        Arc::new(Kept { releases: None, missing, by: cut.keys().copied().collect() })
+    };
+    let revoked = cuts.iter().map(|(key, cut)| (*key, kept(cut))).collect();
+    Arc::new(Realm { authority, revoked })
+}
+
+/// A realm with those that it delegates to, as deep as grants reach: the nearest first.
+pub(super) fn reached(
+    first: Arc<Standing>,
+    mut of: impl FnMut(&RealmId) -> Result<Arc<Standing>, Error>,
+) -> Result<Vec<Arc<Standing>>, Error> {
+    let mut seen = BTreeSet::from([first.authority().realm]);
+    let (mut found, mut next) = (Vec::new(), vec![first]);
+    for depth in 0..=MAX_DELEGATION_DEPTH {
+        let mut below = BTreeSet::new();
+        for standing in std::mem::take(&mut next) {
+            below.extend(crdt::realm::delegates(standing.authority()));
+            found.push(standing);
+        }
+        below.retain(|realm| depth < MAX_DELEGATION_DEPTH && seen.insert(*realm));
+        for realm in below {
+            next.push(of(&realm)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The same for the rules of publishing.
+pub(super) fn realms(reached: &[Arc<Standing>]) -> Realms {
+    reached.iter().map(|it| (it.authority().realm, Arc::clone(&it.realm))).collect()
 }
 
 impl Store {
@@ -126,7 +165,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn authority(&self, realm: &RealmId) -> Result<Authority, Error> {
-        Ok(self.inner.standing(realm)?.authority.clone())
+        Ok(self.inner.standing(realm)?.authority().clone())
     }
 
     /// Who may publish a package of the realm: keys of its own, and of realms it delegates to.
@@ -134,9 +173,11 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn publishers(&self, realm: &RealmId, package: &PackageId) -> Result<Publishers, Error> {
-        let standing = self.inner.standing(realm)?;
-        let realms = self.inner.realms(&standing)?;
-        Ok(crdt::realm::publishers(&realms, realm, package))
+        let reached = reached(self.inner.standing(realm)?, |realm| self.inner.standing(realm))?;
+        self.reading(|txn| {
+            let ids = statements::ids_of_package(txn, &document_id(realm, package))?;
+            grounds::publishers(txn, &reached, package, &ids)
+        })
     }
 
     /// Whether the key is named by a root of a realm that is followed (used for limits).
@@ -171,23 +212,6 @@ impl Inner {
         Ok(standing)
     }
 
-    /// The realm with those that it delegates to, as deep as grants reach.
-    pub(super) fn realms(&self, first: &Standing) -> Result<Realms, Error> {
-        let mut found = Realms::new();
-        let mut next = vec![first.seen()];
-        for _ in 0..=crdt::realm::MAX_DELEGATION_DEPTH {
-            let mut below = BTreeSet::new();
-            for realm in std::mem::take(&mut next) {
-                below.extend(crdt::realm::delegates(&realm.authority));
-                found.insert(realm.authority.realm, Arc::new(realm));
-            }
-            for realm in below.into_iter().filter(|realm| !found.contains_key(realm)) {
-                next.push(self.standing(&realm)?.seen());
-            }
-        }
-        Ok(found)
-    }
-
     /// Forgets what was computed, after a commit that changed it.
     pub(super) fn forget_standings<'a>(&self, realms: impl IntoIterator<Item = &'a RealmId>) {
         let mut cache = lock(&self.authorities);
@@ -196,26 +220,4 @@ impl Inner {
             cache.standings.remove(realm);
         }
     }
-}
-
-/// The chain accepted so far, genesis first.
-fn chain_pin(txn: &impl Tables, realm: &RealmId) -> Result<Vec<StatementId>, Error> {
-    let table = txn.table(tables::PIN_CHAIN)?;
-    let Some(row) = table.get(realm.0.as_bytes())? else { return Ok(Vec::new()) };
-    let (ids, rest) = row.value().as_chunks::<32>();
-    if !rest.is_empty() {
-        return Err(Error::unreadable("chain pin", "wrong length"));
-    }
-    Ok(ids.iter().map(|id| StatementId(Digest::from_bytes(*id))).collect())
-}
-
-/// Remembers a chain that continues the one remembered.
-pub(super) fn extend_chain_pin(txn: &WriteTransaction, chain: &Authority) -> Result<(), Error> {
-    let old = chain_pin(txn, &chain.realm)?;
-    if chain.path.len() > old.len() && chain.path.starts_with(&old) {
-        let bytes: Vec<u8> = chain.path.iter().flat_map(|id| *id.0.as_bytes()).collect();
-        let mut table = txn.open_table(tables::PIN_CHAIN)?;
-        table.insert(chain.realm.0.as_bytes(), bytes.as_slice())?;
-    }
-    Ok(())
 }

@@ -99,6 +99,11 @@ impl Store {
         changes: Vec<Change>,
         decision: Option<Decision>,
     ) -> Result<Kept, Error> {
+        let blobs = changes.iter().filter_map(|change| match change {
+            Change::Blob(staged) => Some(staged.info().digest),
+            _ => None,
+        });
+        let blobs: Vec<Digest> = blobs.collect();
         let (done, told) = oneshot::channel();
         let starts = {
             let mut waiting = lock(&self.inner.waiting);
@@ -110,7 +115,11 @@ impl Store {
             tokio::task::spawn_blocking(move || Writer { inner }.write_all());
         }
         let stopping = || Err(std::io::Error::other("the node is stopping").into());
-        told.await.unwrap_or_else(|_| stopping())
+        let kept = told.await.unwrap_or_else(|_| stopping())?;
+        if !blobs.is_empty() {
+            self.lists_came(blobs).await?;
+        }
+        Ok(kept)
     }
 }
 

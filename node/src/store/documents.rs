@@ -87,6 +87,25 @@ fn current(inner: &Inner, document: &[u8; 32]) -> Result<Current, Error> {
     Ok(Current { saved: current.save(), statements: count, cached: false })
 }
 
+/// Whether a saved document, brought up to date, is the one that the statements make. One that is
+/// not there is; so is one of another version, which nobody will read.
+pub(super) fn is_sound(txn: &impl Tables, document: &[u8; 32]) -> Result<bool, Error> {
+    let table = txn.table(tables::AM_DOC)?;
+    let Some(row) = table.get(document)? else { return Ok(true) };
+    let (version, applied, saved) = row.value();
+    if version != DOCUMENT_VERSION {
+        return Ok(true);
+    }
+    let statements = of_package(txn, document)?;
+    let mut fresh = Document::new();
+    fresh.extend(&statements).map_err(|why| Error::unreadable("automerge document", why))?;
+    let Ok(mut loaded) = Document::load(saved) else { return Ok(false) };
+    let count = statements.len() as u64;
+    // One that lags behind is extended when it is looked at.
+    let is_read = applied < count && loaded.extend(&statements).is_ok() || applied == count;
+    Ok(is_read && loaded.heads() == fresh.heads())
+}
+
 /// The saved document, if it is of this version and loads.
 fn load(txn: &impl Tables, document: &[u8; 32]) -> Result<Option<(Document, Vec<u8>, u64)>, Error> {
     let table = txn.table(tables::AM_DOC)?;

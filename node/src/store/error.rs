@@ -127,6 +127,14 @@ pub enum Error {
         /// The program that wrote it.
         program: String,
     },
+    /// No chain of the realm goes through the root that a person accepts.
+    #[error("no chain of the realm goes through {root}: {why}")]
+    NoChain {
+        /// The root.
+        root: crdt::StatementId,
+        /// What stands against it.
+        why: &'static str,
+    },
     /// A restore into this home was cut, or is under way.
     #[error(
         "a backup is being restored into this home, and that is not finished: \

@@ -14,7 +14,7 @@ use crdt::{Body, Collection, Item, PublicKey, RealmId, StatementId, Verified};
 use redb::{ReadTransaction, ReadableTable};
 
 use super::tables::{self, Tables};
-use super::{Error, FollowKind, Store, collections, statements};
+use super::{Error, FollowKind, Store, collections, rulings, statements};
 
 /// Statements of one realm that strangers are shown.
 const LOBBY_STATEMENTS_MAX: usize = 32;
@@ -132,8 +132,10 @@ impl Store {
 
 /// Roots, then the newest releases, as far as the limits reach.
 fn lobby_of(txn: &ReadTransaction, realm: &RealmId) -> Result<Vec<Verified>, Error> {
-    let mut shown = statements::of_authority(txn, realm)?;
-    shown.retain(|verified| matches!(verified.statement().body(), Body::Root(_)));
+    let mut shown = Vec::new();
+    for id in rulings::of_kind(txn, realm, "root")? {
+        shown.extend(statements::load(txn, &id)?);
+    }
     let mut seen: std::collections::BTreeSet<StatementId> =
         shown.iter().map(|verified| verified.statement().id()).collect();
     let table = txn.table(tables::LOG)?;

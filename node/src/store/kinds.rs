@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::statements::{self, IDS};
 use super::tables::{self, Tables};
 use super::{Error, FollowKind, Followed, Inner, Store};
-use super::{blocking, cached_rows, lock, sessions};
+use super::{blocking, cached_rows, lists, lock, sessions};
 
 mod kept;
 
@@ -147,6 +147,11 @@ impl<'a, T: Tables> Judge<'a, T> {
         })
     }
 
+    /// Whether a seal or a revocation has it for its list.
+    pub(super) fn is_list(&self, digest: &Digest) -> Result<bool, Error> {
+        lists::is_list(self.txn, digest)
+    }
+
     /// Whether an upload that is finished may still be about to name it.
     pub(super) fn is_held(&self, digest: &Digest) -> Result<bool, Error> {
         sessions::is_held(self.txn, digest)
@@ -170,6 +175,11 @@ impl<'a, T: Tables> Judge<'a, T> {
         let statement = statements::load_statement(self.txn, id)?;
         Ok(statement.is_some_and(|statement| self.own.realms.contains(&statement.realm().0)))
     }
+}
+
+/// Whether the sums that are kept are those of a walk over every record; void ones are not wrong.
+pub(super) fn are_right(inner: &Inner) -> Result<bool, Error> {
+    inner.database.reading(|txn| kept::are_right(txn, Own::now(inner, txn)?))
 }
 
 impl Store {

@@ -9,11 +9,13 @@ use crdt::{RealmId, StatementId};
 use redb::{ReadableTable, WriteTransaction};
 use tokio::sync::watch;
 
+use super::admission::{Batch, Done};
 use super::batch::Change;
 use super::changes::Scope;
 use super::statements::{IDS, digests, document_id, load_statement};
 use super::tables::{self, Tables};
-use super::{Error, Followed, Inner, Store, collections, kinds, views};
+use super::{Error, FollowKind, Followed, Inner, Store};
+use super::{collections, delegates, grounds, kinds, rulings, views};
 
 impl Store {
     /// Starts to keep a realm's statements, or changes how. What was offered before is not kept:
@@ -22,33 +24,55 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn follow(&self, followed: Followed) -> Result<(), Error> {
-        let change = move |_: &Inner, txn: &WriteTransaction| {
-            let bytes = tables::encode("followed realm", &followed)?;
-            let key = followed.realm.0.as_bytes();
-            txn.open_table(tables::FOLLOWED)?.insert(key, bytes.as_slice())?;
-            Ok(())
+        let change = move |inner: &Inner, txn: &WriteTransaction| {
+            let (bytes, realm) = (tables::encode("followed realm", &followed)?, followed.realm);
+            let before = txn
+                .open_table(tables::FOLLOWED)?
+                .insert(realm.0.as_bytes(), bytes.as_slice())?
+                .map(|row| tables::decode::<Followed>("followed realm", row.value()))
+                .transpose()?;
+            let had_no_views = before.is_some_and(|it| it.kind == FollowKind::Delegate);
+            let mut batch = Batch::new(inner, txn)?;
+            if had_no_views && followed.kind != FollowKind::Delegate {
+                batch.derive_all(&realm)?;
+            }
+            batch.refresh_delegates()?;
+            batch.finish()
         };
-        self.write(change, |inner, ()| inner.follows.send_modify(|n| *n += 1)).await
+        let after = |inner: &Inner, done: &Done| {
+            done.tell(inner);
+            inner.follows.send_modify(|n| *n += 1);
+        };
+        self.write(change, after).await.map(|_| ())
     }
 
-    /// Forgets a realm's statements and views. Pins and blobs stay. Says whether it was followed.
+    /// Forgets a realm's statements and views; where another followed realm delegates to it, the
+    /// views alone. Pins and blobs stay. Says whether it was followed.
     ///
     /// # Errors
     /// When the database refuses; nothing changed then.
     pub async fn unfollow(&self, realm: &RealmId) -> Result<bool, Error> {
         let realm = *realm;
-        let change = move |_: &Inner, txn: &WriteTransaction| {
+        let change = move |inner: &Inner, txn: &WriteTransaction| {
             if txn.open_table(tables::FOLLOWED)?.remove(realm.0.as_bytes())?.is_none() {
-                return Ok(false);
+                return Ok(None);
             }
-            forget_packages(txn, &realm)?;
-            forget_statements(txn, &realm).map(|()| true)
+            let mut batch = Batch::new(inner, txn)?;
+            if batch.is_delegated_to(&realm)? {
+                forget_views(txn, &realm)?;
+                delegates::put(txn, &realm)?;
+            } else {
+                batch.forgets(&realm)?;
+                forget(txn, &realm)?;
+            }
+            batch.refresh_delegates()?;
+            batch.finish().map(Some)
         };
-        let after = move |inner: &Inner, _: &bool| {
-            inner.forget_standings([&realm]);
+        let after = |inner: &Inner, done: &Option<Done>| {
+            done.iter().for_each(|done| done.tell(inner));
             inner.follows.send_modify(|n| *n += 1);
         };
-        self.write_if(|changed| *changed, change, after).await
+        Ok(self.write_if(Option::is_some, change, after).await?.is_some())
     }
 
     /// All realms whose statements are kept, sorted by realm.
@@ -196,9 +220,30 @@ impl Store {
     }
 }
 
+/// Takes everything out of the tables that is there of a realm, but for pins.
+pub(super) fn forget(txn: &WriteTransaction, realm: &RealmId) -> Result<(), Error> {
+    txn.open_table(tables::FOLLOWED)?.remove(realm.0.as_bytes())?;
+    txn.open_table(tables::TAKEN)?.remove(realm.0.as_bytes())?;
+    forget_packages(txn, realm)?;
+    forget_statements(txn, realm)?;
+    rulings::forget(txn, realm)?;
+    // A prefix is no range of names; the rows of the realm's packages and keys go one by one.
+    let of = realm.0.as_bytes();
+    txn.open_table(tables::SIGNED)?
+        .retain_in((of, &[0; 33], "", "").., |(realm, ..), ()| realm != of)?;
+    txn.open_table(tables::COUNTED)?.retain_in((of, 0, "", "").., |(realm, ..), ()| realm != of)?;
+    Ok(())
+}
+
+/// Removes the views of a realm alone.
+fn forget_views(txn: &WriteTransaction, realm: &RealmId) -> Result<(), Error> {
+    let all = grounds::of_realm(txn, realm)?;
+    all.iter().try_for_each(|package| views::remove(txn, realm, package))
+}
+
 /// Removes views, documents and lists of statements of a realm.
 fn forget_packages(txn: &WriteTransaction, realm: &RealmId) -> Result<(), Error> {
-    for package in views::packages_of(txn, realm)? {
+    for package in grounds::of_realm(txn, realm)? {
         views::remove(txn, realm, &package)?;
         let document = document_id(realm, &package);
         let name = (realm.0.as_bytes(), package.format.as_str(), package.name.as_str());

@@ -26,6 +26,8 @@ use super::tables::{self, Tables};
 use super::{BlobInfo, Error, blob, database};
 
 mod from_1;
+mod from_2;
+mod taking_out;
 
 /// How long the copy of the layout before is kept.
 const KEPT_DAYS: u64 = 14;
@@ -41,7 +43,7 @@ struct Step {
 }
 
 /// All of them, by `from`.
-const STEPS: &[Step] = &[Step { from: 1, run: from_1::run }];
+const STEPS: &[Step] = &[Step { from: 1, run: from_1::run }, Step { from: 2, run: from_2::run }];
 
 /// Opens or creates the database in the layout of this program; gives the store's epoch with it.
 ///

@@ -16,7 +16,8 @@
 //! marks in `tmp/`, without looking at anything else. Does not decide what to keep, whom to
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
-//! Admission is in `admission`, derivation in `views`, the sync session's reads in `index`,
+//! Admission is in `admission`, derivation in `views`, what it goes by in `authority`, `rulings` and
+//! `grounds`, realms that are followed for a grant in `delegates`, the sync session's reads in `index`,
 //! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, the one redb file in
 //! `database`, commits that many share in `batch`, a publish as one of them in `publishing`, what
 //! came from upstreams in `cached`, what belongs to this node alone in `local`; layouts of earlier
@@ -46,22 +47,27 @@ mod arrival;
 mod authority;
 pub mod backup;
 mod batch;
+mod beats;
 pub mod blob;
 pub mod cached;
 mod cached_rows;
+mod chains;
 mod changes;
 mod collections;
 mod counts;
 mod database;
+mod delegates;
 mod disk;
 mod documents;
 mod error;
 mod evict_rows;
 pub mod gc;
+mod grounds;
 mod hashing;
 mod holding;
 mod index;
 pub mod kinds;
+mod lists;
 mod local;
 mod migration;
 mod outboard;
@@ -71,14 +77,17 @@ mod pins;
 mod publishing;
 pub mod quota;
 mod readers;
+pub mod rebuild;
 pub mod receipts;
 mod records;
 mod recovery;
 mod regained;
 pub mod remote;
 pub mod restore;
+mod rulings;
 mod search;
 pub mod sessions;
+mod standings;
 mod statements;
 mod tables;
 #[cfg(test)]
@@ -89,7 +98,9 @@ pub mod verify;
 mod views;
 mod writing;
 
+pub use admission::RealmLimit;
 pub use arrival::Arrival;
+pub use beats::Counted;
 pub use changes::Generation;
 pub use error::Error;
 pub use holding::Holding;
@@ -167,6 +178,8 @@ struct Inner {
     quick_repair_above: AtomicU64,
     /// Receipts that are kept of a realm.
     receipts_max: AtomicU64,
+    /// What realms may take.
+    realm_limits: admission::RealmLimits,
     /// The bucket that has the blobs, where `blobs/` has copies only.
     remote: Option<remote::Remote>,
     /// Files whose removal waits for a backup.
@@ -180,6 +193,14 @@ impl std::fmt::Debug for Inner {
         f.debug_struct("Store").field("paths", &self.paths).finish_non_exhaustive()
     }
 }
+
+/// Where blobs are kept unless somebody says otherwise.
+#[cfg(not(test))]
+const fn usual_blobs(_: &Path) -> Blobs {
+    Blobs::Here
+}
+#[cfg(test)]
+use remote::usual_blobs;
 
 impl Store {
     /// Opens or creates the store under `home`, without descriptions for search.
@@ -199,7 +220,7 @@ impl Store {
     /// [`Error::Locked`] if another node runs on this home, [`Error::Newer`] if a later program
     /// wrote it, [`Error::Restoring`] while a restore is not finished.
     pub fn open_with(home: &Path, describe: Describe) -> Result<Self, Error> {
-        Self::open_in(home, describe, Blobs::Here)
+        Self::open_in(home, describe, usual_blobs(home))
     }
 
     /// The same with a choice of where blobs are kept for good. Does not wait for a bucket.
@@ -259,6 +280,7 @@ impl Store {
             batch_commits: AtomicU64::new(0),
             quick_repair_above: AtomicU64::new(QUICK_REPAIR_ABOVE_BYTES),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
+            realm_limits: admission::RealmLimits::default(),
             remote: match blobs {
                 Blobs::Here => None,
                 Blobs::Bucket(bucket) => Some(remote::Remote::new(bucket)),
@@ -270,6 +292,7 @@ impl Store {
         sessions::recover(&inner)?;
         remote::Remote::prepare(&inner)?;
         views::rebuild_if_outdated(&inner)?;
+        lists::read_left_over(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
     }
 

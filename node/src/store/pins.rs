@@ -3,7 +3,7 @@
 //! Pins are state of this node alone: never gossiped, never rebuilt, and they outlive an unfollow.
 //! They are an input of `derive`, so setting one derives its package in the same transaction. A
 //! pin is set once; only a person's accept replaces it. Which events set pins is decided in
-//! `registry`. The chain pin is in `authority`. Source: trust.md section 5.
+//! `registry`. The chain pin is in `chains`. Source: trust.md section 5.
 
 use crdt::routes::Source;
 use crdt::{Content, PackageId, Pins, RealmId};
@@ -11,8 +11,9 @@ use redb::{ReadableTable, WriteTransaction};
 
 use super::batch::{Change, Kept};
 use super::changes::Scope;
+use super::standings::Standings;
 use super::tables::{self, Tables};
-use super::{Error, Inner, Store, views};
+use super::{Error, FollowKind, Followed, Inner, Store, views};
 
 /// A file of a version of a package of a realm: what one pin is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,10 +192,14 @@ pub(super) fn follow_up(
     realm: &RealmId,
     package: &PackageId,
 ) -> Result<(), Error> {
-    if txn.table(tables::FOLLOWED)?.get(realm.0.as_bytes())?.is_none() {
+    let row = txn.table(tables::FOLLOWED)?;
+    let row = row.get(realm.0.as_bytes())?;
+    let row =
+        row.map(|row| tables::decode::<Followed>("followed realm", row.value())).transpose()?;
+    if row.is_none_or(|followed| followed.kind == FollowKind::Delegate) {
         return Ok(());
     }
-    views::derive(inner, txn, &*inner.standing(realm)?, package)
+    views::derive(inner, txn, &mut Standings::new(inner, txn), (realm, package))
 }
 
 fn key(slot: &Slot) -> (&[u8; 32], &str, &str, &str, &str) {

@@ -6,8 +6,9 @@
 //! before it have changed, also those of the same commit; what it plans is kept together with the
 //! blobs, all or nothing, in the one commit that concurrent calls share: see `batch`.
 //!
-//! Invariant: no plan has roots. What they change of a realm's authority counts from the next
-//! commit on, and here it would have to count for the next call: they go through `admission`.
+//! Invariant: no plan has roots or revocations. What they change of a realm's authority counts from
+//! the next commit on, and here it would have to count for the next call: they go through
+//! `admission`.
 //!
 //! Does not judge: who may publish what is decided in `registry`. What survives a crash is what
 //! `blob` says, for all of a publish at once.
@@ -32,7 +33,7 @@ use super::{Admission, Error, Inner, Store, lock, views};
 /// What is to be kept, beside the blobs.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Statements to admit, no roots.
+    /// Statements to admit, no roots and no revocations.
     pub statements: Vec<Verified>,
     /// The source of a name, if it has none.
     pub source: Option<(PackageId, Source)>,
@@ -134,8 +135,12 @@ impl Decision {
 impl Plan {
     /// Says what was admitted, and whose documents all of it concerns.
     fn apply(self, inner: &Inner, txn: &WriteTransaction) -> Result<(Admission, Scope), Error> {
-        let is_root = |it: &Verified| matches!(it.statement().body(), Body::Root(_));
-        assert!(!self.statements.iter().any(is_root), "roots have an admission of their own");
+        let is_authority =
+            |it: &Verified| matches!(it.statement().body(), Body::Root(_) | Body::Revoke { .. });
+        assert!(
+            !self.statements.iter().any(is_authority),
+            "roots and revocations have an admission of their own"
+        );
         let (mut repinned, mut scope) = (BTreeSet::new(), Scope::none());
         for (slot, content) in self.pins {
             if pins::put_content(txn, &slot, &content, false)? {
@@ -151,7 +156,7 @@ impl Plan {
             pins::put_source(txn, package, source, false)?;
             scope.join(Scope::of(package));
         }
-        let done = Batch::admit(inner, txn, self.statements, None, 0)?;
+        let done = Batch::admit_own(inner, txn, &self.statements)?;
         // Packages of statements were derived with their pins just now.
         for (realm, package) in repinned.difference(&done.derived) {
             pins::follow_up(inner, txn, realm, package)?;

@@ -304,7 +304,7 @@ fn may_go<T: Tables>(
     digest: &Digest,
 ) -> Result<bool, Error> {
     Ok(match kind {
-        Kind::Mirrored | Kind::Cached if inner.remote.is_some() => false,
+        Kind::Mirrored | Kind::Cached if inner.remote.is_some() || judge.is_list(digest)? => false,
         Kind::Mirrored | Kind::Cached => !inner.uses.is_younger(digest, JUST_COME),
         Kind::Unnamed => !inner.uses.is_young(digest) && !judge.is_held(digest)?,
         Kind::Published | Kind::Pinned => false,

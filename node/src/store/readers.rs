@@ -14,7 +14,7 @@ use redb::ReadTransaction;
 
 use super::statements::{IDS, has_known_signer, load_statement};
 use super::tables::{self, Tables};
-use super::{Error, Store};
+use super::{Error, FollowKind, Store};
 
 /// The keys that a peer has proven; none for a stranger.
 pub type ProvenKeys = BTreeSet<PublicKey>;
@@ -25,7 +25,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn readers_of(&self, realm: &RealmId) -> Result<Readers, Error> {
-        Ok(Readers::of(&self.inner.standing(realm)?.authority))
+        Ok(Readers::of(&self.inner.standing(realm)?.authority()))
     }
 
     /// Whether a realm that is held is private.
@@ -34,6 +34,19 @@ impl Store {
     /// When the database cannot be read.
     pub fn is_private(&self, realm: &RealmId) -> Result<bool, Error> {
         Ok(matches!(self.readers_of(realm)?, Readers::Holders(_)))
+    }
+
+    /// Whether a realm of this node's own is private.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn own_is_private(&self) -> Result<bool, Error> {
+        for followed in self.followed()?.iter().filter(|known| known.kind == FollowKind::Own) {
+            if self.is_private(&followed.realm)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Realms whose statements name the blob, whoever has signed them.

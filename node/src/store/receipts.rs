@@ -60,7 +60,7 @@ pub fn believed_mirrors(followed: &Followed, authority: &Authority) -> Vec<(Publ
     let granted = authority.mirrors();
     match followed.kind {
         FollowKind::Own => granted,
-        FollowKind::Followed => Vec::new(),
+        FollowKind::Followed | FollowKind::Delegate => Vec::new(),
         FollowKind::Site => {
             let accepted = |key: PublicKey| followed.mirrors.iter().filter(move |a| a.key == key);
             let both = granted.iter().flat_map(|(key, format)| {

@@ -78,6 +78,9 @@ pub enum FollowKind {
     Site,
     /// Chosen by a person.
     Followed,
+    /// A realm that is followed grants names to its publishers: held for its authority alone. It
+    /// supplies no names and has no views, and ends when nobody delegates to it any more.
+    Delegate,
 }
 
 /// A row of the list of packages.

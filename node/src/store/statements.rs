@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crdt::statement::{MetaBody, Release};
+use crdt::statement::{BlobRef, MetaBody, Release};
 use crdt::{
     Body, Digest, Envelope, PackageId, PublicKey, RealmId, Signature, Statement, StatementId,
     Verified,
@@ -20,7 +20,7 @@ use tokio::sync::broadcast;
 use super::changes::Scope;
 use super::collections::{self, AUTHORITY};
 use super::tables::{self, Tables};
-use super::{Admission, ArtifactRef, Error, Store};
+use super::{Admission, ArtifactRef, Error, Store, rulings};
 
 /// The least and the greatest key of a range over keys.
 const KEYS: ([u8; 33], [u8; 33]) = ([0; 33], [0xff; 33]);
@@ -71,12 +71,27 @@ impl Store {
         self.reading(|txn| of_package(txn, &document_id(realm, package)))
     }
 
-    /// `root` and `route` statements of a realm.
+    /// All statements of a realm's authority: roots, routes, revocations, seals.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn authority_statements(&self, realm: &RealmId) -> Result<Vec<Verified>, Error> {
         self.reading(|txn| of_authority(txn, realm))
+    }
+
+    /// Those of one type, `root` for instance, by id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn authority_of_kind(&self, realm: &RealmId, kind: &str) -> Result<Vec<Verified>, Error> {
+        self.reading(|txn| {
+            let ids = rulings::of_kind(txn, realm, kind)?;
+            let mut found = Vec::new();
+            for id in ids {
+                found.extend(load(txn, &id)?);
+            }
+            Ok(found)
+        })
     }
 
     /// One statement with all its signatures.
@@ -108,7 +123,8 @@ impl Store {
     }
 
     /// Whether a release of a followed realm names the digest, as an artifact, a large meta or
-    /// extras: what may be handed to peers. One that only strangers signed names nothing: else
+    /// extras, or a seal or a revocation as its list: what may be handed to peers. One that only
+    /// strangers signed names nothing: else
     /// whoever names what is cached here would learn of it, and get it.
     ///
     /// # Errors
@@ -222,13 +238,21 @@ pub(super) fn public_key(bytes: &[u8; 33]) -> Result<PublicKey, Error> {
 
 /// All statements of a package, by id.
 pub(super) fn of_package(txn: &impl Tables, document: &[u8; 32]) -> Result<Vec<Verified>, Error> {
-    let table = txn.table(tables::DOC_STMT)?;
     let mut found = Vec::new();
-    for row in table.range((document, &IDS.0)..=(document, &IDS.1))? {
-        let id = StatementId(Digest::from_bytes(*row?.0.value().1));
+    for id in ids_of_package(txn, document)? {
         found.extend(load(txn, &id)?);
     }
     Ok(found)
+}
+
+/// Their ids alone.
+pub(super) fn ids_of_package(
+    txn: &impl Tables,
+    document: &[u8; 32],
+) -> Result<Vec<StatementId>, Error> {
+    let table = txn.table(tables::DOC_STMT)?;
+    let rows = table.range((document, &IDS.0)..=(document, &IDS.1))?;
+    rows.map(|row| Ok(StatementId(Digest::from_bytes(*row?.0.value().1)))).collect()
 }
 
 /// All statements of a realm's authority, by id.
@@ -251,9 +275,19 @@ pub(super) fn named(statement: &Statement) -> impl Iterator<Item = ArtifactRef> 
     release.into_iter().flat_map(|(release, package)| named_by(statement, release, package))
 }
 
-/// The same by their digests alone.
+/// The same by their digests alone, and the blob of a list.
 pub(super) fn digests(statement: &Statement) -> BTreeSet<Digest> {
-    named(statement).map(|it| it.digest).collect()
+    let list = list_of(statement).map(|blob| blob.digest);
+    named(statement).map(|it| it.digest).chain(list).collect()
+}
+
+/// The blob of the list in a seal or a revocation.
+pub(super) fn list_of(statement: &Statement) -> Option<BlobRef> {
+    match statement.body() {
+        Body::Seal { releases } => releases.blob(),
+        Body::Revoke { keep, .. } => keep.blob(),
+        _ => None,
+    }
 }
 
 fn named_by(statement: &Statement, release: &Release, package: &PackageId) -> Vec<ArtifactRef> {

@@ -15,9 +15,11 @@ use super::Error;
 pub(super) type Id = &'static [u8; 32];
 /// 33 raw bytes: a public key.
 pub(super) type Key = &'static [u8; 33];
+/// What seals or revocations say of releases.
+pub(super) type Rulings = TableDefinition<'static, (Id, Id, Id), ()>;
 
 /// The layout of the tables; a home with an older one is brought here by `migration`.
-pub(super) const SCHEMA_VERSION: u64 = 2;
+pub(super) const SCHEMA_VERSION: u64 = 3;
 
 /// `meta`: the names are the constants below; value: u64, little-endian.
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -62,9 +64,27 @@ pub(super) const LATEST: TableDefinition<(Id, Id, Key), (Id, u64)> = TableDefini
 pub(super) const STRANGER: TableDefinition<(Id, Id, Key), u64> = TableDefinition::new("stranger");
 /// (digest, release id) → (): which releases name these bytes.
 pub(super) const ARTIFACT: TableDefinition<(Id, Id), ()> = TableDefinition::new("artifact");
+/// (digest of the blob of a list, statement id) → realm: seals and revocations whose list is one.
+pub(super) const LIST: TableDefinition<(Id, Id), Id> = TableDefinition::new("list");
+/// realm → (statements, bytes of their payloads): how much room it takes; without receipts, beats.
+pub(super) const TAKEN: TableDefinition<Id, (u64, u64)> = TableDefinition::new("taken");
 /// peer id → (its store epoch, its sequence up to which we have its log).
 pub(super) const PEER_SEEN: TableDefinition<&[u8], (u64, u64)> = TableDefinition::new("peer_seen");
 
+/// Derived. (realm, type, statement id) → how it counts: see [`super::rulings`]. Statements of a
+/// realm's authority, so that its roots are found without its seals.
+pub(super) const AUTHORITY: TableDefinition<(Id, &str, Id), u64> =
+    TableDefinition::new("authority");
+/// Derived. (realm, release id, seal) → (): what the seals that count name.
+pub(super) const SEALED: Rulings = TableDefinition::new("sealed");
+/// Derived. (realm, release id, revocation) → (): what the revocations that count keep.
+pub(super) const KEPT: Rulings = TableDefinition::new("kept");
+/// Derived. (realm, key, format, name) → (): packages of which the key has signed something.
+pub(super) const SIGNED: TableDefinition<(Id, Key, &str, &str), ()> =
+    TableDefinition::new("signed");
+/// Derived. (realm, epoch above 0, format, name) → (): packages with a counter of that epoch.
+pub(super) const COUNTED: TableDefinition<(Id, u64, &str, &str), ()> =
+    TableDefinition::new("counted");
 /// Derived. document id → realm, package, tags and counters, CBOR.
 pub(super) const VIEW: TableDefinition<Id, &[u8]> = TableDefinition::new("view");
 /// Derived. (document id, normal version) → `VersionView`, CBOR.
@@ -117,6 +137,7 @@ pub(super) const ROW: TableDefinition<(&str, &str), &[u8]> = TableDefinition::ne
 macro_rules! every_table {
     ($each:ident) => {
         $each!(META BLOB STMT SIG DOC_STMT DOC COLL COLL_STATE LOG LATEST STRANGER ARTIFACT);
+        $each!(LIST TAKEN AUTHORITY SEALED KEPT SIGNED COUNTED);
         $each!(PEER_SEEN VIEW VIEW_VERSION PACKAGE AM_DOC);
         $each!(CACHED_DOCUMENT CACHED_FILE CACHED_DIGEST SHA512 SHA256);
         $each!(FOLLOWED ROUTE PIN_CONTENT PIN_SOURCE PIN_CHAIN REVISION ROW LAST_USE HELD);

@@ -6,8 +6,9 @@
 //! of a package with a thousand costs one row (flash wears by the byte).
 //!
 //! Everything here can be thrown away. It is thrown away, and derived anew at open, when
-//! [`FOLD_VERSION`] is not the one it was written by. Packages of realms that are not followed have
-//! no views.
+//! [`FOLD_VERSION`] is not the one it was written by. Packages of realms that are not followed, or
+//! for their authority alone, have no views. Which packages a change of authority touches is in
+//! `grounds`.
 //!
 //! Source: trust.md section 5, index.md section 2.4.
 
@@ -19,13 +20,13 @@ use crdt::{PackageId, PackageView, RealmId};
 use redb::{ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::authority::Standing;
+use super::standings::Standings;
 use super::statements::{document_id, of_package};
 use super::tables::{self, Tables};
-use super::{Error, Inner, Store, pins};
+use super::{Error, Inner, Store, delegates, grounds, pins, rulings};
 
 /// The rules of `crdt::derive` and the layout of the rows here: raise it when either changes.
-pub(super) const FOLD_VERSION: u64 = 2;
+pub(super) const FOLD_VERSION: u64 = 3;
 /// Packages that a rebuild derives in one transaction.
 const REBUILD_BATCH: usize = 256;
 /// A description longer than this is cut: it is one line of a list.
@@ -97,20 +98,23 @@ impl Store {
     }
 }
 
-/// Derives one package of the standing's realm and keeps the view.
+/// Derives one package and keeps the view.
 pub(super) fn derive(
     inner: &Inner,
     txn: &WriteTransaction,
-    standing: &Standing,
-    package: &PackageId,
+    standings: &mut Standings<'_>,
+    (realm, package): (&RealmId, &PackageId),
 ) -> Result<(), Error> {
-    let authority = &standing.authority;
-    let realm = authority.realm;
-    let document = document_id(&realm, package);
+    let document = document_id(realm, package);
     let statements = of_package(txn, &document)?;
-    let pins = pins::of_package(txn, &realm, package)?;
-    let publishers = crdt::realm::publishers(&inner.realms(standing)?, &realm, package);
-    let ground = Ground { authority, publishers, firm: standing.firm.clone() };
+    let ids: Vec<_> = statements.iter().map(|verified| verified.statement().id()).collect();
+    let pins = pins::of_package(txn, realm, package)?;
+    let standing = standings.now(realm)?;
+    let ground = Ground {
+        authority: standing.authority(),
+        publishers: grounds::publishers(txn, &standings.reached(realm)?, package, &ids)?,
+        firm: rulings::firm(txn, realm, &ids)?,
+    };
     let view = crdt::derive::package(&ground, package, &statements, &pins);
     keep_versions(txn, &document, &view)?;
     keep_summary(inner, txn, &view)?;
@@ -138,6 +142,17 @@ pub(super) fn load(txn: &impl Tables, document: &[u8; 32]) -> Result<Option<Pack
     }
     let Head { realm, package, tags, tag_counters, yank_counters, fallen } = head;
     Ok(Some(PackageView { realm, package, versions, tags, tag_counters, yank_counters, fallen }))
+}
+
+/// Whose view it is; `None` if there is none that can be read.
+pub(super) fn package_of(
+    txn: &impl Tables,
+    document: &[u8; 32],
+) -> Result<Option<(RealmId, PackageId)>, Error> {
+    let table = txn.table(tables::VIEW)?;
+    let Some(row) = table.get(document)? else { return Ok(None) };
+    let head: Option<Head> = tables::decode("view", row.value()).ok();
+    Ok(head.map(|head| (head.realm, head.package)))
 }
 
 /// Writes the versions that changed, removes those that are gone.
@@ -211,21 +226,6 @@ pub(super) fn touch(txn: &WriteTransaction, package: &PackageId) -> Result<(), E
     Ok(())
 }
 
-/// Every package of a realm that some statement names.
-pub(super) fn packages_of(txn: &impl Tables, realm: &RealmId) -> Result<Vec<PackageId>, Error> {
-    let table = txn.table(tables::DOC)?;
-    let mut found = Vec::new();
-    for row in table.range((realm.0.as_bytes(), "", "")..)? {
-        let key = row?.0;
-        let (of, format, name) = key.value();
-        if of != realm.0.as_bytes() {
-            break;
-        }
-        found.push(PackageId::new(format, name));
-    }
-    Ok(found)
-}
-
 /// Removes the view of a package whose statements go.
 pub(super) fn remove(
     txn: &WriteTransaction,
@@ -256,9 +256,8 @@ pub(super) fn rebuild_if_outdated(inner: &Inner) -> Result<(), Error> {
         return Ok(());
     }
     let mut all = Vec::new();
-    for row in inner.read()?.table(tables::FOLLOWED)?.iter()? {
-        let realm = RealmId(crdt::Digest::from_bytes(*row?.0.value()));
-        let packages = packages_of(&inner.read()?, &realm)?;
+    for realm in delegates::bases(&inner.read()?)? {
+        let packages = grounds::of_realm(&inner.read()?, &realm)?;
         all.extend(packages.into_iter().map(|package| (realm, package)));
     }
     if !all.is_empty() {
@@ -266,8 +265,9 @@ pub(super) fn rebuild_if_outdated(inner: &Inner) -> Result<(), Error> {
     }
     for batch in all.chunks(REBUILD_BATCH) {
         let txn = inner.begin_write()?;
+        let mut standings = Standings::new(inner, &txn);
         for (realm, package) in batch {
-            derive(inner, &txn, &*inner.standing(realm)?, package)?;
+            derive(inner, &txn, &mut standings, (realm, package))?;
         }
         txn.commit()?;
     }

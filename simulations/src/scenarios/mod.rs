@@ -1,39 +1,64 @@
 //! The worlds that can be run, by name.
 
+mod churn;
+mod classroom;
+mod clocks;
+mod courier;
+mod hostile;
+mod ship;
 mod split;
 mod village;
 
 use crdt::session::Millis;
 
-use crate::checkers::{self, Broken, Faults};
+use crate::checkers::{self, Broken};
 use crate::dice::Dice;
-use crate::workload;
-use crate::world::{Event, Report, World};
+use crate::faults::Fault;
+use crate::network::Weather;
+use crate::report::Report;
+use crate::workload::Realm;
+use crate::world::World;
 
-/// Nodes of one village.
-const VILLAGE: usize = 20;
+/// 5 % loss; datagrams take up to five times their time, and some come twice.
+const ROUGH: Weather = Weather { loss_per_mille: 50, double_per_mille: 20, jitter_ms: 25 };
 
 /// A world to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// What it is called on the command line.
     pub name: &'static str,
-    /// Transmissions lost, of a thousand.
-    pub loss_per_mille: u64,
-    /// Releases published.
+    /// What it shows, in a line.
+    pub about: &'static str,
+    /// How many nodes, if nobody says.
+    pub nodes: usize,
+    /// What must have gone wrong in the end.
+    pub faults: &'static [Fault],
+    /// Links.
+    pub weather: Weather,
+    /// Statements published; where there are two sides, by each.
     pub publishes: u64,
-    /// All of them before this time.
-    pub publishing_ms: Millis,
-    /// From when to when half of the villages are cut off.
-    pub partition_ms: Option<(Millis, Millis)>,
-    /// When all nodes must hold the same.
-    pub deadline_ms: Millis,
-    /// Bytes that a node may send, on average.
-    pub bytes_per_node_max: u64,
+    /// How long after the last planned event all nodes must hold the same.
+    pub settle_ms: Millis,
+    /// Bytes that honest nodes may send, of a hundred that are needed.
+    pub percent_max: u64,
+    /// Plans the world.
+    plan: Plan,
 }
 
+/// Sets up links, publishes and faults; the realm is followed by all.
+type Plan = fn(&Scenario, &mut World, &Realm);
+
 /// Every scenario.
-pub static ALL: [&Scenario; 2] = [&split::SPLIT, &village::VILLAGES];
+pub static ALL: [&Scenario; 8] = [
+    &village::VILLAGE,
+    &classroom::CLASSROOM,
+    &courier::COURIER,
+    &ship::SHIP,
+    &split::SPLIT,
+    &churn::CHURN,
+    &hostile::HOSTILE,
+    &clocks::CLOCKS,
+];
 
 /// The scenario of that name.
 #[must_use]
@@ -42,63 +67,63 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
 }
 
 impl Scenario {
-    /// Runs it and checks what must hold.
+    /// The same with so many statements.
+    #[must_use]
+    pub const fn publishing(self, publishes: u64) -> Self {
+        Self { publishes, ..self }
+    }
+
+    /// The same in other weather.
+    #[must_use]
+    pub const fn under(self, weather: Weather) -> Self {
+        Self { weather, ..self }
+    }
+
+    /// The same with so long to settle.
+    #[must_use]
+    pub const fn settling(self, settle_ms: Millis) -> Self {
+        Self { settle_ms, ..self }
+    }
+
+    /// Runs it and checks what must hold. `seed` decides all chance.
     pub fn run(&self, nodes: usize, seed: u64) -> (Report, Result<(), Broken>) {
-        let nodes = nodes.max(2);
-        let mut world = World::new(nodes, Dice::new(seed));
-        world.network.loss_per_mille = self.loss_per_mille;
-        let (realm, publishes) =
-            workload::publishes(world.dice(), nodes, self.publishes, self.publishing_ms);
-        world.nodes.iter_mut().for_each(|node| node.follow(realm));
-        for (number, publish) in publishes.iter().enumerate() {
-            world.schedule(publish.at, Event::Publish(number));
-        }
-        world.workload = publishes;
-        settle_villages(&mut world);
-        if let Some((from, to)) = self.partition_ms {
-            world.schedule(from, Event::Split);
-            world.schedule(to, Event::Heal);
-        }
-        let report = world.run(self.deadline_ms);
-        let faults =
-            Faults { loss: self.loss_per_mille > 0, partition: self.partition_ms.is_some() };
-        let checked = checkers::check(&report, &world.nodes, faults, self.bytes_per_node_max);
+        let mut world = self.set_up(nodes, seed);
+        let mut report = self.play(&mut world, seed);
+        let checked = checkers::check(&world, &mut report, self.percent_max);
         (report, checked)
     }
-}
 
-/// Villages of twenty: everybody knows the gateway and a neighbour; the gateways stand in a ring
-/// with one further road each. So the network is connected by construction, and so is each half
-/// that a partition leaves.
-fn settle_villages(world: &mut World) {
-    let nodes = world.nodes.len();
-    let gateways: Vec<usize> = (0..nodes).step_by(VILLAGE).collect();
-    let mut roads = Vec::new();
-    for node in 0..nodes {
-        let gateway = node / VILLAGE * VILLAGE;
-        if node != gateway {
-            roads.push((node, gateway, world.dice().between(2, 8)));
-        }
-        if node + 1 < nodes && node + 1 < gateway + VILLAGE && node != gateway {
-            roads.push((node, node + 1, world.dice().between(2, 8)));
-        }
+    pub(crate) fn set_up(&self, nodes: usize, seed: u64) -> World {
+        let mut world = World::new(nodes.max(4), self.weather, Dice::new(seed));
+        let realm = Realm::found(world.dice(), "village", &[]);
+        (self.plan)(self, &mut world, &realm);
+        world
     }
-    for (place, gateway) in gateways.iter().enumerate() {
-        let next = gateways[(place + 1) % gateways.len()];
-        let other = gateways[world.dice().between(0, gateways.len() as u64) as usize];
-        for to in [next, other] {
-            if to != *gateway {
-                roads.push((*gateway, to, world.dice().between(150, 451)));
-            }
+
+    pub(crate) fn play(&self, world: &mut World, seed: u64) -> Report {
+        let converged_ms = world.run(self.settle_ms);
+        let last = world.last_planned;
+        let strangers = |peer: &crate::peer::Peer| {
+            peer.index.statements().flat_map(|held| held.items()).count()
+                - world.known(&peer.index).count()
+        };
+        let honest: Vec<_> = world.peers.iter().filter(|peer| peer.is_honest()).collect();
+        Report {
+            scenario: self.name,
+            nodes: world.peers.len(),
+            honest: honest.len(),
+            seed,
+            trace: world.trace().to_hex().to_string(),
+            converged_ms,
+            settled_ms: converged_ms.map(|at| at.saturating_sub(last)),
+            events: world.events,
+            items: world.known(&world.expected).count() as u64,
+            strangers: honest.iter().map(|peer| strangers(peer) as u64).sum(),
+            views: 0,
+            traffic: world.network.traffic.clone(),
+            needed_bytes: world.needed_bytes(),
+            declared: self.faults.to_vec(),
+            faults: world.network.fired.clone(),
         }
-    }
-    let half = if gateways.len() > 1 { gateways[gateways.len() / 2] } else { nodes / 2 };
-    for (link, (from, to, latency_ms)) in roads.into_iter().enumerate() {
-        world.network.connect(from, to, latency_ms);
-        if (from < half) != (to < half) {
-            world.across.push(link);
-        }
-        let at = world.dice().between(0, 1_000);
-        world.schedule(at, Event::Dial(link));
     }
 }

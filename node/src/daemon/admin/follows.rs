@@ -104,7 +104,7 @@ pub(super) async fn follow(
     }
     let followed = admin.store.followed()?;
     let known = followed.iter().find(|known| known.realm == order.realm);
-    if known.is_some_and(|known| known.kind != FollowKind::Followed) {
+    if known.is_some_and(|known| matches!(known.kind, FollowKind::Own | FollowKind::Site)) {
         return Err(Failure::invalid("this realm is followed already, as the own one or the site"));
     }
     let overlaps = overlaps(&followed, &order);
@@ -114,7 +114,7 @@ pub(super) async fn follow(
         realm: order.realm,
         kind: FollowKind::Followed,
         claims: claims.clone(),
-        order: known.map_or(next, |known| known.order),
+        order: known.filter(|it| it.kind == FollowKind::Followed).map_or(next, |it| it.order),
         mirrors: Vec::new(),
     };
     admin.store.follow(row).await?;
@@ -126,7 +126,9 @@ pub(super) async fn follow(
 /// The claims to keep. A realm keeps the place of its first follow, so a claim that joins later and
 /// overlaps another realm's would take its names: it is left out until a person adds a route.
 pub(super) fn confirmed(followed: &[Followed], realm: RealmId, claims: Vec<Claim>) -> Vec<Claim> {
-    let Some(known) = followed.iter().find(|known| known.realm == realm) else { return claims };
+    // One that is followed for a grant alone has no place yet.
+    let known = |known: &&Followed| known.realm == realm && known.kind != FollowKind::Delegate;
+    let Some(known) = followed.iter().find(known) else { return claims };
     let others = || followed.iter().filter(|other| other.realm != realm);
     let free = |claim: &Claim| {
         !others().flat_map(|other| &other.claims).any(|other| overlap(claim, other))

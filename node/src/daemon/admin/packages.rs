@@ -1,4 +1,4 @@
-//! `info`, `why`, `add`, `search`, `yank`, `tag`, `accept`, `document`: packages by name.
+//! `info`, `why`, `add`, `search`, `yank`, `endorse`, `tag`, `accept`, `document`: packages by name.
 //!
 //! The command knows a name, and a format if there is doubt; both are made into a package here, by
 //! the format's own rule for names. Everything else is asked of the registry.
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::follows::find;
 use super::{Admin, Done, Failure, Json, Read};
-use crate::registry::{Added, Info, InfoArtifact, Offered, Outcome, Principal};
+use crate::registry::{Added, Endorsed, Info, InfoArtifact, Offered, Outcome, Principal};
 use crate::store::PackageSummary;
 
 /// Rows of one search.
@@ -198,6 +198,16 @@ pub(super) async fn yank(
     let reason = order.yank.then_some(order.reason.as_str());
     admin.registry.yank(&who, &package, version, reason).await?;
     Ok(Json(Done { changed: true }))
+}
+
+pub(super) async fn endorse(
+    State(admin): State<Arc<Admin>>,
+    Extension(who): Extension<Principal>,
+    Read(named): Read<Named>,
+) -> Result<Json<Endorsed>, Failure> {
+    let package = package(&admin, &named).await?;
+    let version = version(&named)?;
+    Ok(Json(admin.registry.endorse(&who, &package, version).await?))
 }
 
 pub(super) async fn tag(

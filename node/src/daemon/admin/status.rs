@@ -10,7 +10,7 @@ use crdt::{PublicKey, RealmId};
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Failure, Json, pairing};
-use crate::registry::{Alarm, Storage};
+use crate::registry::{Alarm, News, Storage};
 use crate::store::BucketStatus;
 
 /// `griot status --json`.
@@ -49,6 +49,9 @@ pub struct Status {
     /// Contradictions that `griot why NAME` tells of, the newest last.
     #[serde(default)]
     pub alarms: Vec<Alarm>,
+    /// How fresh the news of each followed realm are.
+    #[serde(default)]
+    pub news: Vec<News>,
     /// Whether this node came from a backup and may not know the newest roles of its realm yet.
     #[serde(default)]
     pub restored: bool,
@@ -126,6 +129,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Statu
         wants: counts.wants,
         requests: requests as u64,
         alarms: admin.registry.alarms()?,
+        news: admin.registry.news_of_all()?,
         restored: admin.store.restored()?,
         version: env!("CARGO_PKG_VERSION").into(),
     }))
@@ -165,6 +169,7 @@ mod tests {
             wants: 7,
             requests: 0,
             alarms: Vec::new(),
+            news: Vec::new(),
             restored: false,
             version: "0.1.0".into(),
         };

@@ -11,13 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use super::packages::{Named, package};
 use super::{Admin, Failure, Json, Read, lines};
-use crate::registry::{GarbageStep, Kept, KeptRow, VerifyOrder, VerifyStep};
+use crate::registry::{GarbageStep, IndexStep, Kept, KeptRow, VerifyOrder, VerifyStep};
+use crate::store::rebuild::RebuildOrder;
 use crate::store::{SweepOrder, SweepStep};
 
 /// A line of the answer to `gc`.
 pub type GarbageLine = lines::Line<GarbageStep>;
 /// A line of the answer to `verify`.
 pub type VerifyLine = lines::Line<VerifyStep>;
+/// A line of the answer to `verify/index`.
+pub type IndexLine = lines::Line<IndexStep>;
 
 /// A line of the answer to `gc/bucket`.
 pub type SweepLine = lines::Line<SweepStep>;
@@ -55,6 +58,13 @@ pub(super) async fn verify(
     lines::answer(move |steps| async move {
         admin.registry.verify(order, Some(&steps)).await.map(|_| ())
     })
+}
+
+pub(super) async fn verify_index(
+    State(admin): State<Arc<Admin>>,
+    Read(order): Read<RebuildOrder>,
+) -> Response<Body> {
+    lines::answer(move |steps| async move { admin.registry.verify_index(order, &steps).await })
 }
 
 pub(super) async fn kept(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<KeptRow>>, Failure> {

@@ -96,15 +96,21 @@ fn damage(node: &Node, digest: &Digest) {
     fs_err::write(&path, content).expect("is damaged");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fetch_goes_on_when_the_only_peer_cuts_stream_after_stream() {
-    let content = bytes(8 * MIB, 5);
-    let (digest, size) = (Digest::of(&content), content.len() as u64);
+/// Who has a blob, and who follows its realm, and that they have not met.
+async fn apart(content: &[u8]) -> (Node, Node) {
     let (library, follower) = (Node::start(), Node::start());
     let realm = Realm::new("village");
     library.own(&realm).await;
     follower.follow(&realm, FollowKind::Followed).await;
-    library.publish(&realm, "blob", &content).await;
+    library.publish(&realm, "blob", content).await;
+    (library, follower)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_goes_on_when_the_only_peer_cuts_stream_after_stream() {
+    let content = bytes(8 * MIB, 5);
+    let (digest, size) = (Digest::of(&content), content.len() as u64);
+    let (library, follower) = apart(&content).await;
 
     let mut fickle = Puppet::start();
     fickle.meet(&follower).await;
@@ -128,11 +134,7 @@ async fn a_fetch_goes_on_when_the_only_peer_cuts_stream_after_stream() {
 async fn a_fetch_resumes_where_a_vanished_peer_had_stopped() {
     let content = bytes(8 * MIB, 4);
     let (digest, size) = (Digest::of(&content), content.len() as u64);
-    let (library, follower) = (Node::start(), Node::start());
-    let realm = Realm::new("village");
-    library.own(&realm).await;
-    follower.follow(&realm, FollowKind::Followed).await;
-    library.publish(&realm, "blob", &content).await;
+    let (library, follower) = apart(&content).await;
 
     let mut first = Puppet::start();
     first.meet(&follower).await;

@@ -4,7 +4,9 @@
 //! Nothing here sleeps for luck: [`eventually`] asks again until a fact holds or a deadline says
 //! that it never will.
 
+mod automerge;
 mod blobs;
+mod decoders;
 mod gossip;
 mod hostile;
 mod lying;
@@ -12,6 +14,7 @@ mod meeting;
 mod members;
 mod mirror;
 mod puppet;
+mod readers;
 mod receipts;
 pub(crate) mod slow;
 
@@ -158,13 +161,22 @@ impl Node {
     }
 
     fn over(home: TempDir, store: Store, listen: Multiaddr, pairing: Pairing) -> Self {
+        Self::with_keys(home, store, (listen, pairing), Vec::new())
+    }
+
+    fn with_keys(
+        home: TempDir,
+        store: Store,
+        (listen, pairing): (Multiaddr, Pairing),
+        keys: Vec<SecretKey>,
+    ) -> Self {
         let config = Config {
             key_file: home.path().join("keys/peer"),
             listen: vec![listen],
             mdns: false,
             dial: Vec::new(),
             agent: "griot/test".to_owned(),
-            keys: Arc::default(),
+            keys: Arc::new(keys),
         };
         let (mesh, future) = Mesh::start(config, store.clone(), pairing).expect("starts");
         let mut tasks = JoinSet::new();

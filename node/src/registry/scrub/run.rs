@@ -16,7 +16,7 @@ use crate::store::verify::{Checked, Rotten};
 /// How often it is remembered.
 const REMEMBER_EVERY: Duration = Duration::from_secs(5);
 /// How often progress is told.
-const TELL_EVERY: Duration = Duration::from_millis(250);
+pub(super) const TELL_EVERY: Duration = Duration::from_millis(250);
 /// Blobs that are listed at a time.
 const PAGE: usize = 256;
 /// A run in the background that waits looks so often whether a person wants to go on with it.

@@ -4,23 +4,29 @@
 //! role `mirror` for the format. Of them a realm keeps [`STRANGER_ITEMS_MAX`] pairs and
 //! [`STRANGER_BYTES_MAX`], so that nobody unknown can fill it. While the genesis lacks, everybody
 //! is unknown and [`UNFOUNDED_ITEMS_MAX`] holds. Of the 16 signatures of a statement known keys
-//! have the first claim. Receipts of mirrors have a quota of their own; what is over it is not
-//! dropped: it waits at the peer and is warned about. Other statements of known keys always find
-//! room.
+//! have the first claim.
 //!
-//! Source: trust.md section 12.
+//! A realm may take so much in all: [`OWN_MAX`] the node's own and its site, [`FOLLOWED_MAX`] any
+//! other. At its limit what known keys say of packages is not dropped: it waits at the peer and is
+//! warned about, until the keeper raises the limit or unfollows. Statements of authority come in
+//! all the same, or nobody could ever put such a realm in order; so do further signatures, of
+//! which a statement has 16 at most, and what this node signs itself. Receipts of mirrors have a
+//! quota of their own.
+//!
+//! Source: trust.md section 12; index.md section 2.6.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use crdt::statement::MAX_SIGNATURES;
-use crdt::{Collection, PublicKey, RealmId, StatementId};
+use crdt::{Collection, PublicKey, RealmId, Statement, StatementId};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::super::authority::Standing;
 use super::super::statements::{IDS, load_statement};
 use super::super::tables::{self, Tables};
-use super::super::{Error, collections};
+use super::super::{Error, FollowKind, Store, collections, lock};
 use super::{Batch, Newcomer};
 
 /// Pairs by strangers that are kept of a realm.
@@ -29,6 +35,93 @@ pub(in crate::store) const STRANGER_ITEMS_MAX: u64 = 32;
 pub(in crate::store) const STRANGER_BYTES_MAX: u64 = 64 << 10;
 /// Pairs that are kept of a realm whose genesis lacks.
 pub(in crate::store) const UNFOUNDED_ITEMS_MAX: u64 = 4096;
+
+/// What a realm may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RealmLimit {
+    /// Statements.
+    pub statements: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
+/// What the node's own realm and its site may take, each.
+pub(in crate::store) const OWN_MAX: RealmLimit =
+    RealmLimit { statements: 2_000_000, bytes: 2 << 30 };
+/// What any other realm may take.
+pub(in crate::store) const FOLLOWED_MAX: RealmLimit =
+    RealmLimit { statements: 100_000, bytes: 256 << 20 };
+
+impl RealmLimit {
+    fn holds(&self, (statements, bytes): (u64, u64)) -> bool {
+        statements <= self.statements && bytes <= self.bytes
+    }
+
+    /// Whether four fifths of it are taken.
+    fn is_near(&self, (statements, bytes): (u64, u64)) -> bool {
+        let near = |taken: u64, max: u64| taken.saturating_mul(5) >= max.saturating_mul(4);
+        near(statements, self.statements) || near(bytes, self.bytes)
+    }
+}
+
+/// The limits in force: of the own realm and the site, and of the others.
+#[derive(Debug)]
+pub(in crate::store) struct RealmLimits(Mutex<(RealmLimit, RealmLimit)>);
+
+impl Default for RealmLimits {
+    fn default() -> Self {
+        Self(Mutex::new((OWN_MAX, FOLLOWED_MAX)))
+    }
+}
+
+impl RealmLimits {
+    fn of(&self, kind: FollowKind) -> RealmLimit {
+        let (own, followed) = *lock(&self.0);
+        match kind {
+            FollowKind::Own | FollowKind::Site => own,
+            FollowKind::Followed | FollowKind::Delegate => followed,
+        }
+    }
+}
+
+impl Store {
+    /// What realms may take from now on: the own one and the site, and each other.
+    pub fn set_realm_limits(&self, own: RealmLimit, followed: RealmLimit) {
+        *lock(&self.inner.realm_limits.0) = (own, followed);
+    }
+
+    /// What a realm takes, statements and bytes without receipts and beats, and what it may take;
+    /// `None` if it is not followed.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn realm_room(&self, realm: &RealmId) -> Result<Option<(RealmLimit, RealmLimit)>, Error> {
+        let followed = self.followed()?.into_iter().find(|followed| followed.realm == *realm);
+        let Some(followed) = followed else { return Ok(None) };
+        let (statements, bytes) = self.reading(|txn| taken(txn, realm))?;
+        let limit = self.inner.realm_limits.of(followed.kind);
+        Ok(Some((RealmLimit { statements, bytes }, limit)))
+    }
+}
+
+/// What a realm takes.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    before: (u64, u64),
+    now: (u64, u64),
+    /// Pairs of the batch that found no room.
+    waiting: u64,
+}
+
+fn taken(txn: &impl Tables, realm: &RealmId) -> Result<(u64, u64), Error> {
+    let row = txn.table(tables::TAKEN)?.get(realm.0.as_bytes())?.map(|row| row.value());
+    Ok(row.unwrap_or_default())
+}
+
+/// Whether a statement counts: what is replaced has quotas of its own.
+pub(in crate::store) fn counts(statement: &Statement) -> bool {
+    statement.subject().is_none()
+}
 
 /// Receipts of a realm.
 #[derive(Debug, Default)]
@@ -56,7 +149,7 @@ impl Batch<'_> {
         }
         let fits = match pair.is_stranger {
             true => self.has_room_for_stranger(pair)?,
-            false => self.has_room_for_receipt(pair)?,
+            false => self.has_room_for_receipt(pair)? && self.has_room_in_realm(pair)?,
         };
         if let (true, true, Some(weakest)) = (fits, is_full, weakest) {
             signers.remove(&weakest);
@@ -105,6 +198,52 @@ impl Batch<'_> {
         Ok(fits)
     }
 
+    /// Whether the realm may take another statement of a known key.
+    fn has_room_in_realm(&mut self, pair: &Newcomer<'_>) -> Result<bool, Error> {
+        let statement = pair.statement;
+        let is_free = self.is_own || matches!(statement.collection(), Collection::Authority(_));
+        if is_free || !pair.is_new || !counts(statement) {
+            return Ok(true);
+        }
+        let realm = statement.realm();
+        let Some(kind) = self.kind(&realm)? else { return Ok(false) };
+        let limit = self.inner.realm_limits.of(kind);
+        let taken = self.taken(&realm)?;
+        let size = statement.payload().len() as u64;
+        let fits = limit.holds((taken.now.0 + 1, taken.now.1.saturating_add(size)));
+        taken.waiting += u64::from(!fits);
+        Ok(fits)
+    }
+
+    /// A new statement takes its room.
+    pub(super) fn take_room(&mut self, statement: &Statement) -> Result<(), Error> {
+        if counts(statement) {
+            let size = statement.payload().len() as u64;
+            let (statements, bytes) = &mut self.taken(&statement.realm())?.now;
+            (*statements, *bytes) = (*statements + 1, bytes.saturating_add(size));
+        }
+        Ok(())
+    }
+
+    fn taken(&mut self, realm: &RealmId) -> Result<&mut Taken, Error> {
+        if !self.taken.contains_key(realm) {
+            let now = taken(self.txn, realm)?;
+            self.taken.insert(*realm, Taken { before: now, now, waiting: 0 });
+        }
+        Ok(self.taken.entry(*realm).or_default())
+    }
+
+    /// Writes what was taken.
+    pub(super) fn keep_taken(&self) -> Result<(), Error> {
+        let mut table = self.txn.open_table(tables::TAKEN)?;
+        for (realm, taken) in &self.taken {
+            if taken.now != taken.before {
+                table.insert(realm.0.as_bytes(), taken.now)?;
+            }
+        }
+        Ok(())
+    }
+
     /// How many receipts of a realm there are, with those of this batch so far.
     pub(super) fn receipts(&mut self, realm: &RealmId) -> Result<&mut Receipts, Error> {
         if !self.receipts.contains_key(realm) {
@@ -116,8 +255,25 @@ impl Batch<'_> {
         Ok(self.receipts.entry(*realm).or_default())
     }
 
-    /// Says what waits, and when a realm comes near its quota.
-    pub(super) fn warn_of_receipts(&self) {
+    /// Says what waits, and when a realm comes near its limits.
+    pub(super) fn warn_of_limits(&mut self) {
+        self.warn_of_receipts();
+        for (realm, Taken { before, now, waiting }) in &self.taken {
+            let Some(kind) = self.kinds.get(realm).copied().flatten() else { continue };
+            let limit = self.inner.realm_limits.of(kind);
+            let (statements, bytes) = now;
+            if *waiting > 0 {
+                tracing::warn!(
+                    %realm, statements, bytes, waiting,
+                    "the realm is at its limit: new statements wait at the peer"
+                );
+            } else if !limit.is_near(*before) && limit.is_near(*now) {
+                tracing::warn!(%realm, statements, bytes, "the realm comes near its limit");
+            }
+        }
+    }
+
+    fn warn_of_receipts(&self) {
         let max = self.inner.receipts_max.load(Ordering::Relaxed);
         for (realm, Receipts { before, held, waiting }) in &self.receipts {
             if *waiting > 0 {

@@ -98,9 +98,17 @@ pub(super) fn recount(txn: &WriteTransaction, own: Own) -> Result<(), Error> {
     let kinds = count(&Judge { txn, own: own.clone(), pinned: NO_PINS })?;
     put(txn, OWN, &own)?;
     put(txn, KINDS, &kinds)?;
-    let Kinds { published, pinned, mirrored, cached, unnamed, .. } = kinds;
-    let bytes = [published, pinned, mirrored, cached, unnamed].map(|part| part.bytes);
-    tables::set_meta(txn, tables::META_BLOB_BYTES, bytes.iter().sum())
+    tables::set_meta(txn, tables::META_BLOB_BYTES, kinds.bytes())
+}
+
+/// Whether the bytes of all blobs and, if they were counted with these keys, the sums are those of
+/// a count.
+pub(super) fn are_right(txn: &redb::ReadTransaction, own: Own) -> Result<bool, Error> {
+    let kept = row::<Own>(txn, OWN)?.filter(|kept| *kept == own);
+    let sums = kept.map(|_| row::<Kinds>(txn, KINDS)).transpose()?;
+    let counted = count(&Judge { txn, own, pinned: NO_PINS })?;
+    let is_right = sums.is_none_or(|sums| sums.unwrap_or_default() == counted);
+    Ok(is_right && txn.meta(tables::META_BLOB_BYTES)? == counted.bytes())
 }
 
 /// Reads every record.
@@ -131,6 +139,12 @@ impl<T: Tables> Judge<'_, T> {
 }
 
 impl Kinds {
+    /// Of all kinds.
+    fn bytes(&self) -> u64 {
+        let Self { published, pinned, mirrored, cached, unnamed, .. } = self;
+        [published, pinned, mirrored, cached, unnamed].iter().map(|part| part.bytes).sum()
+    }
+
     fn give(&mut self, (kind, bytes): (Kind, u64)) {
         self.of(kind).add(bytes);
     }

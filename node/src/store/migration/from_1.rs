@@ -9,19 +9,14 @@
 //!   peers' cursors are forgotten with them, they come again from those who have them.
 
 use crdt::realm::Claim;
-use crdt::{Digest, RealmId, StatementId};
+use crdt::{Authority, RealmId};
 use redb::{ReadableTable as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::super::authority::Standing;
-use super::super::statements::signatures;
+use super::super::statements::of_authority;
 use super::super::tables::{self, Tables as _};
-use super::super::{Error, collections};
-
-/// Rows that are looked at between two changes.
-const ROWS: usize = 1024;
-/// Rows between two lines of the log.
-const TOLD_EVERY: u64 = 100_000;
+use super::super::{Error, chains};
+use super::taking_out;
 
 /// `followed` of layout 1.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,22 +44,11 @@ struct Mirror {
     format: String,
 }
 
-/// An entry of the log.
-struct Entry {
-    sequence: u64,
-    realm: RealmId,
-    part: String,
-    item: crdt::Item,
-}
-
 /// The whole step.
 pub(super) fn run(txn: &WriteTransaction) -> Result<(), Error> {
     txn.open_table(tables::LATEST)?;
     list_mirrors(txn)?;
-    if take_receipts_out(txn)? > 0 {
-        txn.open_table(tables::PEER_SEEN)?.retain(|_, _| false)?;
-    }
-    Ok(())
+    taking_out::take_out(txn, &["receipt"])
 }
 
 fn list_mirrors(txn: &WriteTransaction) -> Result<(), Error> {
@@ -75,11 +59,8 @@ fn list_mirrors(txn: &WriteTransaction) -> Result<(), Error> {
     }
     for before in rows {
         let Before { realm, kind, claims, order, mirrors } = before;
-        let granted = if mirrors && kind == "site" {
-            Standing::compute(txn, &realm)?.authority.mirrors()
-        } else {
-            Vec::new()
-        };
+        let granted =
+            if mirrors && kind == "site" { authority(txn, &realm)?.mirrors() } else { Vec::new() };
         let mirrors = granted.into_iter().map(|(key, format)| Mirror { key, format }).collect();
         let after = After { realm, kind, claims, order, mirrors };
         let bytes = tables::encode("followed realm", &after)?;
@@ -88,62 +69,7 @@ fn list_mirrors(txn: &WriteTransaction) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes each receipt out of every table; says how many.
-fn take_receipts_out(txn: &WriteTransaction) -> Result<u64, Error> {
-    let (mut last, mut looked, mut taken) = (0, 0_u64, 0);
-    loop {
-        let (entries, next) = receipts_after(txn, last)?;
-        for entry in entries {
-            take_out(txn, &entry)?;
-            taken += 1;
-        }
-        let Some(next) = next else { return Ok(taken) };
-        last = next;
-        looked += ROWS as u64;
-        if looked % TOLD_EVERY < ROWS as u64 {
-            tracing::info!("{looked} entries of the log are looked through");
-        }
-    }
-}
-
-/// The receipts among the next rows of the log, and the last row that was looked at.
-fn receipts_after(txn: &WriteTransaction, last: u64) -> Result<(Vec<Entry>, Option<u64>), Error> {
-    let (log, statements) = (txn.table(tables::LOG)?, txn.table(tables::STMT)?);
-    let (mut found, mut next) = (Vec::new(), None);
-    for row in log.range(last + 1..)?.take(ROWS) {
-        let row = row?;
-        let (sequence, (realm, part, id, key)) = (row.0.value(), row.1.value());
-        next = Some(sequence);
-        if statements.get(id)?.is_none_or(|row| row.value().0 != "receipt") {
-            continue;
-        }
-        let (realm, part) = (RealmId(Digest::from_bytes(*realm)), part.to_owned());
-        found.push(Entry { sequence, realm, part, item: collections::item_of(id, key)? });
-    }
-    Ok((found, next))
-}
-
-fn take_out(txn: &WriteTransaction, entry: &Entry) -> Result<(), Error> {
-    let Entry { sequence, realm, part, item } = entry;
-    let (id, key) = (item.id.0.as_bytes(), item.key.as_bytes());
-    txn.open_table(tables::LOG)?.remove(sequence)?;
-    if txn.open_table(tables::SIG)?.remove((id, key))?.is_none() {
-        return Ok(());
-    }
-    let collection = collections::parse(*realm, part);
-    txn.open_table(tables::COLL)?.remove((collection.id().0.as_bytes(), &item.hash()))?;
-    txn.open_table(tables::STRANGER)?.remove((realm.0.as_bytes(), id, key))?;
-    let mut state = collections::state(txn, &collection)?;
-    state.remove(item);
-    collections::set_state(txn, &collection, &state)?;
-    if signatures(txn, &item.id)?.is_empty() {
-        forget(txn, &item.id)?;
-    }
-    Ok(())
-}
-
-/// The statement itself, and where its package listed it.
-fn forget(txn: &WriteTransaction, id: &StatementId) -> Result<(), Error> {
-    txn.open_table(tables::STMT)?.remove(id.0.as_bytes())?;
-    Ok(())
+fn authority(txn: &WriteTransaction, realm: &RealmId) -> Result<Authority, Error> {
+    let held = of_authority(txn, realm)?;
+    Ok(crdt::realm::authority(*realm, &held, &chains::pin(txn, realm)?))
 }

@@ -42,6 +42,8 @@ mod put;
 pub mod sweep;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::usual_blobs;
 mod unsent;
 
 pub use get::Coming;

@@ -12,13 +12,14 @@ use super::super::disk::journal::{Journal, Op};
 use super::super::restore::{restore, restore_on};
 use super::super::{Error, FollowKind, Hashes, Store};
 use super::world::{Realm, package};
-use super::{content, noise, stored};
+use super::{content, noise, open_here, stored};
 
 fn silent() -> backup::Tell {
     Box::new(|_: Progress| true)
 }
 
-fn order(folder: &Path) -> Order {
+/// All of an own realm's node, as it is.
+pub(in super::super) fn order(folder: &Path) -> Order {
     let row = |_: &str, _: &str, value: &[u8]| Some(value.to_vec());
     Order { folder: folder.to_owned(), files: Vec::new(), row, is_own: true }
 }
@@ -128,7 +129,7 @@ async fn a_second_backup_copies_only_what_is_new_and_drops_what_is_gone() {
 #[tokio::test]
 async fn on_one_device_blobs_are_linked_and_on_another_copied_and_hashed() {
     let (home, there) = (tempdir().unwrap(), tempdir().unwrap());
-    let store = Realm::new(1).store(home.path()).await;
+    let store = Realm::new(1).held_by(open_here(home.path())).await;
     let info = stored(&store, &noise(500_000)).await;
     assert_eq!(back_up(&store, there.path()).await.linked_blobs, 1);
     let link = fs_err::metadata(backup::blob_path(there.path(), &info.digest)).unwrap();

@@ -7,7 +7,7 @@ use tempfile::tempdir;
 
 use super::super::blob::{place, record};
 use super::super::{Error, Hashes, Store};
-use super::{content, files, noise, staged, stored};
+use super::{content, files, noise, open_here, staged, stored};
 
 #[tokio::test]
 async fn a_committed_blob_is_read_back_after_reopening() {
@@ -186,7 +186,7 @@ async fn an_intent_that_outlived_its_record_harms_nothing() {
 #[tokio::test]
 async fn a_record_without_its_file_is_absent_and_dropped() {
     let home = tempdir().unwrap();
-    let store = Store::open(home.path()).unwrap();
+    let store = open_here(home.path());
     let info = stored(&store, b"gone").await;
     fs_err::remove_file(store.inner.paths.blob(&info.digest)).unwrap();
     assert_eq!(store.blob(&info.digest).unwrap(), None);
@@ -232,7 +232,7 @@ async fn what_is_held_is_read_while_a_change_takes_its_time() {
 #[tokio::test]
 async fn a_cut_file_is_not_served() {
     let home = tempdir().unwrap();
-    let store = Store::open(home.path()).unwrap();
+    let store = open_here(home.path());
     let info = stored(&store, &noise(9000)).await;
     let file = fs_err::OpenOptions::new().write(true).open(store.inner.paths.blob(&info.digest));
     file.unwrap().set_len(8999).unwrap();

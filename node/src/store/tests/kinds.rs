@@ -8,8 +8,8 @@ use tempfile::tempdir;
 use super::super::kinds::Kinds;
 use super::super::{FollowKind, Store, tables};
 use super::life::{document, file};
-use super::stored;
 use super::world::{Realm, key};
+use super::{open_here, stored};
 
 fn none() -> BTreeSet<Digest> {
     BTreeSet::new()
@@ -24,9 +24,9 @@ async fn kinds(store: &Store, pinned: BTreeSet<Digest>, after: &str) -> Kinds {
 }
 
 /// A store that has counted once, with the publisher of the first realm as its own key.
-async fn counted(home: &std::path::Path) -> (Store, Realm, Realm) {
+async fn counted(store: Store) -> (Store, Realm, Realm) {
     let (own, other) = (Realm::new(1), Realm::new(2));
-    let store = own.store(home).await;
+    let store = own.held_by(store).await;
     store.follow(other.followed(FollowKind::Followed)).await.unwrap();
     store.admit(vec![other.genesis.clone()], None).await.unwrap();
     store.set_own_keys([own.publisher.public()]);
@@ -38,7 +38,7 @@ async fn counted(home: &std::path::Path) -> (Store, Realm, Realm) {
 #[tokio::test]
 async fn every_change_of_why_a_blob_is_held_moves_the_sums() {
     let home = tempdir().unwrap();
-    let (store, own, other) = counted(home.path()).await;
+    let (store, own, other) = counted(open_here(home.path())).await;
     let bytes = [&b"mine"[..], b"theirs", b"cached", b"body one", b"body two", b"readme"];
     let mut infos = Vec::new();
     for bytes in bytes {
@@ -77,7 +77,7 @@ async fn every_change_of_why_a_blob_is_held_moves_the_sums() {
 #[tokio::test]
 async fn a_signature_that_joins_later_makes_a_release_ones_own() {
     let home = tempdir().unwrap();
-    let (store, own, other) = counted(home.path()).await;
+    let (store, own, other) = counted(Store::open(home.path()).unwrap()).await;
     stored(&store, b"ours").await;
     let release = other.release("shared", "1.0.0", b"ours");
     store.admit(vec![other.sign(release.clone())], None).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_signature_that_joins_later_makes_a_release_ones_own() {
 #[tokio::test]
 async fn other_keys_and_a_restart_are_seen() {
     let home = tempdir().unwrap();
-    let (store, own, _) = counted(home.path()).await;
+    let (store, own, _) = counted(Store::open(home.path()).unwrap()).await;
     stored(&store, b"mine").await;
     store.admit(vec![own.sign(own.release("x", "1.0.0", b"mine"))], None).await.unwrap();
     let before = kinds(&store, none(), "a release").await;
@@ -107,7 +107,7 @@ async fn other_keys_and_a_restart_are_seen() {
 #[tokio::test]
 async fn counting_anew_mends_sums_that_are_wrong() {
     let home = tempdir().unwrap();
-    let (store, ..) = counted(home.path()).await;
+    let (store, ..) = counted(Store::open(home.path()).unwrap()).await;
     stored(&store, b"12345").await;
     let change = |_: &_, txn: &redb::WriteTransaction| {
         tables::set_meta(txn, tables::META_BLOB_BYTES, 99)?;

@@ -14,7 +14,7 @@ use super::super::usage::DAY;
 use super::super::verify::{Checked, Rotten};
 use super::super::{BlobInfo, Error, FollowKind, Hashes, Store, blob};
 use super::world::Realm;
-use super::{files, noise, stored};
+use super::{files, noise, open_here, stored};
 
 pub(super) fn document(name: &str, body: &BlobInfo) -> CachedDocument {
     CachedDocument {
@@ -63,9 +63,9 @@ async fn evictable(store: &Store, pinned: BTreeSet<Digest>) -> Vec<Digest> {
 }
 
 /// A store with a release of its own, one of somebody else, and one file of an upstream.
-async fn three(home: &std::path::Path) -> (Store, [BlobInfo; 3]) {
+async fn three(store: Store) -> (Store, [BlobInfo; 3]) {
     let (own, other) = (Realm::new(1), Realm::new(2));
-    let store = own.store(home).await;
+    let store = own.held_by(store).await;
     store.follow(other.followed(FollowKind::Followed)).await.unwrap();
     store.admit(vec![other.genesis.clone()], None).await.unwrap();
     let mine = stored(&store, b"mine").await;
@@ -80,7 +80,7 @@ async fn three(home: &std::path::Path) -> (Store, [BlobInfo; 3]) {
 #[tokio::test]
 async fn what_was_published_here_or_pinned_is_no_candidate() {
     let home = tempdir().unwrap();
-    let (store, [mine, theirs, cached]) = three(home.path()).await;
+    let (store, [mine, theirs, cached]) = three(open_here(home.path())).await;
     store.inner.uses.grow_old();
     // Nobody has said yet which keys are this node's.
     assert_eq!(evictable(&store, none()).await, [cached.digest]);
@@ -107,7 +107,7 @@ async fn what_was_published_here_or_pinned_is_no_candidate() {
 #[tokio::test]
 async fn what_came_just_now_is_not_let_go_and_a_handle_outlives_its_name() {
     let home = tempdir().unwrap();
-    let (store, [_, _, cached]) = three(home.path()).await;
+    let (store, [_, _, cached]) = three(open_here(home.path())).await;
     let all = BTreeSet::from([cached.digest]);
     assert!(store.evict(all.clone(), none()).await.unwrap().is_empty());
     store.inner.uses.grow_old();
@@ -123,7 +123,7 @@ async fn what_came_just_now_is_not_let_go_and_a_handle_outlives_its_name() {
 #[tokio::test]
 async fn the_least_recently_used_goes_first_also_after_a_restart() {
     let home = tempdir().unwrap();
-    let store = Store::open(home.path()).unwrap();
+    let store = open_here(home.path());
     let now = blob::now_seconds();
     let mut infos = Vec::new();
     for name in ["a", "b", "c"] {
@@ -147,7 +147,7 @@ async fn the_least_recently_used_goes_first_also_after_a_restart() {
     store.touch(&infos[0].digest);
     assert_eq!(store.flush_uses().await.unwrap(), 0);
     drop(store);
-    let store = Store::open(home.path()).unwrap();
+    let store = open_here(home.path());
     assert_eq!(evictable(&store, none()).await[2], infos[1].digest, "its day is the last");
     store.remove_blob(&infos[1].digest).await.unwrap();
     assert_eq!(evictable(&store, none()).await.len(), 2);
@@ -156,7 +156,7 @@ async fn the_least_recently_used_goes_first_also_after_a_restart() {
 #[tokio::test]
 async fn a_document_goes_with_its_row_and_an_earlier_body_alone() {
     let home = tempdir().unwrap();
-    let store = Store::open(home.path()).unwrap();
+    let store = open_here(home.path());
     let (old, new) = (stored(&store, b"old").await, stored(&store, b"new").await);
     store.put_cached_document(document("pad", &old)).await.unwrap();
     store.put_cached_document(document("pad", &new)).await.unwrap();
@@ -180,7 +180,7 @@ async fn a_document_goes_with_its_row_and_an_earlier_body_alone() {
 #[tokio::test]
 async fn bytes_of_two_names_go_with_both_rows_or_not_at_all() {
     let home = tempdir().unwrap();
-    let store = Store::open(home.path()).unwrap();
+    let store = open_here(home.path());
     let info = stored(&store, b"twins").await;
     store.put_cached_file(file("a", &info)).await.unwrap();
     store.put_cached_file(file("b", &info)).await.unwrap();
@@ -202,7 +202,7 @@ async fn bytes_of_two_names_go_with_both_rows_or_not_at_all() {
 #[tokio::test]
 async fn the_quota_refuses_unless_a_sweep_makes_room_in_time() {
     let home = tempdir().unwrap();
-    let store = Store::open(home.path()).unwrap();
+    let store = open_here(home.path());
     let info = stored(&store, &noise(2000)).await;
     store.put_cached_file(file("a", &info)).await.unwrap();
     store.inner.uses.grow_old();
@@ -227,7 +227,7 @@ async fn the_quota_refuses_unless_a_sweep_makes_room_in_time() {
 #[tokio::test]
 async fn garbage_goes_once_nobody_can_be_about_to_name_it() {
     let home = tempdir().unwrap();
-    let (store, [mine, theirs, cached]) = three(home.path()).await;
+    let (store, [mine, theirs, cached]) = three(Store::open(home.path()).unwrap()).await;
     let lost = stored(&store, b"lost").await;
     let (gone, seen, next) = store.collect_blobs(None, false).await.unwrap();
     assert_eq!((gone, seen, next), (Amount::default(), 4, None), "it may be a publish");
@@ -282,7 +282,8 @@ async fn files_without_an_owner_go_and_a_download_under_way_stays() {
     drop(under_way);
 }
 
-async fn check(store: &Store, info: &BlobInfo) -> Option<Rotten> {
+/// Reads it to its end.
+pub(in super::super) async fn check(store: &Store, info: &BlobInfo) -> Option<Rotten> {
     let Some(mut check) = store.check_blob(info.clone()).await.unwrap() else {
         return Some(Rotten::MISSING);
     };
@@ -298,7 +299,7 @@ async fn check(store: &Store, info: &BlobInfo) -> Option<Rotten> {
 #[tokio::test]
 async fn what_rots_is_put_aside_and_its_record_dropped() {
     let home = tempdir().unwrap();
-    let store = Store::open(home.path()).unwrap();
+    let store = open_here(home.path());
     let bytes = noise(2_500_000);
     let info = stored(&store, &bytes).await;
     let sound = stored(&store, b"sound").await;
@@ -309,9 +310,10 @@ async fn what_rots_is_put_aside_and_its_record_dropped() {
     fs_err::write(&path, &damaged).unwrap();
     let rotten = check(&store, &info).await.expect("one bit differs");
     // A good one took its place between the look and the move.
-    fs_err::remove_file(&path).unwrap();
-    fs_err::write(home.path().join("other"), b"keeps the inode from being used again").unwrap();
-    fs_err::write(&path, &bytes).unwrap();
+    let other = home.path().join("other");
+    // Beside the damaged one, whose inode would else be free for it.
+    fs_err::write(&other, &bytes).unwrap();
+    fs_err::rename(&other, &path).unwrap();
     assert!(!store.quarantine(&info.digest, rotten).await.unwrap());
     assert!(held(&store, &info));
 

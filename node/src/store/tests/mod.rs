@@ -2,9 +2,10 @@
 
 mod admission;
 mod anew;
-mod backup;
+pub(super) mod backup;
 mod blobs;
 mod cached;
+mod chains;
 mod changes;
 mod crash;
 mod crash_disk;
@@ -14,11 +15,12 @@ mod crash_disk_life;
 mod crash_disk_moves;
 mod crash_disk_scenes;
 mod kinds;
-mod life;
+pub(super) mod life;
 mod local;
 mod migration;
 mod partials;
 mod publishing;
+mod rebuild;
 mod receipts;
 mod regained;
 mod sessions;
@@ -29,7 +31,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::{BlobInfo, Error, Hashes, Store, blob::Staged};
+use super::{BlobInfo, Blobs, Error, Hashes, Store, blob::Staged};
+
+/// A store whose blobs are files of its home, whatever is usual: for facts about those files, and
+/// about room and eviction, of which a home with a bucket knows nothing.
+pub(super) fn open_here(home: &Path) -> Store {
+    Store::open_in(home, world::describe, Blobs::Here).unwrap()
+}
 
 /// Bytes that do not repeat within a group.
 pub(super) fn noise(size: usize) -> Vec<u8> {

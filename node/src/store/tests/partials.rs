@@ -1,11 +1,13 @@
 //! Downloads: verified while they arrive, resumed after a cut, never visible by halves.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use crdt::Digest;
 use tempfile::tempdir;
 
 use super::super::partial::{Partial, RANGE_BYTES_MAX, encode};
-use super::super::{Error, Hashes, Store};
+use super::super::{BlobInfo, Error, Hashes, Store};
 use super::{content, files, noise, stored};
 
 const GROUP: u64 = 16 << 10;
@@ -19,6 +21,14 @@ async fn fetch(from: &Store, to: &mut Partial, span_bytes: u64) {
             to.accept(range, encoded).await.unwrap();
         }
     }
+}
+
+/// A node that has a blob of so many bytes, and another that begins to download it.
+async fn begun(homes: [&Path; 2], size: usize) -> (Store, Store, BlobInfo, Partial) {
+    let [from, to] = homes.map(|home| Store::open(home).unwrap());
+    let info = stored(&from, &noise(size)).await;
+    let partial = to.partial(&info.digest, info.size).await.unwrap();
+    (from, to, info, partial)
 }
 
 #[tokio::test]
@@ -49,10 +59,7 @@ async fn every_size_crosses_in_any_order_of_ranges() {
 #[tokio::test]
 async fn a_wrong_byte_is_refused_at_its_group_and_nothing_after_it_is_kept() {
     let (alice, bob) = (tempdir().unwrap(), tempdir().unwrap());
-    let from = Store::open(alice.path()).unwrap();
-    let to = Store::open(bob.path()).unwrap();
-    let info = stored(&from, &noise(8 * 16_384)).await;
-    let mut partial = to.partial(&info.digest, info.size).await.unwrap();
+    let (from, to, info, mut partial) = begun([alice.path(), bob.path()], 8 * 16_384).await;
     let good = encode(&from, &info.digest, 0..info.size).await.unwrap().unwrap();
     // Hash pairs before the fourth group: 3 on the first path, 1, then 1 and 1 again.
     let mut bad = good.to_vec();
@@ -77,10 +84,7 @@ async fn a_wrong_byte_is_refused_at_its_group_and_nothing_after_it_is_kept() {
 #[tokio::test]
 async fn a_cut_response_keeps_the_groups_before_the_cut() {
     let (alice, bob) = (tempdir().unwrap(), tempdir().unwrap());
-    let from = Store::open(alice.path()).unwrap();
-    let to = Store::open(bob.path()).unwrap();
-    let info = stored(&from, &noise(4 * 16_384)).await;
-    let mut partial = to.partial(&info.digest, info.size).await.unwrap();
+    let (from, _, info, mut partial) = begun([alice.path(), bob.path()], 4 * 16_384).await;
     let good = encode(&from, &info.digest, 0..info.size).await.unwrap().unwrap();
     let cut = partial.accept(0..info.size, good.slice(..good.len() - 20_000)).await;
     assert!(matches!(cut, Err(Error::Io(why)) if why.kind() == std::io::ErrorKind::UnexpectedEof));
@@ -122,10 +126,7 @@ async fn a_download_resumes_after_reopening_and_finishes_verified() {
 #[tokio::test]
 async fn what_was_not_checkpointed_is_fetched_again() {
     let (alice, bob) = (tempdir().unwrap(), tempdir().unwrap());
-    let from = Store::open(alice.path()).unwrap();
-    let to = Store::open(bob.path()).unwrap();
-    let info = stored(&from, &noise(4 * 16_384)).await;
-    let mut partial = to.partial(&info.digest, info.size).await.unwrap();
+    let (from, to, info, mut partial) = begun([alice.path(), bob.path()], 4 * 16_384).await;
     let encoded = encode(&from, &info.digest, 0..GROUP).await.unwrap().unwrap();
     partial.accept(0..GROUP, encoded).await.unwrap();
     partial.checkpoint().await.unwrap();
@@ -146,10 +147,7 @@ async fn what_was_not_checkpointed_is_fetched_again() {
 #[tokio::test]
 async fn a_map_that_lies_is_found_at_the_finish() {
     let (alice, bob) = (tempdir().unwrap(), tempdir().unwrap());
-    let from = Store::open(alice.path()).unwrap();
-    let to = Store::open(bob.path()).unwrap();
-    let info = stored(&from, &noise(100_000)).await;
-    let mut partial = to.partial(&info.digest, info.size).await.unwrap();
+    let (from, to, info, mut partial) = begun([alice.path(), bob.path()], 100_000).await;
     fetch(&from, &mut partial, RANGE_BYTES_MAX).await;
     let mut data = fs_err::read(to.inner.paths.partial_data(&info.digest)).unwrap();
     data[50_000] ^= 1;
@@ -164,10 +162,7 @@ async fn a_map_that_lies_is_found_at_the_finish() {
 #[tokio::test]
 async fn a_finish_that_was_killed_goes_back_to_its_half_download() {
     let (alice, bob) = (tempdir().unwrap(), tempdir().unwrap());
-    let from = Store::open(alice.path()).unwrap();
-    let to = Store::open(bob.path()).unwrap();
-    let info = stored(&from, &noise(100_000)).await;
-    let mut partial = to.partial(&info.digest, info.size).await.unwrap();
+    let (from, to, info, mut partial) = begun([alice.path(), bob.path()], 100_000).await;
     fetch(&from, &mut partial, RANGE_BYTES_MAX).await;
     partial.checkpoint().await.unwrap();
     drop(partial);

@@ -41,7 +41,7 @@ pub(super) fn receipt(document: &str, n: u64) -> Receipt {
 
 impl Realm {
     /// A realm that grants `mirror` to the key 90 for every format, and to 91 for npm.
-    fn with_mirrors(n: u8) -> Self {
+    pub(super) fn with_mirrors(n: u8) -> Self {
         let mut realm = Self::new(n);
         realm.content.grants.push(mirror("*", key(90).public()));
         realm.content.grants.push(mirror("npm", key(91).public()));
@@ -51,7 +51,7 @@ impl Realm {
         realm
     }
 
-    fn says(&self, content: Receipt, authors: &[&SecretKey]) -> Verified {
+    pub(super) fn says(&self, content: Receipt, authors: &[&SecretKey]) -> Verified {
         let statement = Statement::new(self.id, None, Body::Receipt(content)).unwrap();
         Verified::sign(statement, authors)
     }

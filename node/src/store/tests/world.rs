@@ -113,7 +113,11 @@ impl Realm {
 
     /// A store that follows the realm and holds its genesis.
     pub(super) async fn store(&self, home: &std::path::Path) -> Store {
-        let store = Store::open_with(home, describe).unwrap();
+        self.held_by(Store::open_with(home, describe).unwrap()).await
+    }
+
+    /// The same of a store that is open already.
+    pub(super) async fn held_by(&self, store: Store) -> Store {
         store.follow(self.followed(FollowKind::Own)).await.unwrap();
         store.admit(vec![self.genesis.clone()], None).await.unwrap();
         store

@@ -11,8 +11,9 @@ mod server;
 mod sweeps;
 mod upkeep;
 
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use super::super::tests::{content, noise, staged, stored};
 use super::super::{BlobInfo, Blobs, Bucket, Store};
@@ -39,6 +40,17 @@ fn on(objects: &Arc<Faulty>, cache_bytes: u64) -> Bucket {
 
 fn open(home: &Path, bucket: &Bucket) -> Store {
     Store::open_in(home, |_, _| String::new(), Blobs::Bucket(bucket.clone())).unwrap()
+}
+
+/// Where tests keep their blobs that do not say: in the home, or with `GRIOT_TEST_BUCKET` in a
+/// bucket of each home's own, so that the store's facts are tried there, too.
+pub(in super::super) fn usual_blobs(home: &Path) -> Blobs {
+    static BUCKETS: Mutex<BTreeMap<PathBuf, Bucket>> = Mutex::new(BTreeMap::new());
+    if std::env::var_os("GRIOT_TEST_BUCKET").is_none() {
+        return Blobs::Here;
+    }
+    let mut buckets = BUCKETS.lock().unwrap();
+    Blobs::Bucket(buckets.entry(home.to_owned()).or_insert_with(|| bucket(ROOM).0).clone())
 }
 
 /// Where a blob's object is.

@@ -1,35 +1,17 @@
 //! What verifies, sweeps, collects and backs up, where a bucket has the blobs.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
 use tempfile::tempdir;
 
-use super::super::super::backup::{Order, check};
+use super::super::super::backup::check;
 use super::super::super::restore::restore;
 use super::super::super::tables::Tables as _;
-use super::super::super::verify::{Checked, Rotten};
+use super::super::super::tests::{backup, life};
+use super::super::super::verify::Rotten;
 use super::super::super::{Error, tables};
 use super::*;
-
-fn order(folder: &Path) -> Order {
-    let row = |_: &str, _: &str, value: &[u8]| Some(value.to_vec());
-    Order { folder: folder.to_owned(), files: Vec::new(), row, is_own: true }
-}
-
-async fn rotten(store: &Store, info: &BlobInfo) -> Option<Rotten> {
-    let Some(mut check) = store.check_blob(info.clone()).await.unwrap() else {
-        return Some(Rotten::MISSING);
-    };
-    loop {
-        match check.go_on().await.unwrap() {
-            Checked::Going(on, _) => check = on,
-            Checked::Sound => return None,
-            Checked::Rotten(rotten) => return Some(rotten),
-        }
-    }
-}
 
 #[tokio::test]
 async fn a_rotten_copy_is_put_aside_and_comes_again_and_one_that_lacks_is_in_order() {
@@ -43,7 +25,7 @@ async fn a_rotten_copy_is_put_aside_and_comes_again_and_one_that_lacks_is_in_ord
 
     let path = store.inner.paths.blob(&one.digest);
     fs_err::write(&path, vec![0; 5000]).unwrap();
-    let found = rotten(&store, &one).await.unwrap();
+    let found = life::check(&store, &one).await.unwrap();
     assert!(store.quarantine(&one.digest, found).await.unwrap());
     assert!(!copied(&store, &one));
     assert_eq!(store.quarantined().await.unwrap().count, 1);
@@ -60,7 +42,7 @@ async fn a_rotten_blob_that_was_never_sent_loses_its_record() {
     let (bucket, _) = bucket(ROOM);
     let store = open(home.path(), &bucket);
     fs_err::write(store.inner.paths.blob(&info.digest), b"only HERE").unwrap();
-    let found = rotten(&store, &info).await.unwrap();
+    let found = life::check(&store, &info).await.unwrap();
     assert!(store.quarantine(&info.digest, found).await.unwrap());
     assert_eq!(store.blob(&info.digest).unwrap(), None);
 }
@@ -118,10 +100,10 @@ async fn a_backup_has_what_only_the_bucket_has() {
     let (one, two) = (stored(&store, &noise(5000)).await, stored(&store, &noise(70_000)).await);
     drop_copy(&store, &two);
     objects.down.store(true, SeqCst);
-    let refused = store.back_up(order(there.path()), Box::new(|_| true)).await.unwrap_err();
+    let refused = store.back_up(backup::order(there.path()), Box::new(|_| true)).await.unwrap_err();
     assert!(matches!(refused, Error::NotFetched { .. }), "{refused}");
     objects.down.store(false, SeqCst);
-    let report = store.back_up(order(there.path()), Box::new(|_| true)).await.unwrap();
+    let report = store.back_up(backup::order(there.path()), Box::new(|_| true)).await.unwrap();
     assert_eq!((report.blobs, report.lacking_blobs), (2, 0));
     assert!(!copied(&store, &two), "it went past the home");
     check(there.path(), Box::new(|_| true)).unwrap();
