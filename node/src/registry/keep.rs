@@ -372,7 +372,7 @@ mod tests {
     async fn what_trickles_in_does_not_hold_up_new_artifacts_of_others() {
         slow::a_new_artifact_comes_past_a_trickling_peer(|store, mesh| async {
             let publisher = crdt::SecretKey::from_seed(&[7; 32]);
-            let own = crdt::RealmId(Digest::of(b"own"));
+            let own = RealmId(Digest::of(b"own"));
             let upstream = crate::upstream::Upstream::new(store.clone(), true).expect("starts");
             let registry = Registry::new(crate::registry::Setup {
                 upstream,

@@ -22,7 +22,11 @@ const TOLD_EVERY: u64 = 10_000;
 
 /// The whole step.
 pub(super) fn run(txn: &WriteTransaction) -> Result<(), Error> {
-    tables::create(txn)?;
+    txn.open_table(tables::AUTHORITY)?;
+    txn.open_table(tables::SIGNED)?;
+    txn.open_table(tables::COUNTED)?;
+    txn.open_table(tables::LIST)?;
+    txn.open_table(tables::TAKEN)?;
     taking_out::take_out(txn, &UNKNOWN)?;
     let mut realms = Vec::new();
     for row in txn.table(tables::FOLLOWED)?.iter()? {
