@@ -411,6 +411,7 @@ fn partial_admission_does_not_loop() {
 #[test]
 fn a_thousand_collections_in_sync_cost_one_line_each_way() {
     let (mut net, realm, nodes) = village(2);
+    nodes.iter().for_each(|node| net.admit(*node, realm.genesis.clone()));
     for n in 0..1000 {
         let body = crate::network::release_body("a", "1.0.0");
         let release = realm.statement(&format!("format-{n}"), "a", body);

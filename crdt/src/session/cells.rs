@@ -286,7 +286,7 @@ impl Session {
             return;
         }
         // One that has left meanwhile was replaced: the next comparison finds the newer one.
-        self.give(named(&self.key, ids, collection, index));
+        self.give(named(&self.key, ids, collection, index), index);
     }
 
     /// Cells came.
@@ -417,17 +417,23 @@ impl Session {
             lacking = named(&key, &ours, &collection, index);
             lacking.retain(|item| !self.exchanged.contains(item));
         }
-        self.tell_difference(name, want, lacking);
+        self.tell_difference(name, want, lacking, index);
         Ok(())
     }
 
     /// What the peer lacks goes before the DONE, so that it has it before the round ends.
-    pub(super) fn tell_difference(&mut self, name: Name, want: Vec<u64>, lacking: Vec<Item>) {
+    pub(super) fn tell_difference(
+        &mut self,
+        name: Name,
+        want: Vec<u64>,
+        lacking: Vec<Item>,
+        index: &dyn Index,
+    ) {
         let wanted = self.asking.round().map(|round| round.differs(&want, &lacking));
         if let Some(wanted) = wanted.filter(|_| !want.is_empty()) {
             self.out.push_back(Output::Behind(wanted));
         }
-        self.give(lacking);
+        self.give(lacking, index);
         let mut parts: Vec<&[u64]> = want.chunks(IDS_MAX).collect();
         let end = parts.pop().unwrap_or_default();
         for part in parts {
