@@ -9,7 +9,7 @@
 //!   peers' cursors are forgotten with them, they come again from those who have them.
 
 use crdt::realm::Claim;
-use crdt::{Authority, RealmId};
+use crdt::{Authority, RealmId, StatementId};
 use redb::{ReadableTable as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
@@ -73,11 +73,15 @@ fn list_mirrors(txn: &WriteTransaction) -> Result<(), Error> {
 fn authority(txn: &WriteTransaction, realm: &RealmId) -> Result<Authority, Error> {
     let mut roots = Vec::new();
     for item in collections::items(txn, &collections::parse(*realm, "authority"))? {
-        let row = txn.table(tables::STMT)?;
-        let is_root = row.get(item.id.0.as_bytes())?.is_some_and(|row| row.value().0 == "root");
-        if is_root {
+        if is_root(txn, &item.id)? {
             roots.extend(load(txn, &item.id)?);
         }
     }
     Ok(crdt::realm::authority(*realm, &roots, &chains::pin(txn, realm)?))
+}
+
+fn is_root(txn: &WriteTransaction, id: &StatementId) -> Result<bool, Error> {
+    let table = txn.table(tables::STMT)?;
+    let row = table.get(id.0.as_bytes())?;
+    Ok(row.is_some_and(|row| row.value().0 == "root"))
 }
