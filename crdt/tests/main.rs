@@ -21,6 +21,7 @@ mod limits;
 mod network;
 mod oracle;
 mod pool;
+mod readers;
 mod receipts;
 mod red_automerge;
 mod red_delegation;

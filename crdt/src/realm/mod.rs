@@ -280,6 +280,26 @@ impl Authority {
         keys.collect()
     }
 
+    /// Whether nobody but its readers may see the realm: its head grants the role `read`.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        let grants = self.head.iter().flat_map(|head| &head.grants);
+        grants.into_iter().any(|grant| grant.role == "read")
+    }
+
+    /// Who may see it if it is private: its roots, and the keys that its head grants any role but
+    /// `member`. A realm that is granted something is no reader, nor is a peer.
+    #[must_use]
+    pub fn readers(&self) -> BTreeSet<PublicKey> {
+        let Some(head) = &self.head else { return BTreeSet::new() };
+        let granted = head.grants.iter().filter(|grant| grant.role != "member");
+        let keys = granted.filter_map(|grant| match &grant.to {
+            Grantee::Key(key) => Some(*key),
+            Grantee::Realm(_) | Grantee::Peer(_) => None,
+        });
+        keys.chain(head.roots.iter().copied()).collect()
+    }
+
     /// Keys with a role, under whatever names.
     #[must_use]
     pub fn keys_with(&self, role: &str) -> BTreeSet<PublicKey> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::REFUSED;
 use super::change::absent;
 use super::sought::Place;
-use super::{Alarm, Door, Error, Registry, sentences};
+use super::{Alarm, Door, Error, Principal, Registry, sentences};
 use crate::mesh::Offer;
 use crate::store::{PackageSummary, Slot};
 
@@ -285,18 +285,21 @@ impl Registry {
         })
     }
 
-    /// Packages of the realms that this node follows.
+    /// Packages of the realms that this node follows, as far as `who` may read them; so many after
+    /// so many, and how many there are in all.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn search(
         &self,
+        who: &Principal,
         query: &str,
         format: Option<&str>,
-        limit: usize,
-        offset: usize,
+        (limit, offset): (usize, usize),
     ) -> Result<(Vec<PackageSummary>, usize), Error> {
-        let (mut rows, total) = self.inner.store.search(query, format, limit, offset)?;
+        let shows = self.readable(who)?;
+        let page = (limit, offset);
+        let (mut rows, total) = self.inner.store.search_shown(query, format, page, &shows)?;
         for row in rows.iter_mut().filter(|row| row.latest.is_none()) {
             row.latest = self.highest(&row.realm, &row.package)?;
         }
