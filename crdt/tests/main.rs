@@ -10,6 +10,7 @@ mod bodies;
 mod cells;
 mod codec;
 mod conflicts;
+mod delegates;
 mod derive;
 mod document;
 mod forgery;

@@ -122,8 +122,8 @@ fn what_both_heard_elsewhere_is_pushed_by_one_of_them_and_what_one_heard_all_the
         net.reset_counts(link);
         let release = realm.release("a", version);
         let items = || release.items().map(|item| (release.statement().collection(), item));
-        for side in 0..holders {
-            net.admit(nodes[side], release.clone());
+        for node in nodes.iter().take(holders) {
+            net.admit(*node, release.clone());
         }
         for side in 0..holders {
             net.input(link, side, Input::Heard(items().collect()));

@@ -135,11 +135,12 @@ impl Stalled {
 
 /// Whether cells are expected to be smaller than a list.
 pub(super) fn are_worth_it(ours: u64, theirs: u64) -> bool {
-    ours.min(theirs) >= SMALL && ours.abs_diff(theirs) * 5 <= ours.max(theirs)
+    // Divided, not multiplied: what a peer says of itself may be any number.
+    ours.min(theirs) >= SMALL && ours.abs_diff(theirs) <= ours.max(theirs) / 5
 }
 
 fn most_cells(count: u64) -> usize {
-    usize::try_from(count * ID_BYTES / CELL_BYTES as u64).unwrap_or(usize::MAX)
+    usize::try_from(count.saturating_mul(ID_BYTES) / CELL_BYTES as u64).unwrap_or(usize::MAX)
 }
 
 /// The difference of the counts is the least that there can be; about one and a half cells an item
@@ -454,6 +455,7 @@ mod tests {
     #[test]
     fn lists_serve_small_sets_and_large_differences() {
         assert!(!are_worth_it(79, 1_000_000) && !are_worth_it(0, 0) && !are_worth_it(79, 79));
+        assert!(!are_worth_it(100, u64::MAX) && !are_worth_it(100, u64::MAX / 5 + 100));
         assert!(are_worth_it(80, 80) && are_worth_it(1_000, 800) && !are_worth_it(1_000, 799));
         assert_eq!(first_cells(500, 500), FIRST_CELLS);
         assert_eq!(first_cells(1_000, 800), 332);

@@ -301,7 +301,8 @@ fn check(wanted: &Wanted) -> Result<(), Broken> {
             && range.start.is_multiple_of(GROUP_BYTES)
             && (range.end.is_multiple_of(GROUP_BYTES) || range.end == wanted.size)
     };
-    let asked: u64 = wanted.ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+    let lengths = wanted.ranges.iter().map(|range| range.end.saturating_sub(range.start));
+    let asked = lengths.fold(0_u64, u64::saturating_add);
     if wanted.ranges.iter().all(aligned) && asked <= GET_BYTES_MAX {
         Ok(())
     } else {
@@ -383,6 +384,9 @@ mod tests {
         assert!(check(&wanted(40_000, 0..20_000)).is_err(), "ends within a group");
         assert!(check(&wanted(40_000, 0..49_152)).is_err(), "ends behind the blob");
         assert!(check(&wanted(u64::MAX, 0..GET_BYTES_MAX + GROUP_BYTES)).is_err(), "too much");
+        let half = wanted(u64::MAX, 0..1 << 63).ranges.remove(0);
+        let twice = Wanted { ranges: vec![half; 2], ..wanted(u64::MAX, 0..GROUP_BYTES) };
+        assert!(check(&twice).is_err(), "more than a number holds");
     }
 
     #[test]

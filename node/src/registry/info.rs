@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crdt::derive::{FallenRelease, FileView, VersionView};
+use crdt::realm::Publishers;
 use crdt::routes::{Decision, Ground, Source};
 use crdt::{Body, Digest, PackageId, PackageView, PublicKey, RealmId, SlotState};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,12 @@ pub struct Info {
     pub versions: Vec<InfoVersion>,
     /// Tag → version, as the documents offer them now.
     pub tags: BTreeMap<String, String>,
+    /// Who may sign a release of it, sorted; empty for a name of an upstream.
+    #[serde(default)]
+    pub publishers: Vec<PublicKey>,
+    /// How many of them it takes.
+    #[serde(default)]
+    pub need: u32,
     /// Releases that do not stand though a publisher signed them.
     #[serde(default)]
     pub fallen: Vec<InfoFallen>,
@@ -139,7 +146,11 @@ impl Registry {
         let PackageId { format, name } = package.clone();
         let fallen = fallen_of(&view);
         let notes = self.realm_notes(&realm)?;
-        Ok(Info { format, name, source: decision, versions, tags, fallen, notes })
+        let Publishers { keys, need } = self.inner.store.publishers(&realm, package)?;
+        let publishers = keys.into_iter().filter(|(_, reach)| reach.is_whole());
+        let publishers = publishers.map(|(key, _)| key).collect();
+        let source = decision;
+        Ok(Info { format, name, source, versions, tags, publishers, need, fallen, notes })
     }
 
     /// What is odd about a realm: a fork, a recovery, news that are old or kept back.

@@ -9,6 +9,7 @@ mod blobs;
 mod decoders;
 mod gossip;
 mod hostile;
+pub(crate) mod lists;
 mod lying;
 mod meeting;
 mod members;
