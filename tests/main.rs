@@ -57,6 +57,8 @@ mod prefetch;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]
+mod readers;
+#[cfg(test)]
 mod reunion;
 #[cfg(test)]
 mod run_proxy;

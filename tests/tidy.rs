@@ -214,6 +214,21 @@ fn formats_never_use_each_other() {
 }
 
 #[test]
+fn red_18_one_file_names_automerge_and_one_reads_saved_documents() {
+    let files = |what: &[&str]| {
+        let program = sources().into_iter().filter(|(name, text)| {
+            name.contains("/src/")
+                && !name.contains("tests")
+                && !name.starts_with("crdt/fuzz")
+                && text.lines().any(|line| what.iter().any(|what| line.contains(what)))
+        });
+        program.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(files(&["use automerge", " automerge::"]), ["crdt/src/document.rs"]);
+    assert_eq!(files(&["Document::load("]), ["node/src/store/documents.rs"]);
+}
+
+#[test]
 fn every_format_has_its_page() {
     let folder = root().join("node/src/formats");
     let mut formats = 0;

@@ -19,9 +19,6 @@
 //! A `receipt` is a statement, too, but of one author and document only the newest is kept: that
 //! set does not only grow. No view is derived from receipts; whose word counts the node decides.
 //!
-//! What this version does not judge yet: `revoke` and `seal` are carried as unknown types, without
-//! effect; grants to other realms yield nobody; beats do not exist.
-//!
 //! Everything from outside is parsed into a type that cannot hold anything else: a [`PublicKey`]
 //! was admitted, a [`Statement`] is canonical and within its limits, a [`Verified`] was verified.
 //!

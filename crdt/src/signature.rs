@@ -7,8 +7,8 @@
 //! signature changes with the neighbours.
 //!
 //! Every use of a signature has its own prefix, so that none can be replayed as another. This
-//! module signs and verifies statements (`griot/stmt/v1`), receipts (`griot/receipt/v1`) and beats
-//! (`griot/beat/v1`).
+//! module signs and verifies statements (`griot/stmt/v1`), receipts (`griot/receipt/v1`), beats
+//! (`griot/beat/v1`), and that a peer holds a key (`griot/peer-hello/v1`).
 //!
 //! Not here: which key may say what (`realm`), and where keys are kept.
 //!
@@ -35,6 +35,8 @@ const STATEMENT_DOMAIN: &[u8] = b"griot/stmt/v1\0";
 const RECEIPT_DOMAIN: &[u8] = b"griot/receipt/v1\0";
 /// What a signature over a beat begins with.
 const BEAT_DOMAIN: &[u8] = b"griot/beat/v1\0";
+/// What a signature of a peer that shows its key begins with.
+const HELLO_DOMAIN: &[u8] = b"griot/peer-hello/v1\0";
 
 /// Keys that passed before. A check costs a tenth of a millisecond, and a node reads the same few
 /// keys from its disk again and again. Forgetting them costs time and changes no verdict.
@@ -154,13 +156,46 @@ impl SecretKey {
     }
 }
 
+/// What a peer signs to show another one that it holds a key: of no use to anybody else, nor to
+/// the same two when they meet again.
+#[derive(Debug, Clone, Copy)]
+pub struct Hello<'a> {
+    /// The id of the peer that shows its key.
+    pub prover: &'a [u8],
+    /// The id of the peer that is shown it.
+    pub verifier: &'a [u8],
+    /// What the verifier has drawn for this conversation.
+    pub challenge: &'a [u8; 32],
+}
+
+impl Hello<'_> {
+    /// Signs with a key that is held.
+    #[must_use]
+    pub fn sign(&self, key: &SecretKey) -> Signature {
+        Signature(key.0.sign(&self.signed_bytes()).to_bytes())
+    }
+
+    /// Whether the prover holds the key.
+    ///
+    /// # Errors
+    /// [`Error::BadSignature`] unless the strict verification accepts it.
+    pub fn verify(&self, key: &PublicKey, signature: &Signature) -> Result<(), Error> {
+        strictly(key, &self.signed_bytes(), signature)
+    }
+
+    /// A peer id is a multihash, which says its own length.
+    fn signed_bytes(&self) -> Vec<u8> {
+        [HELLO_DOMAIN, self.prover, self.verifier, self.challenge].concat()
+    }
+}
+
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretKey(..)")
     }
 }
 
-/// Verifies one signature over one statement: the only verification in the program.
+/// Verifies one signature over one statement.
 ///
 /// # Errors
 /// [`Error::BadSignature`] unless the strict verification accepts it.
@@ -170,11 +205,16 @@ pub fn verify(
     payload: &[u8],
     signature: &Signature,
 ) -> Result<(), Error> {
+    strictly(key, &signed_bytes(kind, payload), signature)
+}
+
+/// The only verification in the program.
+fn strictly(key: &PublicKey, signed: &[u8], signature: &Signature) -> Result<(), Error> {
     let [_, point @ ..] = *key.as_bytes();
     let key = VerifyingKey::from_bytes(&point).map_err(|_| Error::BadSignature)?;
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
     #[expect(clippy::disallowed_methods, reason = "this is the one place that verifies")]
-    key.verify_strict(&signed_bytes(kind, payload), &signature).map_err(|_| Error::BadSignature)
+    key.verify_strict(signed, &signature).map_err(|_| Error::BadSignature)
 }
 
 fn signed_bytes(kind: &str, payload: &[u8]) -> Vec<u8> {

@@ -136,7 +136,7 @@ fn all_matching_grants_count_until_one_is_exclusive() {
 }
 
 #[test]
-fn a_grant_to_another_realm_yields_nobody_yet() {
+fn a_grant_to_a_realm_that_is_not_held_yields_nobody() {
     let other = World::with(|root| root.title = "other".to_owned()).realm;
     let w = World::with(|root| {
         root.grants = vec![grant("publish", "*", Grantee::Realm(other))];

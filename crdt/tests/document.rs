@@ -1,10 +1,6 @@
-//! The automerge document of a package: what it is a function of, and what the library would do if
-//! peers' changes were applied (canaries: an upgrade that behaves otherwise is noticed here).
+//! The automerge document of a package: what it is a function of. What the library would do with
+//! the changes of a peer: see `red_automerge`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use automerge::legacy::{Key, ObjectId, Op, OpType};
-use automerge::{ActorId, Automerge, Change, ExpandedChange, ScalarValue};
 use crdt::document::Document;
 use crdt::statement::Counter;
 use crdt::{Body, SecretKey, Verified};
@@ -132,49 +128,5 @@ proptest! {
             let _ = loaded.values();
             let _ = loaded.save();
         }
-    }
-}
-
-fn change(actor: u8, seq: u64, start_op: u64, value: u8) -> Change {
-    let operation = Op {
-        action: OpType::Put(ScalarValue::Bytes(vec![value])),
-        obj: ObjectId::Root,
-        key: Key::Map("release/1.0.0".into()),
-        pred: Vec::new().into(),
-        insert: false,
-    };
-    ExpandedChange {
-        operations: vec![operation],
-        actor_id: ActorId::from([actor; 32].as_slice()),
-        hash: None,
-        seq,
-        start_op: start_op.try_into().unwrap(),
-        time: 0,
-        message: None,
-        deps: Vec::new(),
-        extra_bytes: Vec::new(),
-        author: None,
-    }
-    .into()
-}
-
-#[test]
-fn canary_one_actor_used_twice_splits_automerge_for_ever() {
-    let (one, two) = (change(1, 1, 1, 1), change(1, 1, 1, 2));
-    let (mut left, mut right) = (Automerge::new(), Automerge::new());
-    left.apply_changes([one.clone()]).unwrap();
-    right.apply_changes([two.clone()]).unwrap();
-    assert!(left.apply_changes([two]).is_err());
-    assert!(right.apply_changes([one]).is_err());
-    assert_ne!(left.get_heads(), right.get_heads());
-}
-
-#[test]
-fn canary_a_first_change_that_is_not_the_first_panics_automerge() {
-    for seq in [5, u64::MAX] {
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            Automerge::new().apply_changes([change(1, seq, 1, 1)])
-        }));
-        assert!(outcome.is_err(), "seq {seq} no longer panics: {outcome:?}");
     }
 }

@@ -1,12 +1,13 @@
 //! Frames on the wire: what round-trips, and what a hostile peer sends.
 
 use crdt::message::{Decoder, FRAME_MAX_BYTES, Frame, INFLATED_MAX_BYTES, frame_cap};
-use crdt::session::Input;
+use crdt::reconcile::collection_name;
+use crdt::session::{Input, names_of};
 use crdt::sketch::Cell;
-use crdt::{Digest, Envelope, Error, RealmId, StatementId};
+use crdt::{Collection, Digest, Envelope, Error, RealmId, StatementId};
 use proptest::prelude::*;
 
-use crate::network::{Net, Realm};
+use crate::network::{ALLIDS, CELLS, Net, Realm};
 
 fn realm_ids(count: u8) -> Vec<RealmId> {
     (0..count).map(|n| RealmId(Digest::from_bytes([n; 32]))).collect()
@@ -236,6 +237,32 @@ fn a_peer_that_compares_without_end_is_left() {
         net.send(link, 1, &Frame::Colls { last: true, entries: Vec::new() });
     }
     assert_eq!(net.links[link].closed[1], Some("too many comparisons"));
+}
+
+#[test]
+fn who_claims_to_hold_more_than_anybody_could_is_sent_a_list() {
+    // Five times the difference of the counts overflowed, and then so many cells could be asked for
+    // that no memory would hold them. Found by reading; the fuzz target `session` has a seed of it.
+    let fifth = u64::MAX / 5;
+    for claims in [u64::MAX, fifth, fifth + 1, fifth + 120, fifth + 121, fifth * 2 + 130, 1 << 63] {
+        let realm = Realm::new(1);
+        let mut net = Net::default();
+        let (victim, peer) = (net.follower(&[&realm]), net.follower(&[&realm]));
+        for n in 0..120 {
+            net.admit(victim, realm.release("a", &format!("1.{n}.0")));
+        }
+        let link = net.connect(peer, victim);
+        net.settle();
+        net.reset_counts(link);
+        let names = names_of([[1; 32], [2; 32]]);
+        let coll = collection_name(&names, &Collection::Format(realm.id, "npm".to_owned()));
+        let entries = vec![(coll, claims, [7; 16])];
+        net.send(link, 1, &Frame::Colls { last: true, entries });
+        assert_eq!(net.links[link].closed[1], None, "{claims}");
+        assert_eq!((net.frames(link, CELLS), net.frames(link, ALLIDS)), (0, 1), "{claims}");
+        net.send(link, 1, &Frame::More { coll, count: 1 << 58 });
+        assert_eq!(net.links[link].closed[1], Some("more of what was not offered"), "{claims}");
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A network of nodes in memory: real frames, real signatures, time that the test moves.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crdt::message::{Decoder, Frame};
-use crdt::session::{Index, Input, MemoryIndex, Millis, Output, Session, Sketches};
+use crdt::session::{Bearer, Index, Input, MemoryIndex, Millis, Output, Session, Sketches};
 use crdt::statement::{File, Release, Root};
 use crdt::{
     Body, Checksums, Collection, Digest, Envelope, Item, PackageId, RealmId, SecretKey, Statement,
@@ -89,6 +90,10 @@ pub(crate) struct Link {
     pub(crate) frames: BTreeMap<u8, usize>,
     pub(crate) bytes: usize,
     pub(crate) in_sync: [bool; 2],
+    /// What each side has said.
+    pub(crate) sent: [Vec<Frame>; 2],
+    /// The same as bytes, with the statements as they are beside those that travel packed.
+    pub(crate) said: [Vec<u8>; 2],
 }
 
 /// Link, side, what came and the cursor with it.
@@ -104,6 +109,8 @@ pub(crate) struct Net {
     pub(crate) slow: bool,
     /// Nobody says what it can do beyond the least.
     pub(crate) no_features: bool,
+    /// Keys that nodes hold.
+    pub(crate) keys_of: BTreeMap<usize, Arc<Vec<SecretKey>>>,
     admitting: Vec<Admitting>,
 }
 
@@ -114,6 +121,7 @@ pub(crate) const ALLIDS: u8 = 0x06;
 pub(crate) const MORE: u8 = 0x0d;
 pub(crate) const RESUME: u8 = 0x03;
 pub(crate) const STATEMENTS: u8 = 0x09;
+pub(crate) const HIDDEN: u8 = 0x0f;
 
 impl Net {
     pub(crate) fn node(&mut self) -> usize {
@@ -141,13 +149,16 @@ impl Net {
         let ends = [initiator, responder];
         self.links.push(Link {
             ends,
-            sessions: ends.map(|node| Session::new(self.nodes[node].sketches.clone())),
+            sessions: [(initiator, responder), (responder, initiator)]
+                .map(|ends| self.session(ends)),
             decoders: [Decoder::new(), Decoder::new()],
             wires: Default::default(),
             closed: [None; 2],
             frames: BTreeMap::new(),
             bytes: 0,
             in_sync: [false; 2],
+            sent: Default::default(),
+            said: Default::default(),
         });
         let link = self.links.len() - 1;
         for side in [0, 1] {
@@ -157,6 +168,13 @@ impl Net {
             self.input(link, side, Input::Start { key, initiator: side == 0, seen });
         }
         link
+    }
+
+    fn session(&self, (own, peer): (usize, usize)) -> Session {
+        let keys = self.keys_of.get(&own).cloned().unwrap_or_default();
+        let id = |node: usize| node.to_le_bytes().to_vec();
+        let bearer = Bearer { own: id(own), peer: id(peer), keys };
+        Session::new(self.nodes[own].sketches.clone()).bearing(bearer)
     }
 
     pub(crate) fn disconnect(&mut self, link: usize) {
@@ -201,6 +219,14 @@ impl Net {
                 }
                 let bytes = frame.encode();
                 let on = &mut self.links[link];
+                on.said[side].extend(&bytes);
+                if let Frame::Statements { batch }
+                | Frame::Resume { batch, .. }
+                | Frame::Lobby { batch } = &frame
+                {
+                    on.said[side].extend(batch.iter().flat_map(Envelope::encode));
+                }
+                on.sent[side].push(frame.clone());
                 *on.frames.entry(frame.kind()).or_default() += 1;
                 on.bytes += bytes.len();
                 on.wires[1 - side].push_back(bytes);
@@ -216,7 +242,7 @@ impl Net {
             Output::Lobby(shown) => self.nodes[node].lobby.extend(shown),
             Output::InSync => self.links[link].in_sync[side] = true,
             Output::Lacked(items) => self.nodes[node].lacked.extend(items),
-            Output::Behind(_) | Output::PeerFollows(_) => {}
+            Output::Behind(_) | Output::PeerFollows(_) | Output::Proven(_) => {}
             Output::Close(reason) => self.links[link].closed[side] = Some(reason),
         }
     }

@@ -6,7 +6,9 @@ use crdt::reconcile::overall;
 use crdt::session::{Index, Input, MemoryIndex, Output, Session};
 use crdt::sketch::Sketch;
 use crdt::statement::{Beat, MAX_COUNTER};
-use crdt::{Body, Digest, Envelope, Error, Item, PublicKey, Signature, StatementId, Verified};
+use crdt::{
+    Body, Digest, Envelope, Error, Item, PublicKey, Signature, Statement, StatementId, Verified,
+};
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::scalar::Scalar;
 use proptest::prelude::*;
@@ -300,6 +302,32 @@ fn red_19_a_mirror_that_reissues_receipts_without_end_holds_one() {
 }
 
 #[test]
+fn red_19_statements_that_name_what_nobody_has_change_nothing() {
+    let w = World::new();
+    let honest = w.release("1.0", H1, &[&w.m]);
+    let before = w.view(&[&honest]);
+    let orphans: Vec<Verified> = (0..10_000_u64)
+        .map(|n| {
+            let release = StatementId(Digest::of(&n.to_le_bytes()));
+            let reason = String::new();
+            let (tag, counter) = (format!("t{}", n % 7), counter((0, n)));
+            let body = match n % 3 {
+                0 => Body::Withdraw { release, reason },
+                1 => Body::Yank { release, counter, reason },
+                _ => Body::Tag { tag, release: Some(release), counter },
+            };
+            let statement =
+                Statement::new(w.realm, Some(crate::world::x()), body).expect("within the limits");
+            let signatures = [(w.m.public(), Signature([0; 64]))].into();
+            Verified::from_admitted(Envelope { statement, signatures })
+        })
+        .collect();
+    let all: Vec<&Verified> = orphans.iter().chain([&honest]).collect();
+    let after = w.view(&all);
+    assert_eq!((after.versions, after.tags), (before.versions, before.tags));
+}
+
+#[test]
 fn red_07_what_comes_in_parts_and_twice_over_a_wire_ends_equal_everywhere() {
     let realm = Realm::new(1);
     let said: Vec<Verified> = (0..30).map(|n| realm.release("a", &format!("1.{n}.0"))).collect();
@@ -333,8 +361,9 @@ proptest! {
         old in any::<[u8; 32]>(), new in any::<[u8; 32]>(),
     ) {
         let realm = Realm::new(1);
-        let items: Vec<Item> =
-            (0..40).flat_map(|n| realm.release("a", &format!("1.{n}.0")).items().collect::<Vec<_>>()).collect();
+        let said: Vec<Verified> =
+            (0..40).map(|n| realm.release("a", &format!("1.{n}.0"))).collect();
+        let items: Vec<Item> = said.iter().flat_map(Verified::items).collect();
         prop_assume!(old != new);
         let under = |key| crdt::reconcile::short_id(key, &items[0]);
         prop_assert_ne!(under(&old), under(&new), "ids do not depend on the key");

@@ -122,8 +122,8 @@ fn what_both_heard_elsewhere_is_pushed_by_one_of_them_and_what_one_heard_all_the
         net.reset_counts(link);
         let release = realm.release("a", version);
         let items = || release.items().map(|item| (release.statement().collection(), item));
-        for side in 0..holders {
-            net.admit(nodes[side], release.clone());
+        for node in nodes.iter().take(holders) {
+            net.admit(*node, release.clone());
         }
         for side in 0..holders {
             net.input(link, side, Input::Heard(items().collect()));
@@ -411,6 +411,7 @@ fn partial_admission_does_not_loop() {
 #[test]
 fn a_thousand_collections_in_sync_cost_one_line_each_way() {
     let (mut net, realm, nodes) = village(2);
+    nodes.iter().for_each(|node| net.admit(*node, realm.genesis.clone()));
     for n in 0..1000 {
         let body = crate::network::release_body("a", "1.0.0");
         let release = realm.statement(&format!("format-{n}"), "a", body);

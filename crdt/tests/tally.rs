@@ -7,7 +7,7 @@ use std::fmt;
 
 use crdt::derive::SlotState;
 use crdt::realm::ChainStatus;
-use crdt::statement::{Grantee, Root};
+use crdt::statement::{Counter, Grantee, Root};
 use crdt::{Body, PublicKey, RealmId, StatementId, Verified};
 
 use crate::oracle::{Candidate, Given, Model, Slot, chain, model};
@@ -22,7 +22,7 @@ pub(crate) struct Tally {
 }
 
 /// All that must be reached.
-const CASES: [&str; 29] = [
+const CASES: [&str; 30] = [
     "a blob of a list changes something",
     "a chain of delegation that is too deep",
     "a chain that was followed by a recovery",
@@ -31,6 +31,7 @@ const CASES: [&str; 29] = [
     "a tag is set",
     "a team's key counts",
     "a team's revocation counts",
+    "a tie of yank and unyank is a yank",
     "a version is yanked",
     "an exclusive grant keeps others out",
     "cleared changes something",
@@ -134,6 +135,7 @@ fn of_pool(pool: &Pool, model: &Model) -> Vec<&'static str> {
             "a blob of a list changes something",
             self::model(&late, alone).packages != model.packages,
         ),
+        ("a tie of yank and unyank is a yank", differs(&untied(pool))),
         ("cleared changes something", without(&|root| root.cleared.clear())),
         ("the seals of a root cut one off", without(&|root| root.seals = None)),
         ("an exclusive grant keeps others out", without(&drop_exclusive)),
@@ -144,6 +146,21 @@ fn of_pool(pool: &Pool, model: &Model) -> Vec<&'static str> {
         ("a chain of delegation that is too deep", ways.iter().any(|way| is_deep(way))),
     ];
     cases.into_iter().filter(|(_, reached)| *reached).map(|(case, _)| case).collect()
+}
+
+/// The pool without the yanks that have an equal: the same release, the same counter.
+fn untied(pool: &Pool) -> Vec<Verified> {
+    let undone = |release: &StatementId, counter: &Counter| {
+        pool.set.iter().any(|one| match one.statement().body() {
+            Body::Unyank { release: of, counter: at, .. } => of == release && at == counter,
+            _ => false,
+        })
+    };
+    let keep = |one: &&Verified| match one.statement().body() {
+        Body::Yank { release, counter, .. } => !undone(release, counter),
+        _ => true,
+    };
+    pool.set.iter().filter(keep).cloned().collect()
 }
 
 fn drop_exclusive(root: &mut Root) {

@@ -7,19 +7,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crdt::derive::{self, Ground, PackageView, Pins};
-use crdt::realm::{Lists, Realm};
+use crdt::derive::{self, AllPins, RealmView};
+use crdt::realm::Lists;
 use crdt::session::{Index as _, MemoryIndex};
-use crdt::{Authority, Item, PackageId, PublicKey, RealmId, Verified};
+use crdt::{Item, PublicKey, RealmId, Verified};
 
 use crate::faults::{Fault, Fired};
 use crate::report::Report;
-use crate::world::World;
+use crate::world::{Publish, World};
 
 /// Nodes whose views are derived.
 const NODES_VIEWED: usize = 64;
-/// Packages of which they are.
-const PACKAGES_VIEWED: usize = 8;
 
 /// What a run has broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,20 +43,16 @@ pub enum Broken {
         node: usize,
     },
     /// Equal sets, and another view.
-    #[error("node {node} sees another {package} than the first node")]
+    #[error("node {node} sees another realm than the first node, and holds the same")]
     Views {
         /// Which node.
         node: usize,
-        /// Of which package.
-        package: PackageId,
     },
     /// The statements of strangers change a view.
-    #[error("on node {node} the statements of strangers change what {package} is")]
+    #[error("on node {node} the statements of strangers change a view")]
     Unauthorised {
         /// Which node.
         node: usize,
-        /// Of which package.
-        package: PackageId,
     },
     /// A fault was declared and never fired: the run proves nothing about it.
     #[error("{0} was declared and never happened")]
@@ -125,15 +119,15 @@ fn converged(world: &World) -> Result<(), Broken> {
 /// Each statement that an honest node published, and was answered for, is held by all of them,
 /// unless it is a receipt in whose place a newer one stands.
 fn nothing_lost(world: &World) -> Result<(), Broken> {
-    let newest = |publish: &&crate::world::Publish| {
-        let Some(receipt) = publish.statement.statement().receipt() else { return true };
-        let rivals = world.publishes.iter().filter_map(|rival| {
-            let theirs = rival.statement.statement().receipt()?;
-            let same = theirs.subject == receipt.subject
-                && rival.statement.signatures().keys().eq(publish.statement.signatures().keys());
-            same.then(|| theirs.rank(rival.statement.statement().id()))
+    let newest = |publish: &&Publish| {
+        let (verified, statement) = (&publish.statement, publish.statement.statement());
+        let Some(subject) = statement.subject() else { return true };
+        let rivals = world.publishes.iter().map(|rival| &rival.statement).filter(|rival| {
+            rival.statement().subject() == Some(subject)
+                && rival.statement().realm() == statement.realm()
+                && rival.signatures().keys().eq(verified.signatures().keys())
         });
-        rivals.max() == Some(receipt.rank(publish.statement.statement().id()))
+        rivals.map(|rival| rival.statement().rank()).max() == Some(statement.rank())
     };
     let by_honest = world.publishes.iter().filter(|one| world.peers[one.node].is_honest());
     for publish in by_honest.filter(newest) {
@@ -159,55 +153,35 @@ fn signed(world: &World) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A package of a realm.
-type Subject = (RealmId, PackageId);
-
-/// Some of the packages that were published, evenly from all.
-fn subjects(world: &World) -> Vec<Subject> {
-    let all: BTreeSet<Subject> = world
-        .publishes
-        .iter()
-        .map(|publish| publish.statement.statement())
-        .filter_map(|statement| Some((statement.realm(), statement.package()?.clone())))
-        .collect();
-    let step = all.len().div_ceil(PACKAGES_VIEWED).max(1);
-    all.into_iter().step_by(step).collect()
-}
-
 /// Some of the honest nodes.
 fn viewers(world: &World) -> impl Iterator<Item = (usize, &MemoryIndex)> {
     let step = honest(world).count().div_ceil(NODES_VIEWED).max(1);
     honest(world).step_by(step)
 }
 
-fn view(
+/// What a realm is by these statements; packages of which nothing stands nor falls are left out.
+pub(crate) fn view(
     index: &MemoryIndex,
-    (realm, package): &Subject,
+    realm: RealmId,
     counts: impl Fn(&Verified) -> bool,
-) -> (Authority, PackageView) {
-    let all: Vec<&Verified> =
-        index.statements().map(|held| &**held).filter(|held| counts(held)).collect();
-    let authority = crdt::realm::authority(*realm, all.iter().copied(), &[]);
-    let lists = Lists::new();
-    let revoked = crdt::realm::revoked(&authority, all.iter().copied(), &lists);
-    let (firm, _) = crdt::realm::firm(&authority, all.iter().copied(), &lists);
-    let alone = Realm { authority: authority.clone(), revoked };
-    let publishers = crdt::realm::publishers(&[(*realm, Arc::new(alone))].into(), realm, package);
-    let ground = Ground { authority: &authority, publishers, firm };
-    let view = derive::package(&ground, package, all.iter().copied(), &Pins::new());
-    (authority, view)
+) -> RealmView {
+    let held: Vec<Verified> =
+        index.statements().map(|held| &**held).filter(|held| counts(held)).cloned().collect();
+    let mut view = derive::realm(&held, realm, &AllPins::default(), &Lists::default());
+    view.packages.retain(|_, package| !package.versions.is_empty() || !package.fallen.is_empty());
+    view
 }
 
-/// All see the same; answers how many views were derived.
+/// All see the same; answers how many views of packages were derived.
 fn views(world: &World) -> Result<u64, Broken> {
     let mut count = 0;
-    for subject in subjects(world) {
+    for realm in &world.realms {
         let mut first = None;
         for (node, index) in viewers(world) {
-            let seen = view(index, &subject, |_| true);
-            count += 1;
+            let seen = view(index, *realm, |_| true);
+            count += seen.packages.len() as u64;
             if first.get_or_insert_with(|| seen.clone()) != &seen {
-                return Err(Broken::Views { node, package: subject.1 });
+                return Err(Broken::Views { node });
             }
         }
     }
@@ -220,10 +194,10 @@ pub(crate) fn nothing_unauthorised(
     strangers: &BTreeSet<PublicKey>,
 ) -> Result<(), Broken> {
     let counts = |held: &Verified| !held.signatures().keys().all(|key| strangers.contains(key));
-    for subject in subjects(world) {
+    for realm in &world.realms {
         for (node, index) in viewers(world) {
-            if view(index, &subject, |_| true) != view(index, &subject, counts) {
-                return Err(Broken::Unauthorised { node, package: subject.1 });
+            if view(index, *realm, |_| true) != view(index, *realm, counts) {
+                return Err(Broken::Unauthorised { node });
             }
         }
     }

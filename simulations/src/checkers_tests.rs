@@ -7,7 +7,7 @@ use crdt::{Envelope, Verified};
 
 use super::*;
 use crate::peer::Conduct;
-use crate::scenarios::{self, Scenario};
+use crate::scenarios::{self, GUESTS, Scenario};
 
 fn played(name: &str, nodes: usize, spoil: impl FnOnce(&mut World)) -> (World, Report) {
     let scenario = scenarios::find(name).unwrap();
@@ -100,18 +100,13 @@ fn a_signature_that_is_not_its_keys_own_is_noticed() {
 #[test]
 fn other_views_of_a_package_are_noticed() {
     let (mut world, _) = played("village", 20, |_| ());
-    let other = world.publishes.iter().find_map(|publish| {
-        let package = publish.statement.statement().package()?;
-        Some((publish.statement.statement().realm(), package.clone()))
-    });
-    let (realm, _) = other.unwrap();
     assert!(views(&world).is_ok_and(|count| count > 20));
-    // The same node without what one key signed.
+    let realm = world.realms[0];
     let index = &mut world.peers[5].index;
     *index = MemoryIndex::new(9);
     index.follow(realm);
     let seen = views(&world);
-    assert!(matches!(seen, Err(Broken::Views { node: 5, .. })), "{seen:?}");
+    assert!(matches!(seen, Err(Broken::Views { node: 5 })), "{seen:?}");
 }
 
 #[test]
@@ -149,4 +144,19 @@ fn who_is_cut_off_from_honest_nodes_is_noticed() {
     });
     // The node publishes, too: nobody else ever holds that.
     assert_eq!(checked(&world, &mut report), Err(Broken::NotConverged { behind: 20 }));
+}
+
+#[test]
+fn a_revocation_and_a_seal_in_one_half_rule_in_both_after_the_heal() {
+    let (world, mut report) = played("split", 40, |_| ());
+    assert_eq!(checked(&world, &mut report), Ok(()));
+    let realm = world.realms[0];
+    for (node, index) in honest(&world) {
+        let seen = view(index, realm, |_| true);
+        let guest = &seen.packages[&crate::workload::package_id(GUESTS)];
+        let standing: Vec<&str> = guest.versions.keys().map(String::as_str).collect();
+        let fallen: Vec<&str> = guest.fallen.keys().map(String::as_str).collect();
+        assert_eq!(standing, ["1.0.0", "2.0.0"], "kept and sealed, on node {node}");
+        assert_eq!(fallen, ["3.0.0", "4.0.0"], "revoked, on node {node}");
+    }
 }

@@ -24,8 +24,8 @@ pub(crate) struct Codec {
 }
 
 impl Codec {
-    /// The frame, if these bytes are exactly one that carries a batch: `Err` if it is broken, `None`
-    /// if it is another, which a decoder is to read.
+    /// The frame, if these bytes are exactly one that carries a batch: `Err` if it is broken,
+    /// `None` if it is another, which a decoder is to read.
     pub(crate) fn batch(&mut self, bytes: &[u8]) -> Option<Result<Arc<Frame>, ()>> {
         let (length, content) = bytes.split_first_chunk::<4>()?;
         let (kind, body) = content.split_first()?;

@@ -160,7 +160,7 @@ impl World {
             Output::Cursor { epoch, sequence } => self.remember(at, (epoch, sequence)),
             Output::Close(_) => self.hang_up(at.0),
             Output::Lobby(_) | Output::PeerFollows(_) => {}
-            Output::InSync | Output::Behind(_) | Output::Lacked(_) => {}
+            Output::InSync | Output::Behind(_) | Output::Lacked(_) | Output::Proven(_) => {}
         }
     }
 
@@ -231,6 +231,7 @@ impl World {
 const fn kind(frame: &Frame) -> &'static str {
     match frame {
         Frame::Hello { .. } | Frame::Follows { .. } | Frame::GoAway { .. } => "greeting",
+        Frame::Proof { .. } | Frame::Hidden { .. } => "greeting",
         Frame::Lobby { .. } => "lobby",
         Frame::Resume { .. } => "resume",
         Frame::Statements { .. } => "statements",

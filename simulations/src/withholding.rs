@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crdt::reconcile::Fingerprint;
-use crdt::session::{Index, MemoryIndex};
+use crdt::session::{Index, MemoryIndex, Readers};
 use crdt::{Collection, Item, PublicKey, RealmId, StatementId, Verified};
 
 /// Counts, lists and fingerprints of everything; envelopes of a half.
@@ -31,6 +31,14 @@ impl Index for Withholding<'_> {
 
     fn follows(&self) -> Vec<RealmId> {
         self.held.follows()
+    }
+
+    fn revision(&self) -> u64 {
+        self.held.revision()
+    }
+
+    fn readers(&self, realm: &RealmId) -> Readers {
+        self.held.readers(realm)
     }
 
     fn collections(&self, realm: &RealmId) -> Vec<(Collection, Fingerprint)> {

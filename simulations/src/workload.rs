@@ -1,15 +1,16 @@
 //! Who publishes what, and when: everything in a world comes from its dice.
 //!
-//! A realm has one root key that also publishes. Beside releases it signs receipts (each replaces
-//! an earlier one about the same document), tags, yanks, and what a careless or hostile holder of a
-//! key signs: two contents for one slot, two successors of one root.
+//! A realm has one root key that also publishes, and a guest who may publish. Beside releases it
+//! signs receipts (each replaces an earlier one about the same document), tags, yanks, revocations,
+//! seals, and what a careless or hostile holder of a key signs: two contents for one slot, two
+//! successors of one root.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crdt::session::Millis;
 use crdt::statement::{
-    Counter, File, Grant, Meta, MetaBody, Pattern, Receipt, Release, Root, Subject, Via,
+    Counter, File, Grant, IdList, Meta, MetaBody, Pattern, Receipt, Release, Root, Subject, Via,
 };
 use crdt::{
     Body, Checksums, Digest, PackageId, PublicKey, RealmId, SecretKey, Statement, StatementId,
@@ -26,10 +27,11 @@ const PACKAGES: u64 = 7;
 /// Bytes of metadata in a release of full length.
 const META_BYTES: usize = 600;
 
-/// A realm and the key that is all its authority.
+/// A realm, the key that is all its authority, and a guest's.
 #[derive(Debug)]
 pub(crate) struct Realm {
     key: SecretKey,
+    guest: SecretKey,
     pub(crate) genesis: Verified,
 }
 
@@ -46,12 +48,13 @@ pub(crate) struct Song {
 }
 
 impl Realm {
-    /// A realm whose one root is its publisher and mirror, as all of `others` are.
-    pub(crate) fn found(dice: &mut Dice, title: &str, others: &[PublicKey]) -> Self {
+    /// A realm whose one root is its publisher and mirror; a guest may publish, too.
+    pub(crate) fn found(dice: &mut Dice, title: &str) -> Self {
         let key = SecretKey::from_seed(&dice.bytes());
-        let root = root(dice, &key, title, others);
+        let guest = SecretKey::from_seed(&dice.bytes());
+        let root = root(dice, &key, title, &[guest.public()]);
         let statement = Statement::genesis(root).expect("a genesis of one key is well-formed");
-        Self { genesis: Verified::sign(statement, &[&key]), key }
+        Self { genesis: Verified::sign(statement, &[&key]), key, guest }
     }
 
     pub(crate) fn id(&self) -> RealmId {
@@ -60,6 +63,22 @@ impl Realm {
 
     pub(crate) const fn key(&self) -> &SecretKey {
         &self.key
+    }
+
+    pub(crate) const fn guest(&self) -> &SecretKey {
+        &self.guest
+    }
+
+    /// The guest's key counts no more, but for what it signed of these.
+    pub(crate) fn revocation(&self, keep: StatementId) -> Verified {
+        let key = self.guest.public();
+        let (keep, reason) = (IdList::Inline(vec![keep]), "gone".to_owned());
+        self.sign(&self.key, None, Body::Revoke { key, keep, reason })
+    }
+
+    /// The root vouches for a release.
+    pub(crate) fn seal(&self, release: StatementId) -> Verified {
+        self.sign(&self.key, None, Body::Seal { releases: IdList::Inline(vec![release]) })
     }
 
     /// A second epoch under the same key.

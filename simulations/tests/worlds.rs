@@ -56,8 +56,8 @@ fn every_kind_of_fault_is_declared_by_some_scenario() {
 }
 
 fn simulate(args: &[&str]) -> (bool, String) {
-    let out = Command::new(env!("CARGO_BIN_EXE_simulate")).args(args).output().unwrap();
-    (out.status.success(), String::from_utf8(out.stdout).unwrap())
+    let out = Command::new(env!("CARGO_BIN_EXE_simulate")).args(args).output().expect("it runs");
+    (out.status.success(), String::from_utf8(out.stdout).expect("it prints text"))
 }
 
 #[test]

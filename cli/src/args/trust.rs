@@ -25,8 +25,8 @@ pub(crate) enum Realm {
         names: String,
         /// Public key, as `griot key show` prints it
         key: crdt::PublicKey,
-        /// publish or mirror
-        #[arg(long, default_value = "publish", value_parser = ["publish", "mirror"])]
+        /// publish, mirror or read
+        #[arg(long, default_value = "publish", value_parser = ["publish", "mirror", "read"])]
         #[arg(hide_possible_values = true)]
         role: String,
         /// Realm of which the root key is here

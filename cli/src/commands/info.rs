@@ -49,6 +49,11 @@ pub(super) fn lines(info: &Info) -> Vec<String> {
             "{elsewhere} more in the upstream, not held here: griot info {name} --json"
         ));
     }
+    if info.publishers.len() > 1 || info.need > 1 {
+        let keys: Vec<String> = info.publishers.iter().map(short).collect();
+        let need = if info.need > 1 { format!("{} of ", info.need) } else { String::new() };
+        out.push(format!("publishers: {need}{}", keys.join(", ")));
+    }
     out.extend(info.fallen.iter().map(|fallen| format!("does not stand: {}", plain(&fallen.note))));
     out.extend(info.notes.iter().map(|note| plain(note)));
     for (tag, version) in &info.tags {

@@ -1,7 +1,7 @@
 //! `griot invite`: a line of text that lets another node join this node's realm.
 //!
 //! For a reader the line is all: the node itself welcomes who shows its secret. For a publisher or
-//! a mirror the command waits until somebody has shown it, and then grants the role: it signs the
+//! a mirror, and for a reader of a private realm, the command waits until somebody has shown it, and then grants the role: it signs the
 //! next root epoch with the root key file. Ended early, the request waits for
 //! `griot realm requests --grant`.
 
@@ -31,10 +31,11 @@ const PLAIN: &str = "\u{1b}[0m";
 pub(super) async fn run(context: &Context, order: Invite) -> Result<(), Failure> {
     let node = context.node()?;
     names::pattern(&order.names)?;
-    let grants = order.role != InviteRole::Reader && !order.no_wait;
+    let own: RealmInfo = node.get("realms/own").await?;
+    let is_private = super::realm::is_private(&own);
+    let grants = (order.role != InviteRole::Reader || is_private) && !order.no_wait;
     if grants {
         // Better now than after somebody has come.
-        let own: RealmInfo = node.get("realms/own").await?;
         sign::root_key(&context.home, &own)?;
     }
     let body = InviteOrder { role: order.role, names: order.names };

@@ -37,6 +37,17 @@ pub(super) async fn run(context: &Context, join: Join) -> Result<(), Failure> {
     let node = context.node()?;
     let text = InviteText { invite: join.invite.clone() };
     let joined: Joined = node.post("join", &text).await?;
+    if !joined.arrived && joined.met {
+        let title = plain(&joined.title);
+        return Err(Failure::new(format!(
+            "joined {title}, which is private: this node waits until it may read it"
+        ))
+        .hint(
+            "a holder of its root key grants that there: griot realm requests --grant ID; then type \
+             this same line again",
+        )
+        .code(Code::Offline));
+    }
     if !joined.arrived {
         let title = plain(&joined.title);
         return Err(Failure::new(format!("joined {title}, but none of its addresses answers yet"))

@@ -87,16 +87,25 @@ pub(super) async fn grant_request(node: &Node, request: &Request) -> Result<(), 
         grants.push(grant(&request.names, role, key_of(request))?);
     }
     let own = show(node, "own").await?;
+    if is_private(&own) {
+        // By this the node sees the realm, whatever else it may do there.
+        grants.push(grant("*:*", "read", request.node_key)?);
+    }
     sign::add_grants(node, &own, &grants).await?;
     node.post::<_, Request>(&format!("requests/{}/granted", request.id), &()).await?;
     Ok(())
 }
 
+/// Whether nobody but its readers may see the realm.
+pub(super) fn is_private(realm: &RealmInfo) -> bool {
+    realm.grants.iter().any(|grant| grant.role == "read")
+}
+
 /// The key that a request is about.
 pub(super) const fn key_of(request: &Request) -> PublicKey {
     match request.role {
-        InviteRole::Mirror => request.node_key,
-        InviteRole::Reader | InviteRole::Publisher => request.publisher,
+        InviteRole::Mirror | InviteRole::Reader => request.node_key,
+        InviteRole::Publisher => request.publisher,
     }
 }
 

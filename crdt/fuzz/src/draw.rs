@@ -34,11 +34,12 @@ impl<'a> Draw<'a> {
         &of[usize::from(self.byte()) % of.len()]
     }
 
-    /// The next eight bytes as a number, one byte if that is small.
+    /// A number: mostly small, else near an edge where sums and products overflow, or any.
     pub fn number(&mut self) -> u64 {
         match self.byte() {
             255 => u64::from_le_bytes(self.fixed()),
             254 => u64::MAX - u64::from(self.byte()),
+            252 => (u64::MAX / (u64::from(self.byte() % 20) + 1)).wrapping_add(self.byte().into()),
             253 => (1 << 53) - 3 + u64::from(self.byte() % 6),
             small => u64::from(small),
         }

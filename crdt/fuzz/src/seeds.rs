@@ -146,6 +146,11 @@ fn sessions() -> Vec<Vec<u8>> {
         greeted(2, &[equal, &[16], &[17], &[18, 9, 9], &[19, 129], &[15, 60]]),
         greeted(1, &[&[9, 1, 3, 0, 0, 1, 0, 2, 0, 3], &[6, 1, 2, 0, 1, 1, 2, 2], &[0, 1, 0]]),
         vec![0, 13, 0, 5, 3, 13, 0, 5, 3],
+        // It claims to hold a fifth of all numbers, and asks for as many cells.
+        greeted(
+            3,
+            &[equal, &unequal, &[3, 1, 1, 0, 1, 0x11, 252, 4, 200], &[12, 1, 1, 252, 60, 0]],
+        ),
     ]
 }
 

@@ -2,12 +2,12 @@
 //! nothing unsigned is held, places are given back, and an honest peer who comes afterwards finds
 //! a node that still agrees with it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 
 use crdt::message::{FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame};
 use crdt::session::{Index, Input, MemoryIndex, Millis, Output, Session, Sketches};
-use crdt::{Envelope, PackageId, Verified};
+use crdt::{Envelope, PackageId, StatementId, Verified};
 
 use super::draw::Draw;
 use super::hostile::Liar;
@@ -31,9 +31,15 @@ pub static POOL: LazyLock<Vec<Verified>> = LazyLock::new(|| {
     WORLD.statements.iter().cloned().chain(large).collect()
 });
 
-static SMALL: LazyLock<MemoryIndex> = LazyLock::new(|| index(1, POOL.iter().take(9)));
-static LARGE: LazyLock<MemoryIndex> = LazyLock::new(|| index(1, POOL.iter().take(130)));
-static HONEST: LazyLock<MemoryIndex> = LazyLock::new(|| index(2, POOL.iter().skip(4)));
+/// The same by id: a walk over all of them would cost more than what is tried.
+static BY_ID: LazyLock<BTreeMap<StatementId, &'static Verified>> =
+    LazyLock::new(|| POOL.iter().map(|one| (one.statement().id(), one)).collect());
+
+/// What the victim holds before, and what the honest peer holds who comes afterwards.
+static SMALL: LazyLock<[MemoryIndex; 2]> =
+    LazyLock::new(|| [index(1, POOL.iter().take(9)), index(2, POOL.iter().skip(4).take(20))]);
+static LARGE: LazyLock<[MemoryIndex; 2]> =
+    LazyLock::new(|| [index(1, POOL.iter().take(130)), index(2, POOL.iter().skip(4))]);
 
 fn index<'a>(epoch: u64, held: impl Iterator<Item = &'a Verified>) -> MemoryIndex {
     let mut index = MemoryIndex::new(epoch);
@@ -44,8 +50,7 @@ fn index<'a>(epoch: u64, held: impl Iterator<Item = &'a Verified>) -> MemoryInde
 
 /// What was signed by whom is looked up; anything else is verified as the node does it.
 fn verified(envelope: Envelope) -> Option<Verified> {
-    let known = POOL.iter().find(|one| one.statement().id() == envelope.statement.id());
-    let all_known = known.is_some_and(|one| {
+    let all_known = BY_ID.get(&envelope.statement.id()).is_some_and(|one| {
         let signed = |(key, signature)| one.signatures().get(key) == Some(signature);
         envelope.signatures.iter().all(signed)
     });
@@ -60,6 +65,7 @@ type Admission = (Vec<Envelope>, Option<(u64, u64)>);
 pub struct Victim {
     /// What it holds.
     pub index: MemoryIndex,
+    honest: &'static MemoryIndex,
     /// The keys of both sides, its own first; the liar's is drawn.
     pub keys: [[u8; 32]; 2],
     /// Whether it asks.
@@ -77,11 +83,12 @@ pub struct Victim {
 impl Victim {
     fn new(draw: &mut Draw<'_>) -> Self {
         let head = draw.byte();
-        let index = if head & 2 == 0 { SMALL.clone() } else { LARGE.clone() };
+        let [index, honest] = if head & 2 == 0 { &*SMALL } else { &*LARGE };
         let (initiator, sketches) = (head & 1 == 0, Sketches::new(1));
         let seen = (head & 4 != 0).then(|| (draw.number(), draw.number()));
         let mut victim = Self {
-            index,
+            index: index.clone(),
+            honest,
             keys: [[1; 32], [2; 32]],
             initiator,
             session: Session::new(sketches.clone()),
@@ -180,25 +187,24 @@ pub fn session(data: &[u8]) -> bool {
         victim.admit_oldest();
     }
     nothing_unsigned(&victim.index);
-    let Victim { index, session, sketches, .. } = victim;
+    let Victim { index, honest, session, sketches, .. } = victim;
     drop(session);
     assert!(!sketches.are_taken(), "a place was not given back");
-    agrees_with_an_honest_peer(index, &sketches);
+    agrees_with(honest, index, &sketches);
     got_in
 }
 
 fn nothing_unsigned(index: &MemoryIndex) {
     for envelope in index.envelopes() {
         assert_eq!(envelope.statement.realm(), WORLD.realm, "of a realm that is not followed");
-        let honest = POOL.iter().find(|one| one.statement().id() == envelope.statement.id());
-        let honest = honest.expect("nobody signed anything else");
+        let honest = BY_ID.get(&envelope.statement.id()).expect("nobody signed anything else");
         let signed = |(key, signature)| honest.signatures().get(key) == Some(signature);
         assert!(envelope.signatures.iter().all(signed), "a signature out of nowhere");
     }
 }
 
-fn agrees_with_an_honest_peer(index: MemoryIndex, sketches: &Sketches) {
-    let mut indexes = [index, HONEST.clone()];
+fn agrees_with(honest: &MemoryIndex, index: MemoryIndex, sketches: &Sketches) {
+    let mut indexes = [index, honest.clone()];
     let mut sessions = [Session::new(sketches.clone()), Session::new(Sketches::default())];
     let mut wires: [VecDeque<Input>; 2] = Default::default();
     for (side, wire) in wires.iter_mut().enumerate() {

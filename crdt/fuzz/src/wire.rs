@@ -2,8 +2,8 @@
 //! inflates is bounded.
 
 use crdt::message::{
-    CELLS_MAX, COLLS_MAX, Decoder, FOLLOWS_MAX, FRAME_MAX_BYTES, Frame, IDS_MAX,
-    INFLATED_MAX_BYTES, REASON_MAX_BYTES, WANT_MAX,
+    CELLS_MAX, COLLS_MAX, Decoder, FOLLOWS_MAX, FRAME_MAX_BYTES, Frame, HIDDEN_MAX, IDS_MAX,
+    INFLATED_MAX_BYTES, PROOF_MAX, REASON_MAX_BYTES, WANT_MAX,
 };
 use crdt::{Envelope, Error};
 
@@ -110,6 +110,8 @@ fn is_bounded(frame: &Frame) {
         Frame::AllIds { ids, .. } | Frame::Done { want: ids, .. } => (ids.len(), IDS_MAX),
         Frame::Want { ids } => (ids.len(), WANT_MAX),
         Frame::Cells { cells, .. } => (cells.len(), CELLS_MAX),
+        Frame::Proof { keys } => (keys.len(), PROOF_MAX),
+        Frame::Hidden { tags } => (tags.len(), HIDDEN_MAX),
         Frame::GoAway { reason } => (reason.len(), REASON_MAX_BYTES),
         Frame::Resume { .. }
         | Frame::Check { .. }

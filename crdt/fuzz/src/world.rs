@@ -1,4 +1,4 @@
-//! A small realm with a little of everything in it, made once: what hostile bytes are judged beside.
+//! A small realm with a little of everything in it, made once: hostile bytes are judged beside it.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

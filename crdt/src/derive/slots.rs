@@ -12,34 +12,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::standing::{Judgement, Standing};
 use super::{Candidate, Content, FileView, Pins, SlotState, VersionView};
 use crate::StatementId;
-use crate::statement::{File, Meta};
+use crate::statement::{File, Meta, Release};
 
 /// A release that carries some content, with its id and the file that says so.
 type Carrier<'j> = (StatementId, &'j Standing<'j>, &'j File);
 type Slot<'j> = BTreeMap<Content, Vec<Carrier<'j>>>;
 
+/// What there is of one version. All are filled in one pass, so that a package costs what its
+/// releases are, however many versions they make.
+#[derive(Default)]
+struct Version<'j> {
+    slots: BTreeMap<&'j str, Slot<'j>>,
+    /// By id, ascending.
+    standing: Vec<(StatementId, &'j Release)>,
+    withdrawn: Vec<&'j Release>,
+}
+
 /// The views of all versions that have a standing release or a pin.
 pub(super) fn versions(judgement: &Judgement<'_>, pins: &Pins) -> BTreeMap<String, VersionView> {
-    let mut slots = BTreeMap::<&str, BTreeMap<&str, Slot<'_>>>::new();
+    let mut versions = BTreeMap::<&str, Version<'_>>::new();
     for (version, file) in pins.keys() {
-        slots.entry(version).or_default().entry(file).or_default();
+        versions.entry(version).or_default().slots.entry(file).or_default();
     }
     for (id, standing) in &judgement.standing {
-        let files = slots.entry(&standing.release.version).or_default();
+        let version = versions.entry(&standing.release.version).or_default();
+        version.standing.push((*id, standing.release));
         for file in &standing.release.files {
-            let slot = files.entry(&file.name).or_default();
+            let slot = version.slots.entry(&file.name).or_default();
             slot.entry(Content::of(file)).or_default().push((*id, standing, file));
         }
     }
-    slots
+    for release in &judgement.withdrawn {
+        if let Some(version) = versions.get_mut(release.version.as_str()) {
+            version.withdrawn.push(release);
+        }
+    }
+    versions
         .into_iter()
-        .map(|(version, files)| {
-            let files = files.into_iter().map(|(name, slot)| {
-                let pin = pins.get(&(version.to_owned(), name.to_owned()));
-                (name.to_owned(), file_view(&slot, judgement.firm, pin))
-            });
-            (version.to_owned(), version_view(judgement, version, files.collect()))
-        })
+        .map(|(name, version)| (name.to_owned(), version.view(name, judgement.firm, pins)))
         .collect()
 }
 
@@ -90,31 +100,27 @@ pub fn best_meta<'a>(metas: impl Iterator<Item = &'a Meta>) -> Option<Meta> {
         .cloned()
 }
 
-fn version_view(
-    judgement: &Judgement<'_>,
-    version: &str,
-    files: BTreeMap<String, FileView>,
-) -> VersionView {
-    let standing: Vec<_> = judgement
-        .standing
-        .iter()
-        .filter(|(_, standing)| standing.release.version == version)
-        .map(|(id, standing)| (*id, standing.release))
-        .collect();
-    let releases = || standing.iter().map(|(_, release)| release);
-    let withdrawn = judgement.withdrawn.iter().filter(|release| release.version == version);
-    VersionView {
-        state: version_state(&files),
-        written: releases().next().map_or(version, |lowest| &lowest.written).to_owned(),
-        releases: standing.iter().map(|(id, _)| *id).collect(),
-        yanked: None,
-        claimed_time: releases().map(|release| release.claimed_time).min().unwrap_or(0),
-        extras: releases().find_map(|release| release.extras.clone()),
-        withdrawn_others: withdrawn.flat_map(|release| &release.files).any(|file| {
-            let others = files.get(&file.name).map_or(&[][..], |file| &file.candidates);
-            !others.is_empty() && others.iter().all(|other| other.content != Content::of(file))
-        }),
-        files,
+impl Version<'_> {
+    fn view(&self, name: &str, firm: &BTreeSet<StatementId>, pins: &Pins) -> VersionView {
+        let files = self.slots.iter().map(|(file, slot)| {
+            let pin = pins.get(&(name.to_owned(), (*file).to_owned()));
+            ((*file).to_owned(), file_view(slot, firm, pin))
+        });
+        let files: BTreeMap<_, _> = files.collect();
+        let releases = || self.standing.iter().map(|(_, release)| *release);
+        VersionView {
+            state: version_state(&files),
+            written: releases().next().map_or(name, |lowest| &lowest.written).to_owned(),
+            releases: self.standing.iter().map(|(id, _)| *id).collect(),
+            yanked: None,
+            claimed_time: releases().map(|release| release.claimed_time).min().unwrap_or(0),
+            extras: releases().find_map(|release| release.extras.clone()),
+            withdrawn_others: self.withdrawn.iter().flat_map(|one| &one.files).any(|file| {
+                let slot = self.slots.get(file.name.as_str());
+                slot.is_some_and(|all| !all.is_empty() && !all.contains_key(&Content::of(file)))
+            }),
+            files,
+        }
     }
 }
 

@@ -7,10 +7,11 @@ use minicbor::encode::Error as Wrong;
 use minicbor::{Decoder, Encoder};
 
 use super::{
-    CELLS_MAX, COLLS_MAX, FOLLOWS_MAX, Frame, IDS_MAX, Listed, REASON_MAX_BYTES, WANT_MAX, batch,
+    CELLS_MAX, COLLS_MAX, FOLLOWS_MAX, Frame, HIDDEN_MAX, IDS_MAX, Listed, PROOF_MAX,
+    REASON_MAX_BYTES, WANT_MAX, batch,
 };
 use crate::sketch::{CELL_BYTES, Cell};
-use crate::{Digest, Error, RealmId, StatementId};
+use crate::{Digest, Error, PublicKey, RealmId, Signature, StatementId};
 
 type Cbor<'a> = Encoder<&'a mut Vec<u8>>;
 type Written = Result<(), Wrong<std::convert::Infallible>>;
@@ -55,6 +56,16 @@ fn fields(frame: &Frame, compressed: &[u8], cbor: &mut Cbor<'_>) -> Written {
             cbor.array(3)?.bytes(coll)?.u64(*first)?.bytes(&bytes)?.ok()
         }
         Frame::More { coll, count } => cbor.array(2)?.bytes(coll)?.u64(*count)?.ok(),
+        Frame::Proof { keys } => {
+            cbor.array(1)?.array(keys.len() as u64)?;
+            keys.iter().try_for_each(|(key, signature)| {
+                cbor.array(2)?.bytes(key.as_bytes())?.bytes(&signature.0)?.ok()
+            })
+        }
+        Frame::Hidden { tags } => {
+            cbor.array(1)?.array(tags.len() as u64)?;
+            tags.iter().try_for_each(|tag| cbor.bytes(tag)?.ok())
+        }
         Frame::Want { ids } => digests(cbor.array(1)?, ids.iter().map(|id| &id.0)),
         Frame::Statements { .. } | Frame::Lobby { .. } => cbor.array(1)?.bytes(compressed)?.ok(),
         Frame::GoAway { reason } => cbor.array(1)?.str(reason)?.ok(),
@@ -114,6 +125,8 @@ pub(super) fn read(kind: u8, body: &[u8]) -> Result<Option<(Frame, &[u8])>, Erro
             Frame::Cells { coll, first, cells: fields.cells()? }
         }
         0x0d => Frame::More { coll: fields.array(2)?.fixed()?, count: fields.u64()? },
+        0x0e => Frame::Proof { keys: fields.array(1)?.proofs()? },
+        0x0f => Frame::Hidden { tags: fields.array(1)?.tags()? },
         0x80.. => return Ok(None),
         _ => return Err(malformed(format!("unknown type {kind:#04x}"))),
     };
@@ -181,6 +194,23 @@ impl<'a> Fields<'a> {
         let realms: Vec<RealmId> =
             self.digests("realms", FOLLOWS_MAX)?.into_iter().map(RealmId).collect();
         ascending(&realms).then_some(realms).ok_or(Error::NotCanonical { what: "list of realms" })
+    }
+
+    fn proofs(&mut self) -> Result<Vec<(PublicKey, Signature)>, Error> {
+        let count = self.count("keys in PROOF", PROOF_MAX)?;
+        let proof = |_| {
+            let key = PublicKey::admit(self.array(2)?.bytes()?)?;
+            Ok((key, Signature(self.fixed()?)))
+        };
+        let proofs = (0..count).map(proof).collect::<Result<Vec<_>, Error>>()?;
+        let sorted = proofs.is_sorted_by(|(one, _), (other, _)| one < other);
+        sorted.then_some(proofs).ok_or(Error::NotCanonical { what: "list of keys" })
+    }
+
+    fn tags(&mut self) -> Result<Vec<[u8; 32]>, Error> {
+        let count = self.count("tags in HIDDEN", HIDDEN_MAX)?;
+        let tags = (0..count).map(|_| self.fixed()).collect::<Result<Vec<_>, Error>>()?;
+        ascending(&tags).then_some(tags).ok_or(Error::NotCanonical { what: "list of tags" })
     }
 
     fn entries(&mut self) -> Result<Vec<Listed>, Error> {

@@ -19,6 +19,8 @@
 //! | 0x0b | GOAWAY | `[reason]`, at most 256 bytes of text |
 //! | 0x0c | CELLS | `[name b32, first, cells]`: cells of a sketch, 19 bytes each |
 //! | 0x0d | MORE | `[name b32, count]`: so many cells in all, please; 0: all ids instead |
+//! | 0x0e | PROOF | `[[[key b33, signature b64] …]]`: keys that the sender holds ³ |
+//! | 0x0f | HIDDEN | `[[tag b32 …]]`, ascending: what it follows beside FOLLOWS ³ |
 //! | 0x80 … 0xff | – | unknown ones are skipped; unknown ones below 0x80 end the conversation |
 //!
 //! ¹ key: b32; seen: `[]` or `[epoch, sequence]`; follows: `[realm b32 …]`, ascending. b32 is a
@@ -26,6 +28,9 @@
 //!
 //! ² An ALLIDS is answered by one DONE, which is the last; cells by several, their ids ascending
 //! over all of them.
+//!
+//! ³ At most 4 keys, ascending; at most 2,000 tags. Sent only to who has said in its features that
+//! it reads both.
 //!
 //! A batch is a byte string: zstd (level 3) over a CBOR array of byte strings, an envelope each, at
 //! most 4 MiB inflated, no statement twice. The compressed form is not canonical, its content is.
@@ -40,7 +45,7 @@ pub use batch::INFLATED_MAX_BYTES;
 pub use decoder::{Decoder, frame_cap};
 
 use crate::sketch::Cell;
-use crate::{Envelope, Error, RealmId, StatementId};
+use crate::{Envelope, Error, PublicKey, RealmId, Signature, StatementId};
 
 /// Cap of a frame once HELLO was read, length field included.
 pub const FRAME_MAX_BYTES: usize = 1024 * 1024;
@@ -60,6 +65,12 @@ pub const IDS_MAX: usize = 32_768;
 pub const CELLS_MAX: usize = 4_096;
 /// The feature bit of a sender that reads CELLS.
 pub const FEATURE_CELLS: u64 = 1;
+/// The feature bit of a sender that reads PROOF and HIDDEN.
+pub const FEATURE_HIDDEN: u64 = 2;
+/// Keys in one PROOF.
+pub const PROOF_MAX: usize = 4;
+/// Tags in one HIDDEN.
+pub const HIDDEN_MAX: usize = 2_000;
 /// Statements asked for by one WANT.
 pub const WANT_MAX: usize = 64;
 /// Bytes of text in a GOAWAY.
@@ -152,6 +163,17 @@ pub enum Frame {
         /// How many cells the sender needs from the beginning; 0 for all ids in place of cells.
         count: u64,
     },
+    /// Keys that the sender holds.
+    Proof {
+        /// Ascending by key, at most [`PROOF_MAX`]; what is signed: see
+        /// [`Hello`](crate::signature::Hello).
+        keys: Vec<(PublicKey, Signature)>,
+    },
+    /// What the sender follows and says to this peer alone.
+    Hidden {
+        /// A tag for each realm, ascending, at most [`HIDDEN_MAX`].
+        tags: Vec<[u8; 32]>,
+    },
     /// Asks for statements by id.
     Want {
         /// At most [`WANT_MAX`].
@@ -215,6 +237,8 @@ impl Frame {
             Self::GoAway { .. } => 0x0b,
             Self::Cells { .. } => 0x0c,
             Self::More { .. } => 0x0d,
+            Self::Proof { .. } => 0x0e,
+            Self::Hidden { .. } => 0x0f,
         }
     }
 

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Kept, Realm, Realms};
+use super::{Kept, Realms};
 use crate::statement::Grantee;
 use crate::{PackageId, PublicKey, RealmId, StatementId};
 
@@ -82,8 +82,14 @@ pub fn publishers(realms: &Realms, realm: &RealmId, package: &PackageId) -> Publ
     let Some(first) = realms.get(realm) else { return found };
     let grants = first.authority.matching("publish", &package.format, &package.name);
     found.need = grants.iter().map(|grant| grant.need).max().unwrap_or(1).max(1);
-    let mut walk = Walk { realms, package, visited: vec![*realm], found: &mut found.keys };
-    walk.realm(first, &|_| Vec::new());
+    let (granted, seen, ways) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut walk = Walk { realms, package, granted, seen, ways };
+    let mut reached = vec![vec![*realm]];
+    for _ in 0..=MAX_DELEGATION_DEPTH {
+        reached = reached.iter().flat_map(|way| walk.realm(way)).collect();
+    }
+    let reach = |ways: Ways| Reach(ways.into_values().collect());
+    found.keys = walk.ways.into_iter().map(|(key, ways)| (key, reach(ways))).collect();
     found
 }
 
@@ -100,52 +106,88 @@ pub fn delegates(authority: &super::Authority) -> BTreeSet<RealmId> {
         .collect()
 }
 
-/// One walk down the grants.
+/// The ways to a key, by the realms on each that have revoked it.
+type Ways = BTreeMap<Vec<RealmId>, Vec<Arc<Kept>>>;
+
+/// Whom one realm's grants name.
+#[derive(Default)]
+struct Granted {
+    keys: BTreeSet<PublicKey>,
+    realms: BTreeSet<RealmId>,
+}
+
+/// One walk down the grants, shorter ways before longer ones.
+///
+/// Teams may name each other in every combination, so the ways are far more than the realms. What
+/// matters of a way is how long it is, and which realms on it have revoked anybody: one with all
+/// that an earlier one has leads to nothing new, so it is not followed.
 struct Walk<'w> {
     realms: &'w Realms,
     package: &'w PackageId,
-    visited: Vec<RealmId>,
-    found: &'w mut BTreeMap<PublicKey, Reach>,
+    /// Looked up once for each realm.
+    granted: BTreeMap<RealmId, Arc<Granted>>,
+    /// The realms that revoke on each way to a realm that was followed.
+    seen: BTreeMap<RealmId, Vec<BTreeSet<RealmId>>>,
+    ways: BTreeMap<PublicKey, Ways>,
 }
 
 impl Walk<'_> {
-    /// `above`: what the realms on the way say of a key.
-    fn realm(&mut self, realm: &Realm, above: &dyn Fn(&PublicKey) -> Vec<Arc<Kept>>) {
-        let limits = |key: &PublicKey| {
-            let mut limits = above(key);
-            limits.extend(realm.revoked.get(key).cloned());
-            limits
-        };
-        let (format, name) = (&self.package.format, &self.package.name);
-        let mut next = BTreeSet::new();
-        for grant in realm.authority.matching("publish", format, name) {
-            match &grant.to {
-                Grantee::Key(key) => self.found.entry(*key).or_default().add(limits(key)),
-                Grantee::Realm(realm) => drop(next.insert(*realm)),
-                Grantee::Peer(_) => {}
+    /// Looks at the last realm of a way, all of which are held; the ways that go on from there.
+    fn realm(&mut self, way: &[RealmId]) -> Vec<Vec<RealmId>> {
+        let Some(last) = way.last() else { return Vec::new() };
+        let granted = self.granted(*last);
+        for key in &granted.keys {
+            self.reach(*key, way);
+        }
+        let mut further = Vec::new();
+        for next in granted.realms.iter().filter(|next| !way.contains(next)) {
+            let longer = [way, &[*next]].concat();
+            if self.realms.contains_key(next) && self.is_new(*next, &longer) {
+                further.push(longer);
             }
         }
-        for realm in next {
-            self.delegate(&realm, &limits);
-        }
+        further
     }
 
-    fn delegate(&mut self, to: &RealmId, limits: &dyn Fn(&PublicKey) -> Vec<Arc<Kept>>) {
-        if self.visited.len() > MAX_DELEGATION_DEPTH || self.visited.contains(to) {
+    fn is_new(&mut self, last: RealmId, way: &[RealmId]) -> bool {
+        let revoking = way.iter().filter(|realm| !self.realms[*realm].revoked.is_empty());
+        let revoking = revoking.copied().collect();
+        let seen = self.seen.entry(last).or_default();
+        let is_new = !seen.iter().any(|earlier| earlier.is_subset(&revoking));
+        if is_new {
+            seen.push(revoking);
+        }
+        is_new
+    }
+
+    fn granted(&mut self, realm: RealmId) -> Arc<Granted> {
+        let (realms, package) = (self.realms, self.package);
+        let entry = self.granted.entry(realm).or_insert_with(|| {
+            let mut granted = Granted::default();
+            let authority = &realms[&realm].authority;
+            for grant in authority.matching("publish", &package.format, &package.name) {
+                match &grant.to {
+                    Grantee::Key(key) => drop(granted.keys.insert(*key)),
+                    Grantee::Realm(to) => drop(granted.realms.insert(*to)),
+                    Grantee::Peer(_) => {}
+                }
+            }
+            Arc::new(granted)
+        });
+        Arc::clone(entry)
+    }
+
+    /// A way to a key: beside one on which nobody has revoked it, no other counts for anything.
+    fn reach(&mut self, key: PublicKey, way: &[RealmId]) {
+        let ways = self.ways.entry(key).or_default();
+        if ways.contains_key(&[][..]) {
             return;
         }
-        let Some(next) = self.realms.get(to) else { return };
-        self.visited.push(*to);
-        self.realm(next, limits);
-        self.visited.pop();
-    }
-}
-
-impl Reach {
-    /// Another way by which the key is granted; several grants of one realm are one way.
-    fn add(&mut self, limits: Vec<Arc<Kept>>) {
-        if !self.0.contains(&limits) {
-            self.0.push(limits);
+        let limit = |realm: &RealmId| Some((*realm, self.realms[realm].revoked.get(&key)?.clone()));
+        let limits: BTreeMap<_, _> = way.iter().filter_map(limit).collect();
+        if limits.is_empty() {
+            ways.clear();
         }
+        ways.insert(limits.keys().copied().collect(), limits.into_values().collect());
     }
 }

@@ -92,6 +92,14 @@ pub struct Claim {
 /// The roots that are held, with the signers of all copies joined.
 type Held<'a> = BTreeMap<StatementId, (&'a Root, BTreeSet<PublicKey>)>;
 
+/// Where the chain may go: the roots that are held by their parent, and the chain that is pinned.
+/// Each step looks at what follows it alone, so a chain costs what it is long.
+struct Ahead<'a> {
+    held: Held<'a>,
+    children: BTreeMap<StatementId, Vec<StatementId>>,
+    pin: BTreeSet<StatementId>,
+}
+
 /// Computes the chain from a set of a realm's `root` statements, in any order, with duplicates.
 ///
 /// `pin` is the chain that this node has accepted before, genesis first. Statements of other realms
@@ -129,9 +137,18 @@ pub fn authority<'a>(
     }
     chain.status = ChainStatus::Ok;
     chain.path.push(genesis);
-    while let Some(next) = chain.step(&held, pin) {
+    let mut children = BTreeMap::<_, Vec<_>>::new();
+    for (id, (root, _)) in &held {
+        if let Some(prev) = root.prev {
+            children.entry(prev).or_default().push(*id);
+        }
+    }
+    let ahead = Ahead { held, children, pin: pin.iter().copied().collect() };
+    while let Some(next) = chain.step(&ahead) {
         chain.path.push(next);
     }
+    chain.evidence.sort_unstable();
+    let held = &ahead.held;
     let roots = chain.path.iter().filter_map(|id| held.get(id));
     chain.epochs = roots
         .map(|(root, _)| Epoch { roots: root.roots.clone(), k: root.k, seals: root.seals.clone() })
@@ -164,13 +181,14 @@ fn rescues(root: &Root, signers: &BTreeSet<PublicKey>) -> bool {
 
 impl Authority {
     /// The next epoch after the last of the path, if there is exactly one to follow.
-    fn step(&mut self, held: &Held<'_>, pin: &[StatementId]) -> Option<StatementId> {
+    fn step(&mut self, ahead: &Ahead<'_>) -> Option<StatementId> {
+        let Ahead { held, children, pin } = ahead;
         let last = self.path.last()?;
         let (parent, _) = held.get(last)?;
-        let children = held.iter().filter(|(_, (child, signers))| {
-            child.prev == Some(*last)
-                && Some(child.epoch) == parent.epoch.checked_add(1)
-                && possessed(child, signers)
+        let named = children.get(last).into_iter().flatten();
+        let children = named.filter_map(|id| Some((id, held.get(id)?))).filter(|(_, root)| {
+            let (child, signers) = root;
+            Some(child.epoch) == parent.epoch.checked_add(1) && possessed(child, signers)
         });
         let (mut ordinary, mut rescued) = (Vec::new(), Vec::new());
         for (id, (_, signers)) in children {
@@ -214,7 +232,6 @@ impl Authority {
             self.double_signers.extend(twice);
         }
         self.evidence.extend(rivals);
-        self.evidence.sort_unstable();
     }
 
     /// Epoch of the head; 0 if there is none.
@@ -261,6 +278,26 @@ impl Authority {
             Grantee::Realm(_) | Grantee::Peer(_) => None,
         });
         keys.collect()
+    }
+
+    /// Whether nobody but its readers may see the realm: its head grants the role `read`.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        let grants = self.head.iter().flat_map(|head| &head.grants);
+        grants.into_iter().any(|grant| grant.role == "read")
+    }
+
+    /// Who may see it if it is private: its roots, and the keys that its head grants any role but
+    /// `member`. A realm that is granted something is no reader, nor is a peer.
+    #[must_use]
+    pub fn readers(&self) -> BTreeSet<PublicKey> {
+        let Some(head) = &self.head else { return BTreeSet::new() };
+        let granted = head.grants.iter().filter(|grant| grant.role != "member");
+        let keys = granted.filter_map(|grant| match &grant.to {
+            Grantee::Key(key) => Some(*key),
+            Grantee::Realm(_) | Grantee::Peer(_) => None,
+        });
+        keys.chain(head.roots.iter().copied()).collect()
     }
 
     /// Keys with a role, under whatever names.

@@ -254,7 +254,7 @@ impl Session {
                 if *answers_due == 0 {
                     answering.open.remove(&name);
                 }
-                self.give(items);
+                self.give(items, index);
             }
         }
         self.offer(now, index);

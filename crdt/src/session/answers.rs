@@ -1,15 +1,17 @@
 //! What each input does: greeting, statements that arrive, follows, wants, time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::limits::Bucket;
 use super::outgoing::{Work, grouped};
+use super::readers::Claims;
 use super::{
     ANSWERS_BURST, ANSWERS_PER_SECOND, Checked, FRESH_MAX, Handled, Index, LOBBY_PAUSE_MS, Millis,
     Output, PROTOCOL_VERSION, Peer, Phase, Session, Timer, Violation, shared,
 };
 use crate::message::{
-    FEATURE_CELLS, FOLLOWS_MAX, FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame, HELLO_FOLLOWS_MAX,
+    FEATURE_CELLS, FEATURE_HIDDEN, FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame, HELLO_FOLLOWS_MAX,
     WANT_MAX,
 };
 use crate::{Collection, Envelope, Item, RealmId, StatementId};
@@ -41,12 +43,10 @@ impl Session {
             self.questions = Bucket::new(ANSWERS_PER_SECOND, ANSWERS_BURST);
         }
         self.peer.frame_max_bytes = FRAME_LEAST_BYTES;
-        let mut follows = index.follows();
-        let more = (follows.len() > HELLO_FOLLOWS_MAX).then(|| self.follows_frame(index));
-        follows.truncate(HELLO_FOLLOWS_MAX);
+        let (follows, more) = self.introduce(HELLO_FOLLOWS_MAX, index);
         self.out.push_back(Output::Send(Frame::Hello {
             version: PROTOCOL_VERSION,
-            features: FEATURE_CELLS,
+            features: FEATURE_CELLS | FEATURE_HIDDEN,
             max_frame: FRAME_MAX_BYTES as u64,
             key,
             epoch: index.epoch(),
@@ -76,12 +76,6 @@ impl Session {
         }
     }
 
-    fn follows_frame(&self, index: &dyn Index) -> Frame {
-        let mut follows = index.follows();
-        follows.truncate(FOLLOWS_MAX);
-        Frame::Follows { follows }
-    }
-
     pub(super) fn frame(&mut self, now: Millis, frame: Frame, index: &dyn Index) -> Handled {
         if self.phase == Phase::Unstarted {
             return Err(Violation("a frame before the start"));
@@ -107,10 +101,12 @@ impl Session {
         match frame {
             Frame::Hello { .. } => self.hello(now, frame, index),
             Frame::Follows { follows } => {
-                self.peer_follows(follows);
-                self.ask(now);
-                Ok(())
+                self.exchanged.clear();
+                self.refused.clear();
+                self.peer_follows(now, follows, index)
             }
+            Frame::Proof { keys } => self.proof(now, &keys, index),
+            Frame::Hidden { tags } => self.hidden(now, tags, index),
             Frame::Resume { from, to, batch } => self.resumed(now, (from, to), batch, index),
             Frame::Statements { batch } => self.receive(now, batch, None, index),
             Frame::Want { ids } => self.answer_want(&ids),
@@ -137,7 +133,7 @@ impl Session {
     fn is_unasked(&self, frame: &Frame) -> bool {
         match frame {
             Frame::Hello { .. } | Frame::Follows { .. } | Frame::Want { .. } => true,
-            Frame::Lobby { .. } => true,
+            Frame::Lobby { .. } | Frame::Proof { .. } | Frame::Hidden { .. } => true,
             Frame::Check { .. } | Frame::Colls { .. } => !self.initiator,
             // These are judged where it is known whether they were asked for.
             Frame::Resume { .. } | Frame::Statements { .. } => false,
@@ -162,43 +158,39 @@ impl Session {
         let frame_max_bytes =
             usize::try_from(max_frame).map_or(FRAME_MAX_BYTES, |max| max.min(FRAME_MAX_BYTES));
         let reads_cells = features & FEATURE_CELLS != 0;
-        self.peer = Peer { key, epoch, frame_max_bytes, reads_cells, ..Peer::default() };
+        let log =
+            seen.filter(|(known, after)| *known == index.epoch() && *after < index.last_sequence());
+        let log = log.map(|(_, after)| (after, index.last_sequence()));
+        let claims = Claims::new(features & FEATURE_HIDDEN != 0, follows, log);
+        self.peer = Peer { key, epoch, frame_max_bytes, reads_cells, claims };
         self.names = names_of(if self.initiator { [self.key, key] } else { [key, self.key] });
         // A cursor into another history of the peer's store means nothing.
         self.cursor = self.cursor.filter(|(known, _)| *known == epoch);
         self.phase = Phase::Open;
-        self.peer_follows(follows);
-        if let Some((known, after)) = seen
-            && known == index.epoch()
-            && after < index.last_sequence()
-        {
-            self.work.push_back(Work::Resume { from: after, after, until: index.last_sequence() });
+        self.prove();
+        if let Some((after, until)) = log {
+            self.work.push_back(Work::Resume { from: after, after, until, of: None });
         }
+        self.look(now, index)?;
         self.ask(now);
         Ok(())
     }
 
-    fn peer_follows(&mut self, follows: Vec<RealmId>) {
-        self.peer.follows = follows.iter().copied().collect();
+    /// What the peer may hear of it was told before this; both start from nothing again.
+    pub(super) fn follows_changed(&mut self, now: Millis) -> Handled {
         self.exchanged.clear();
         self.refused.clear();
-        self.out.push_back(Output::PeerFollows(follows));
-    }
-
-    pub(super) fn follows_changed(&mut self, now: Millis, index: &dyn Index) -> Handled {
-        if matches!(self.phase, Phase::Greeting | Phase::Open) {
-            self.exchanged.clear();
-            self.refused.clear();
-            self.work.push_back(Work::Frame(self.follows_frame(index)));
+        if self.phase == Phase::Open {
+            self.work.push_back(Work::Frame(self.follows_frame()));
         }
         self.ask(now);
         Ok(())
     }
 
     /// The initiator asks; a responder makes it ask, by repeating what it follows.
-    pub(super) fn compare(&mut self, now: Millis, index: &dyn Index) -> Handled {
+    pub(super) fn compare(&mut self, now: Millis) -> Handled {
         if self.phase == Phase::Open && !self.initiator {
-            self.work.push_back(Work::Frame(self.follows_frame(index)));
+            self.work.push_back(Work::Frame(self.follows_frame()));
         }
         self.ask(now);
         Ok(())
@@ -214,7 +206,8 @@ impl Session {
         if to < from {
             return Err(Violation("a log that runs backwards"));
         }
-        if self.heard_check {
+        // Of realms that are hidden from others it comes when it is known that we may see them.
+        if self.heard_check && !self.may_resume_late() {
             return Err(Violation("a log after the comparison"));
         }
         // Only what continues our cursor moves it: a hole would never be noticed.
@@ -235,7 +228,7 @@ impl Session {
         let count = batch.len();
         let asked = self.wanted > 0 || self.asking.in_round() || self.answering.is_some();
         self.wanted = self.wanted.saturating_sub(count as u64);
-        let shared = self.shared(index);
+        let shared = Arc::clone(&self.sight.shared);
         let mut brought = Vec::new();
         let mut envelopes = Vec::new();
         for mut envelope in batch {
@@ -300,9 +293,8 @@ impl Session {
         &mut self,
         (items, heard): (Vec<(Collection, Item)>, bool),
         now: Millis,
-        index: &dyn Index,
     ) -> Handled {
-        let shared = self.shared(index);
+        let shared = Arc::clone(&self.sight.shared);
         let strange = |(collection, _): &(Collection, Item)| {
             let realm = collection.realm();
             self.shown.contains(&realm) && !shared.contains(&realm)

@@ -135,11 +135,12 @@ impl Stalled {
 
 /// Whether cells are expected to be smaller than a list.
 pub(super) fn are_worth_it(ours: u64, theirs: u64) -> bool {
-    ours.min(theirs) >= SMALL && ours.abs_diff(theirs) * 5 <= ours.max(theirs)
+    // Divided, not multiplied: what a peer says of itself may be any number.
+    ours.min(theirs) >= SMALL && ours.abs_diff(theirs) <= ours.max(theirs) / 5
 }
 
 fn most_cells(count: u64) -> usize {
-    usize::try_from(count * ID_BYTES / CELL_BYTES as u64).unwrap_or(usize::MAX)
+    usize::try_from(count.saturating_mul(ID_BYTES) / CELL_BYTES as u64).unwrap_or(usize::MAX)
 }
 
 /// The difference of the counts is the least that there can be; about one and a half cells an item
@@ -285,7 +286,7 @@ impl Session {
             return;
         }
         // One that has left meanwhile was replaced: the next comparison finds the newer one.
-        self.give(named(&self.key, ids, collection, index));
+        self.give(named(&self.key, ids, collection, index), index);
     }
 
     /// Cells came.
@@ -416,17 +417,23 @@ impl Session {
             lacking = named(&key, &ours, &collection, index);
             lacking.retain(|item| !self.exchanged.contains(item));
         }
-        self.tell_difference(name, want, lacking);
+        self.tell_difference(name, want, lacking, index);
         Ok(())
     }
 
     /// What the peer lacks goes before the DONE, so that it has it before the round ends.
-    pub(super) fn tell_difference(&mut self, name: Name, want: Vec<u64>, lacking: Vec<Item>) {
+    pub(super) fn tell_difference(
+        &mut self,
+        name: Name,
+        want: Vec<u64>,
+        lacking: Vec<Item>,
+        index: &dyn Index,
+    ) {
         let wanted = self.asking.round().map(|round| round.differs(&want, &lacking));
         if let Some(wanted) = wanted.filter(|_| !want.is_empty()) {
             self.out.push_back(Output::Behind(wanted));
         }
-        self.give(lacking);
+        self.give(lacking, index);
         let mut parts: Vec<&[u64]> = want.chunks(IDS_MAX).collect();
         let end = parts.pop().unwrap_or_default();
         for part in parts {
@@ -448,6 +455,7 @@ mod tests {
     #[test]
     fn lists_serve_small_sets_and_large_differences() {
         assert!(!are_worth_it(79, 1_000_000) && !are_worth_it(0, 0) && !are_worth_it(79, 79));
+        assert!(!are_worth_it(100, u64::MAX) && !are_worth_it(100, u64::MAX / 5 + 100));
         assert!(are_worth_it(80, 80) && are_worth_it(1_000, 800) && !are_worth_it(1_000, 799));
         assert_eq!(first_cells(500, 500), FIRST_CELLS);
         assert_eq!(first_cells(1_000, 800), 332);

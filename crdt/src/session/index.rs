@@ -1,5 +1,6 @@
 //! What a session reads of the set that this node holds.
 
+use super::Readers;
 use crate::reconcile::Fingerprint;
 use crate::{Collection, Item, PublicKey, RealmId, StatementId, Verified};
 
@@ -12,6 +13,10 @@ pub trait Index {
     fn last_sequence(&self) -> u64;
     /// Realms that are followed, ascending: what may be shared.
     fn follows(&self) -> Vec<RealmId>;
+    /// Another number whenever what is followed, or who may see it, may have changed.
+    fn revision(&self) -> u64;
+    /// Who may see a realm, as its newest root says that is held.
+    fn readers(&self, realm: &RealmId) -> Readers;
     /// Collections held of one realm, with their fingerprints.
     fn collections(&self, realm: &RealmId) -> Vec<(Collection, Fingerprint)>;
     /// All items of a collection.
@@ -25,6 +30,7 @@ pub trait Index {
     /// Whether the pair is held.
     fn holds(&self, item: &Item) -> bool;
     /// What strangers may see of the realms that are this node's own: root statements, and newest
-    /// releases, within the lobby's limits (32 statements, 64 KiB a realm).
+    /// releases, within the lobby's limits (32 statements, 64 KiB a realm). Nothing of a private
+    /// realm.
     fn lobby(&self) -> Vec<Verified>;
 }

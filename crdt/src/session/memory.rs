@@ -11,7 +11,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Index;
+use super::{Index, Readers};
 use crate::reconcile::Fingerprint;
 use crate::statement::MAX_SIGNATURES;
 use crate::{
@@ -28,6 +28,10 @@ const LOBBY_BYTES_MAX: usize = 64 * 1024;
 pub struct MemoryIndex {
     epoch: u64,
     follows: BTreeSet<RealmId>,
+    /// Counts what `Index::revision` tells of.
+    revision: u64,
+    /// Of realms with a root statement.
+    readers: BTreeMap<RealmId, Readers>,
     own: BTreeSet<RealmId>,
     statements: BTreeMap<StatementId, Arc<Verified>>,
     collections: BTreeMap<Collection, Held>,
@@ -53,17 +57,19 @@ impl MemoryIndex {
 
     /// Follows a realm.
     pub fn follow(&mut self, realm: RealmId) {
+        self.revision += 1;
         self.follows.insert(realm);
     }
 
     /// Follows a realm and shows it to strangers, as a node does with its own.
     pub fn own(&mut self, realm: RealmId) {
-        self.follows.insert(realm);
+        self.follow(realm);
         self.own.insert(realm);
     }
 
     /// Follows a realm no longer; what is held of it stays.
     pub fn unfollow(&mut self, realm: &RealmId) {
+        self.revision += 1;
         self.follows.remove(realm);
     }
 
@@ -84,7 +90,20 @@ impl MemoryIndex {
                 new.push(entry);
             }
         }
+        if !new.is_empty() && matches!(statement.body(), Body::Root(_)) {
+            self.judge(statement.realm());
+        }
         new
+    }
+
+    /// A root has come: who may see the realm is judged again.
+    fn judge(&mut self, realm: RealmId) {
+        let held = self.collections.get(&Collection::Authority(realm));
+        let ids: BTreeSet<_> = held.iter().flat_map(|held| &held.items).map(|it| it.id).collect();
+        let roots = ids.iter().filter_map(|id| self.statements.get(id)).map(AsRef::as_ref);
+        let authority = crate::realm::authority(realm, roots, &[]);
+        self.revision += 1;
+        self.readers.insert(realm, Readers::of(&authority));
     }
 
     /// Whether the pair may be kept: a receipt only if it is the newest of its author.
@@ -205,6 +224,14 @@ impl Index for MemoryIndex {
         self.follows.iter().copied().collect()
     }
 
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn readers(&self, realm: &RealmId) -> Readers {
+        self.readers.get(realm).cloned().unwrap_or(Readers::Unknown)
+    }
+
     fn collections(&self, realm: &RealmId) -> Vec<(Collection, Fingerprint)> {
         let of_realm = self.collections.iter().filter(|(held, _)| held.realm() == *realm);
         of_realm.map(|(held, content)| (held.clone(), content.state.clone())).collect()
@@ -241,7 +268,8 @@ impl Index for MemoryIndex {
 
     fn lobby(&self) -> Vec<Verified> {
         let mut shown = Vec::new();
-        for realm in &self.own {
+        let is_hidden = |realm: &&RealmId| matches!(self.readers(realm), Readers::Holders(_));
+        for realm in self.own.iter().filter(|realm| !is_hidden(realm)) {
             let (mut count, mut bytes) = (0, 0);
             let newest = self.log.iter().rev().filter(|(held, _)| held.realm() == *realm);
             let mut seen = BTreeSet::new();

@@ -3,6 +3,7 @@
 //! ```text
 //!  initiator                                  responder
 //!  HELLO, LOBBY ──────────────────▶   ◀────────── HELLO, LOBBY
+//!  PROOF, HIDDEN ─────────────────▶   ◀───────── PROOF, HIDDEN
 //!  RESUME* ───────────────────────▶   ◀─────────────── RESUME*  known peers: what came since
 //!  CHECK ─────────────────────────▶   ◀───────────────── CHECK  one line over all collections
 //!                equal: in sync, the cursor moves; unequal:
@@ -33,8 +34,8 @@
 //! the newer one in the same round, and what comes too late is refused by the store, remembered and
 //! not asked for again.
 //!
-//! Only realms that both sides follow are exchanged; statements of others are neither sent nor
-//! looked at. Does not verify signatures, does not store: that is the caller's. Nothing survives
+//! Only realms that both sides follow are exchanged, and private ones only with their readers (see
+//! `readers`); statements of others are neither sent nor looked at. Does not verify signatures, does not store: that is the caller's. Nothing survives
 //! the stream but the cursor, which the caller keeps.
 //!
 //! Source: index.md sections 5 and 7.7, mesh.md sections 5.2, 7 and 8.
@@ -46,6 +47,7 @@ mod index;
 mod limits;
 pub mod memory;
 mod outgoing;
+mod readers;
 mod round;
 mod shared;
 mod timer;
@@ -59,11 +61,13 @@ pub use index::Index;
 use limits::{Bucket, Recent};
 pub use memory::MemoryIndex;
 use outgoing::Work;
+pub use readers::{Bearer, Readers};
+use readers::{Claims, Sight, Told};
 use round::Asking;
 use timer::Timer;
 
 use crate::message::Frame;
-use crate::{Collection, Envelope, Item, RealmId, StatementId};
+use crate::{Collection, Envelope, Item, PublicKey, RealmId, StatementId};
 
 /// Milliseconds of a monotonic clock that the caller owns.
 pub type Millis = u64;
@@ -149,8 +153,10 @@ pub enum Output {
     },
     /// The peer's realms for strangers, to be shown, never installed.
     Lobby(Vec<Envelope>),
-    /// The peer follows these realms.
+    /// The peer follows these realms: those that it names, and the private ones that are shared.
     PeerFollows(Vec<RealmId>),
+    /// The peer holds these keys.
+    Proven(BTreeSet<PublicKey>),
     /// Both hold the same shared collections now; `behind` is then 0.
     InSync,
     /// About how many pairs we still lack from the peer.
@@ -186,7 +192,7 @@ struct Peer {
     epoch: u64,
     frame_max_bytes: usize,
     reads_cells: bool,
-    follows: BTreeSet<RealmId>,
+    claims: Claims,
 }
 
 /// One conversation with one peer.
@@ -197,7 +203,10 @@ pub struct Session {
     key: [u8; 32],
     /// Keys the names of collections.
     names: [u8; 32],
+    bearer: Bearer,
     peer: Peer,
+    sight: Sight,
+    told: Told,
     /// (their epoch, their sequence): what a RESUME continues and a CHECK moves.
     cursor: Option<(u64, u64)>,
     out: VecDeque<Output>,
@@ -252,7 +261,10 @@ impl Session {
             initiator: false,
             key: [0; 32],
             names: [0; 32],
+            bearer: Bearer::default(),
             peer: Peer::default(),
+            sight: Sight::default(),
+            told: Told::default(),
             cursor: None,
             out: VecDeque::new(),
             work: VecDeque::new(),
@@ -278,6 +290,12 @@ impl Session {
         }
     }
 
+    /// Who we are to this peer; without it we are stranger to all private realms.
+    #[must_use]
+    pub fn bearing(self, bearer: Bearer) -> Self {
+        Self { bearer, ..self }
+    }
+
     /// Takes an event. All reads of the index happen here.
     pub fn handle(&mut self, now: Millis, input: Input, index: &dyn Index) {
         if self.phase == Phase::Closed {
@@ -286,17 +304,17 @@ impl Session {
         // What overflowed goes on once everything before it was written, whatever else comes: or a
         // peer that asks and does not read would draw a whole realm into our memory.
         let holds_back = self.overflow_at.is_some() && !matches!(input, Input::Timeout);
-        let done = match input {
+        let done = self.look(now, index).and_then(|()| match input {
             Input::Start { key, initiator, seen } => self.start(key, initiator, seen, index),
             Input::Frame(frame) => self.frame(now, frame, index),
             Input::Admitted { .. } => self.admitted(now, index),
-            Input::New(items) => self.new_items((items, false), now, index),
-            Input::Heard(items) => self.new_items((items, true), now, index),
-            Input::FollowsChanged => self.follows_changed(now, index),
+            Input::New(items) => self.new_items((items, false), now),
+            Input::Heard(items) => self.new_items((items, true), now),
+            Input::FollowsChanged => self.follows_changed(now),
             Input::Want(ids) => self.want(&ids),
-            Input::Compare => self.compare(now, index),
+            Input::Compare => self.compare(now),
             Input::Timeout => self.timeout(now, index),
-        };
+        });
         let done = done.map(|()| self.go_on(now, holds_back, index));
         if let Err(Violation(reason)) = done {
             self.close(reason);

@@ -4,8 +4,9 @@
 //! of frames is made at a time; the rest goes on at the next time-out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use super::{Index, Millis, Output, Phase, Session};
+use super::{Index, Millis, Output, Phase, Readers, Session};
 use crate::message::Frame;
 use crate::statement::MAX_SIGNATURES;
 use crate::{Envelope, Item, PublicKey, RealmId, StatementId};
@@ -23,16 +24,25 @@ const SIGNATURE_BYTES: usize = 104;
 /// Log entries read at once.
 const LOG_PAGE: usize = 512;
 
+/// A statement, with the signers that go with it; all, if there are none.
+pub(super) type Grouped = (StatementId, Vec<PublicKey>);
+
 /// One piece of work.
 #[derive(Debug)]
 pub(super) enum Work {
     /// A frame as it is.
     Frame(Frame),
     /// The log after `after` up to `until`; the next frame continues what was sent at `from`.
-    Resume { from: u64, after: u64, until: u64 },
+    Resume {
+        from: u64,
+        after: u64,
+        until: u64,
+        /// These realms alone; absent for all that are shared.
+        of: Option<Arc<BTreeSet<RealmId>>>,
+    },
     /// Statements with the given signers (all, if none is given).
     Items {
-        items: VecDeque<(StatementId, Vec<PublicKey>)>,
+        items: VecDeque<Grouped>,
         /// Whether the realms that strangers may see are open too.
         lobby: bool,
     },
@@ -45,11 +55,9 @@ pub(super) enum Work {
 }
 
 /// Items by statement, in the order in which the statements appear first.
-pub(super) fn grouped(
-    items: impl Iterator<Item = Item>,
-) -> VecDeque<(StatementId, Vec<PublicKey>)> {
+pub(super) fn grouped(items: impl Iterator<Item = Item>) -> VecDeque<Grouped> {
     let mut places = BTreeMap::new();
-    let mut out: VecDeque<(StatementId, Vec<PublicKey>)> = VecDeque::new();
+    let mut out: VecDeque<Grouped> = VecDeque::new();
     for item in items {
         let place = *places.entry(item.id).or_insert_with(|| {
             out.push_back((item.id, Vec::new()));
@@ -118,9 +126,11 @@ impl Session {
     fn step(&mut self, work: Work, index: &dyn Index) -> usize {
         match work {
             Work::Frame(frame) => self.send(frame),
-            Work::Resume { from, after, until } => self.send_log((from, after, until), index),
+            Work::Resume { from, after, until, of } => {
+                self.send_log((from, after, until), of, index)
+            }
             Work::Items { items, lobby } => self.send_items(items, lobby, index),
-            Work::Lobby(rest) => self.send_lobby(rest),
+            Work::Lobby(rest) => self.send_lobby(rest, index),
             Work::Check => self.send_check(index),
             Work::RoundEnd => {
                 self.answering = None;
@@ -155,7 +165,7 @@ impl Session {
 
     fn send_items(
         &mut self,
-        mut items: VecDeque<(StatementId, Vec<PublicKey>)>,
+        mut items: VecDeque<Grouped>,
         lobby: bool,
         index: &dyn Index,
     ) -> usize {
@@ -181,7 +191,7 @@ impl Session {
     }
 
     fn open_realms(&self, lobby: bool, index: &dyn Index) -> BTreeSet<RealmId> {
-        let mut open = self.shared(index);
+        let mut open = BTreeSet::clone(&self.sight.shared);
         if lobby {
             open.extend(index.lobby().iter().map(|shown| shown.statement().realm()));
         }
@@ -197,10 +207,15 @@ impl Session {
         }
     }
 
-    fn send_log(&mut self, (from, after, until): (u64, u64, u64), index: &dyn Index) -> usize {
+    fn send_log(
+        &mut self,
+        (from, after, until): (u64, u64, u64),
+        of: Option<Arc<BTreeSet<RealmId>>>,
+        index: &dyn Index,
+    ) -> usize {
         // Where the log was cut, the comparison that follows finds the difference.
         let Some(page) = index.log(after, LOG_PAGE) else { return 0 };
-        let shared = self.shared(index);
+        let shared = Arc::clone(&self.sight.shared);
         let mut batch = Batch::default();
         let mut to = after;
         let mut ended = page.len() < LOG_PAGE;
@@ -209,7 +224,9 @@ impl Session {
                 ended = true;
                 break;
             }
-            let lacks = shared.contains(&collection.realm()) && !self.exchanged.contains(&item);
+            let realm = collection.realm();
+            let is_meant = of.as_ref().is_none_or(|of| of.contains(&realm));
+            let lacks = is_meant && shared.contains(&realm) && !self.exchanged.contains(&item);
             if let Some(held) = index.envelope(&item.id, &[item.key]).filter(|_| lacks) {
                 let limit = self.batch_limit();
                 if !batch.join(held.envelope()) && !batch.add(held.envelope(), limit) {
@@ -225,7 +242,7 @@ impl Session {
         let empty = batch.envelopes.is_empty();
         if !ended {
             let from = if empty { from } else { to };
-            self.work.push_front(Work::Resume { from, after: to, until });
+            self.work.push_front(Work::Resume { from, after: to, until, of });
         }
         // A stretch without anything for the peer is not worth a frame.
         if empty {
@@ -236,7 +253,13 @@ impl Session {
         batch.bytes
     }
 
-    fn send_lobby(&mut self, mut rest: VecDeque<Envelope>) -> usize {
+    fn send_lobby(&mut self, mut rest: VecDeque<Envelope>, index: &dyn Index) -> usize {
+        // It may have become private while it waited.
+        let is_hidden = |realm: &RealmId| matches!(index.readers(realm), Readers::Holders(_));
+        rest.retain(|envelope| !is_hidden(&envelope.statement.realm()));
+        if rest.is_empty() {
+            return 0;
+        }
         let mut batch = Batch::default();
         while let Some(envelope) = rest.pop_front() {
             if !batch.join(&envelope) && !batch.add(&envelope, self.batch_limit()) {

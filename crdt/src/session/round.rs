@@ -31,6 +31,8 @@ pub(super) struct Asking {
     again: bool,
     /// Something was admitted since our last CHECK: the peer does not know that we are equal.
     gained: bool,
+    /// What is shared is another set than when the CHECK was asked for.
+    moot: bool,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +92,11 @@ impl Asking {
         }
     }
 
+    /// What is shared has changed: the answer to a CHECK says nothing about it.
+    pub(super) const fn is_moot(&mut self) {
+        self.moot = matches!(self.question, Question::Check);
+    }
+
     pub(super) fn gained(&mut self) {
         self.gained = true;
         if let Question::Round(round) = &mut self.question {
@@ -144,6 +151,9 @@ impl Session {
             self.rest(now, tell);
             return;
         }
+        if std::mem::take(&mut self.asking.moot) {
+            return self.rest(now, true);
+        }
         self.out.push_back(Output::Behind(theirs.count.saturating_sub(ours.count)));
         if !self.initiator {
             return;
@@ -162,7 +172,10 @@ impl Session {
             self.cursor = cursor;
             self.out.push_back(Output::Cursor { epoch: self.peer.epoch, sequence });
         }
-        self.out.push_back(Output::InSync);
+        self.sight.untold = self.may_share_more();
+        if !self.sight.untold {
+            self.out.push_back(Output::InSync);
+        }
     }
 
     /// The question is answered: ask again if there is a reason, else later.
@@ -216,17 +229,18 @@ impl Session {
         if !last {
             round.current = Some(progress);
         }
-        self.tell_difference(name, want, lacking);
+        self.tell_difference(name, want, lacking, index);
         Ok(())
     }
 
     /// Sends what a comparison has shown the peer to lack.
-    pub(super) fn give(&mut self, items: Vec<Item>) {
+    pub(super) fn give(&mut self, items: Vec<Item>, index: &dyn Index) {
         if items.is_empty() {
             return;
         }
         self.out.push_back(Output::Lacked(items.clone()));
-        let items = grouped(items.into_iter());
+        let mut items = grouped(items.into_iter());
+        self.newest_root_first(&mut items, index);
         self.work.push_back(Work::Items { items, lobby: false });
     }
 }

@@ -1,10 +1,8 @@
 //! What both sides follow, and whether both hold the same of it.
 
-use std::collections::BTreeSet;
-
 use super::{Checked, Index, Session};
+use crate::Collection;
 use crate::reconcile::{Fingerprint, collection_name, overall};
-use crate::{Collection, RealmId};
 
 /// Authority first, then by realm and format: the order of every list in a conversation.
 pub(super) fn authority_first(collection: &Collection) -> (bool, &Collection) {
@@ -12,15 +10,11 @@ pub(super) fn authority_first(collection: &Collection) -> (bool, &Collection) {
 }
 
 impl Session {
-    /// The realms that both follow.
-    pub(super) fn shared(&self, index: &dyn Index) -> BTreeSet<RealmId> {
-        index.follows().into_iter().filter(|realm| self.peer.follows.contains(realm)).collect()
-    }
-
     /// Non-empty shared collections with their states, authority first.
     pub(super) fn collections(&self, index: &dyn Index) -> Vec<(Collection, Fingerprint)> {
         let mut all: Vec<(Collection, Fingerprint)> = self
-            .shared(index)
+            .sight
+            .shared
             .iter()
             .flat_map(|realm| index.collections(realm))
             .filter(|(_, state)| state.count > 0)

@@ -163,11 +163,16 @@ impl<'g> Rights<'g> {
     }
 }
 
-/// The ids of a list, or the digest of the blob that is not held.
+/// The ids of a list, or the digest of the blob that is not held. A blob with another number of ids
+/// than the statement says is not the list that it means: it names nothing, for everybody.
 fn read(given: &Given<'_>, list: &IdList) -> Result<Vec<StatementId>, Digest> {
     match list {
         IdList::Inline(ids) => Ok(ids.clone()),
-        IdList::Blob { digest, .. } => given.lists.get(digest).cloned().ok_or(*digest),
+        IdList::Blob { digest, count } => match given.lists.get(digest) {
+            Some(ids) if ids.len() as u64 == *count => Ok(ids.clone()),
+            Some(_) => Ok(vec![]),
+            None => Err(*digest),
+        },
     }
 }
 

@@ -67,8 +67,8 @@ impl Maker {
             60..=68 => self.revoke(),
             69..=77 => self.seal(),
             78..=83 => self.withdraw(),
-            84..=89 => self.yank(),
-            90..=91 => self.unyank(),
+            84..=88 => self.yank(),
+            89..=92 => self.unyank(),
             _ => Some(self.tag()),
         }
     }
@@ -116,7 +116,7 @@ impl Maker {
         };
         Grant {
             format: (*self.dice.pick(&FORMATS)).to_owned(),
-            pattern: Pattern::parse(*self.dice.pick::<&str>(&PATTERNS)).unwrap(),
+            pattern: Pattern::parse(self.dice.pick::<&str>(&PATTERNS)).unwrap(),
             role: (*self.dice.pick(&ROLES)).to_owned(),
             to,
             need: *self.dice.pick(&NEEDS),

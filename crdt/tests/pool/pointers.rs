@@ -47,9 +47,18 @@ impl Maker {
         Some(signed(Statement::new(realm, Some(package), body).unwrap(), &signers))
     }
 
+    /// Mostly against a yank that is known, and often with its very counter.
     pub(super) fn unyank(&mut self) -> Option<Verified> {
-        let (of, realm, package) = self.target()?;
-        let (release, counter) = (of.statement().id(), self.counter());
+        let (of, mut realm, mut package) = self.target()?;
+        let (mut release, mut counter) = (of.statement().id(), self.counter());
+        let yanks = self.known(0, "yank");
+        if !yanks.is_empty() && self.dice.percent(80) {
+            let yank = self.dice.pick(&yanks).statement().clone();
+            let Body::Yank { release: of, counter: at, .. } = yank.body() else { return None };
+            (release, realm) = (*of, yank.realm());
+            package = yank.package()?.clone();
+            counter = if self.dice.percent(60) { *at } else { counter };
+        }
         let body = Body::Unyank { release, counter, reason: String::new() };
         let signers = self.some_publishers();
         Some(signed(Statement::new(realm, Some(package), body).unwrap(), &signers))

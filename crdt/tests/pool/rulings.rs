@@ -19,7 +19,9 @@ impl Maker {
             ids.push(StatementId(Digest::of(b"a release that nobody holds")));
             ids.sort_unstable();
         }
-        let list = IdList::Blob { digest: blob_of(&ids), count: ids.len() as u64 };
+        // A count that is not the blob's names no list at all.
+        let wrong = u64::from(self.dice.percent(5));
+        let list = IdList::Blob { digest: blob_of(&ids), count: ids.len() as u64 + wrong };
         match form {
             60..=74 => drop(self.lists.insert(blob_of(&ids), ids)),
             75..=87 => drop(self.late.insert(blob_of(&ids), ids)),

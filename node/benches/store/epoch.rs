@@ -1,7 +1,8 @@
 //! What touches a whole realm: a root that adds a grant, a revocation of that key, a root that takes
 //! the grant away again.
 //!
-//! Every package is derived anew, in one transaction, as any of them may have become another one.
+//! Of the packages only those are derived that the change moves: here none, as the key has signed
+//! nothing.
 
 use crdt::statement::{Grant, IdList, Pattern, Root};
 use crdt::{Body, SecretKey, Statement, Verified};

@@ -40,7 +40,8 @@ impl Growing {
         let (store, realm) = (Store::open(home)?, Realm::new(1));
         let followed = Followed {
             realm: realm.id,
-            kind: FollowKind::Followed,
+            // One that is merely followed may take a hundred thousand.
+            kind: FollowKind::Site,
             claims: Vec::new(),
             order: 1,
             mirrors: Vec::new(),

@@ -334,7 +334,9 @@ async fn assemble(
     let mirror = keys::load_or_create(&config.home, Role::Node)?;
     let node_key = mirror.public();
     let realm = genesis::ensure(&store, &config.home, publisher.public(), node_key).await?;
-    let mesh = start_mesh(config, &store, tasks)?;
+    // By these the node may see private realms.
+    let shown = [&publisher, &mirror].map(|key| SecretKey::from_seed(&key.seed()));
+    let mesh = start_mesh(config, &store, shown.into(), tasks)?;
     let rules = formats::ALL.iter().map(|format| format.rules).collect();
     let upstream = Upstream::new(store.clone(), config.offline).map_err(registry::Error::from)?;
     let registry = Registry::new(Setup {
@@ -351,10 +353,16 @@ async fn assemble(
     Ok(Parts { store, mesh, registry, tokens, realm, node_key, joining })
 }
 
-fn start_mesh(config: &Config, store: &Store, tasks: &mut Tasks) -> Result<Mesh, Error> {
+fn start_mesh(
+    config: &Config,
+    store: &Store,
+    shown: Vec<SecretKey>,
+    tasks: &mut Tasks,
+) -> Result<Mesh, Error> {
     let desk = Arc::new(pairing::Desk::new(store.clone()));
     let mesh_config = mesh::Config {
         key_file: keys::folder(&config.home).join("peer"),
+        keys: Arc::new(shown),
         listen: mesh_port::choose(&config.mesh_listen, store)?,
         mdns: config.mdns,
         dial: config.peers.clone(),

@@ -4,7 +4,8 @@
 //! secret uses it up, and makes its peer a member of this node's site: a row `member`/PEER. A
 //! request is a row `request`/ID with the keys that want the role. A reader is welcome at once; a
 //! role changes what somebody may do, and that takes a root epoch, signed by the command with the
-//! root key and posted like any statement. Rows survive a restart.
+//! root key and posted like any statement. If this node's own realm is private, being a reader is
+//! such a role, too. Rows survive a restart.
 //!
 //! The mesh asks the `Desk` about each request that arrives; what it answers is on disk first.
 //!
@@ -110,7 +111,8 @@ async fn judge(
     let Some(mut given) = given.filter(fits) else {
         return Ok(refused("no such invite here, or it was taken back"));
     };
-    let wanted = request_row(&given, request, peer);
+    let is_private = store.own_is_private()?;
+    let wanted = request_row(&given, request, peer, is_private);
     let first = match &given.used_by {
         // The same keys and the same peer: keys are public, and a secret may have been seen.
         Some(by) if *by == wanted.id => request_of(store, by)?,
@@ -189,7 +191,7 @@ pub(super) async fn mark_granted(store: &Store, id: &str) -> Result<Option<Reque
     Ok(Some(request))
 }
 
-fn request_row(given: &Given, request: &PairRequest, peer: &PeerId) -> Request {
+fn request_row(given: &Given, request: &PairRequest, peer: &PeerId, is_private: bool) -> Request {
     let mut named = given.id.clone().into_bytes();
     named.extend_from_slice(request.publisher.as_bytes());
     named.extend_from_slice(request.node_key.as_bytes());
@@ -203,7 +205,7 @@ fn request_row(given: &Given, request: &PairRequest, peer: &PeerId) -> Request {
         node_key: request.node_key,
         name: request.name.chars().filter(plain).take(NAME_CHARS_MAX).collect(),
         peer: peer.to_string(),
-        granted: given.role == InviteRole::Reader,
+        granted: given.role == InviteRole::Reader && !is_private,
     }
 }
 

@@ -18,7 +18,7 @@ use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
 use crate::formats;
-use crate::registry::{Alarm, Registry, UpstreamRow};
+use crate::registry::{Alarm, Door, Principal, Registry, UpstreamRow};
 use crate::store::PackageSummary;
 
 /// Packages on one page.
@@ -58,18 +58,23 @@ struct Around {
 
 /// Reads what is outside of the index; what cannot be read now is left out.
 fn around(registry: &Registry) -> Around {
+    let anybody = Principal::anonymous();
+    let mut alarms = registry.alarms().unwrap_or_default();
+    alarms.retain(|it| registry.check_read(&anybody, Door::Virtual, &it.package).is_ok());
     Around {
         offline: registry.is_offline(),
         upstreams: registry.upstream_list().unwrap_or_default(),
         wants: registry.wants().map_or(0, |wants| wants.len()),
-        alarms: registry.alarms().unwrap_or_default(),
+        alarms,
     }
 }
 
 /// Answers `GET /`, with our own address and the query string as they came.
 pub(super) async fn page(registry: &Registry, base: &str, query: &str) -> Response<Body> {
     let search = parameter(query, "q");
-    let (rows, total, error) = match registry.search(&search, None, ROWS_MAX, 0).await {
+    let anybody = Principal::anonymous();
+    let found = registry.search(&anybody, &search, None, (ROWS_MAX, 0)).await;
+    let (rows, total, error) = match found {
         Ok((rows, total)) => (rows, total, None),
         Err(error) => (Vec::new(), 0, Some(error.message)),
     };

@@ -17,7 +17,10 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use futures::future::BoxFuture;
 
+use crdt::PackageId;
+
 use crate::http::auth::Tokens;
+use crate::http::error::Error;
 use crate::http::path::PathQuery;
 use crate::http::ready::Ready;
 use crate::registry::{Door, Principal, Registry, Rules};
@@ -198,6 +201,14 @@ pub struct Context {
 }
 
 impl Context {
+    /// Refuses to tell who asks of what only readers of its realm may know.
+    ///
+    /// # Errors
+    /// As for a package that does not exist.
+    pub fn check_read(&self, package: &PackageId) -> Result<(), Error> {
+        Ok(self.registry.check_read(&self.who, self.door, package)?)
+    }
+
     /// The URL of the door that was used, without a slash at its end.
     #[must_use]
     pub fn door_url(&self, mount: &str) -> String {

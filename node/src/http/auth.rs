@@ -200,7 +200,7 @@ impl Tokens {
     pub fn principal(&self, headers: &HeaderMap) -> Result<Principal, Error> {
         let Some(credential) = credential(headers)? else { return Ok(Principal::anonymous()) };
         if blake3::hash(credential.as_bytes()) == self.inner.admin {
-            return Ok(admin());
+            return Ok(Principal::admin());
         }
         let (Some(secret), Some(key)) = (token::read(&credential), self.inner.key.get()) else {
             return Err(unknown());
@@ -284,11 +284,6 @@ fn basic(encoded: &str) -> Result<Zeroizing<String>, Error> {
 
 fn id_of(hash: &blake3::Hash) -> String {
     crdt::digest::to_hex(&hash.as_bytes()[..ID_BYTES])
-}
-
-fn admin() -> Principal {
-    let scopes = vec![Scope::Read, Scope::Publish, Scope::Yank, Scope::Admin];
-    Principal { name: "admin".to_owned(), scopes, realm: None, patterns: Vec::new() }
 }
 
 fn unknown() -> Error {

@@ -10,13 +10,17 @@
 //! on by gossipsub and by the sync streams already ([`Learned`] remembers which those are). A
 //! message is forwarded only when its statement was checked and new here.
 //!
+//! Private realms take no part: the topic is everybody's. Nothing of one is published here, what
+//! comes of one is neither believed nor passed on, and to who names a statement of one it is as if
+//! we had never heard of it.
+//!
 //! Source: mesh.md section 5.1, index.md section 2.5.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use crdt::session::Index as _;
-use crdt::{Envelope, Item, StatementId, Verified};
+use crdt::session::{Index as _, Readers};
+use crdt::{Envelope, Item, RealmId, StatementId, Verified};
 use libp2p::PeerId;
 use libp2p::gossipsub::MessageAcceptance;
 
@@ -75,7 +79,13 @@ pub(super) fn messages(admission: &Admission, learned: &Learned, store: &Store) 
         return Vec::new();
     }
     let held = ids.iter().filter_map(|id| store.statement(id).ok().flatten());
-    held.map(|verified| message(&verified)).collect()
+    let open = held.filter(|verified| is_open(store, &verified.statement().realm()));
+    open.map(|verified| message(&verified)).collect()
+}
+
+/// Whether a realm is known to be everybody's.
+fn is_open(store: &Store, realm: &RealmId) -> bool {
+    store.readers_of(realm).is_ok_and(|readers| readers == Readers::Anybody)
 }
 
 fn message(verified: &Verified) -> Vec<u8> {
@@ -123,11 +133,16 @@ pub(super) async fn judge(context: &Context, source: PeerId, message: Vec<u8>) -
 
 /// A bare name cannot be checked, so it goes no further than to those who hear it from its holder.
 fn judge_named(context: &Context, id: StatementId) -> Verdict {
-    let held = context.store.statement(&id).ok().flatten().is_some();
+    let store = &context.store;
+    let held = store.statement(&id).ok().flatten();
+    let held = held.is_some_and(|held| is_open(store, &held.statement().realm()));
     Verdict { acceptance: MessageAcceptance::Ignore, want: (!held).then_some(id) }
 }
 
 async fn judge_whole(context: &Context, source: PeerId, envelope: Envelope) -> MessageAcceptance {
+    if !is_open(&context.store, &envelope.statement.realm()) {
+        return MessageAcceptance::Ignore;
+    }
     let Some(envelope) = unknown_part(&context.store, envelope) else {
         return MessageAcceptance::Ignore;
     };

@@ -5,11 +5,12 @@
 //!
 //! Source: mesh.md sections 7 and 8.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crdt::session::Sketches;
-use crdt::{Digest, RealmId, Verified};
+use crdt::{Digest, RealmId, SecretKey, Verified};
+use futures::future::join_all;
 use libp2p::gossipsub::MessageId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
@@ -24,6 +25,7 @@ use super::held;
 use super::mirror::Brought;
 use super::mirror_frame::Listing;
 use super::peers::Offence;
+use super::readers::Proven;
 use super::swarm::Driver;
 use super::sync::Prompt;
 use super::transfer::Flight;
@@ -114,6 +116,12 @@ pub(super) struct Context {
     pub(super) learned: Arc<Learned>,
     /// Places for the sketches of all conversations.
     pub(super) sketches: Sketches,
+    /// Our own id.
+    pub(super) local: PeerId,
+    /// Keys that we prove.
+    pub(super) keys: Arc<Vec<SecretKey>>,
+    /// Keys that peers have proven.
+    pub(super) proven: Proven,
 }
 
 impl Driver {
@@ -245,25 +253,13 @@ impl Driver {
         let flight = Flight {
             digest,
             size,
-            peers: self.likely_holders(&digest),
+            peers: self.may_hear_of(&digest),
             store: self.context.store.clone(),
             places: self.places.clone(),
             reports: self.context.reports.clone(),
         };
         let control = self.context.control.clone();
         self.tasks.spawn(async move { Done::Landed((digest, size), flight.run(control).await) });
-    }
-
-    /// Everybody connected, and first those who follow a realm that names the blob.
-    fn likely_holders(&self, digest: &Digest) -> Vec<PeerId> {
-        let named = self.context.store.artifact(digest).unwrap_or_default();
-        let follows = |id: &PeerId| {
-            let peer = self.peers.get(id);
-            peer.is_some_and(|peer| named.iter().any(|one| peer.follows.contains(&one.realm)))
-        };
-        let mut peers = self.peers.ids();
-        peers.sort_by_cached_key(|id| !follows(id));
-        peers
     }
 
     fn landed(&mut self, flight: (Digest, u64), result: &Result<(), Error>) {
@@ -274,13 +270,22 @@ impl Driver {
 
     fn ask_who_holds(&mut self, digests: Vec<Digest>, reply: oneshot::Sender<Vec<bool>>) {
         let asked = self.known.unknown(&digests, Instant::now());
-        let peers = self.peers.ids();
-        if asked.is_empty() || peers.is_empty() {
+        let mut questions: BTreeMap<Vec<PeerId>, Vec<Digest>> = BTreeMap::new();
+        for digest in &asked {
+            let mut peers = self.may_hear_of(digest);
+            peers.sort_unstable();
+            questions.entry(peers).or_default().push(*digest);
+        }
+        questions.retain(|peers, _| !peers.is_empty());
+        if questions.is_empty() {
             return answer(reply, self.known.answer(&digests));
         }
         let control = self.context.control.clone();
         self.tasks.spawn(async move {
-            let held = held::ask(control, peers, asked.clone()).await;
+            let questions = questions.into_iter();
+            let questions =
+                questions.map(|(peers, asked)| held::ask(control.clone(), peers, asked));
+            let held = join_all(questions).await.into_iter().flatten().collect();
             Done::Asked { digests, asked, held, reply }
         });
     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crdt::message::Frame;
-use crdt::session::{Input, Output, Session};
+use crdt::session::{Bearer, Input, Output, Session};
 use crdt::{Envelope, Verified};
 use libp2p::PeerId;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -87,12 +87,14 @@ impl<'a> Conversation<'a> {
         out: mpsc::Sender<Vec<u8>>,
     ) -> Self {
         let began = Instant::now();
+        let (own, keys) = (context.local.to_bytes(), Arc::clone(&context.keys));
+        let bearer = Bearer { own, peer: peer.to_bytes(), keys };
         Self {
             context,
             peer,
             initiator,
             began,
-            session: Some(Session::new(context.sketches.clone())),
+            session: Some(Session::new(context.sketches.clone()).bearing(bearer)),
             outgoing: VecDeque::new(),
             out,
             batches: VecDeque::new(),
@@ -194,6 +196,7 @@ impl<'a> Conversation<'a> {
                 let shown = self.visit(envelopes).await;
                 self.tell(Report::Lobby(peer, shown)).await?;
             }
+            Output::Proven(keys) => self.context.proven.note(peer, keys),
             Output::PeerFollows(realms) => self.tell(Report::Follows(peer, realms)).await?,
             Output::InSync => self.tell(Report::InSync(peer, self.follows)).await?,
             Output::Behind(pairs) => self.tell(Report::Behind(peer, pairs)).await?,

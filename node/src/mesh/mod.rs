@@ -11,7 +11,8 @@
 //!                      │     └── pair      joins by invite            (/griot/pair/1)
 //!                      └───────── subtasks, and for the cache of members (/griot/mirror/1):
 //!                                 mirror brings documents, files asks who holds what,
-//!                                 mirror_serve answers both, members says who is one
+//!                                 mirror_serve answers both, members says who is one, and
+//!                                 readers who may see private realms
 //! ```
 //!
 //! A peer that is merely met changes nothing about what is installed: its offers are kept in
@@ -24,7 +25,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crdt::{Digest, PublicKey, RealmId};
+use crdt::{Digest, PublicKey, RealmId, SecretKey};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -55,6 +56,7 @@ mod pack;
 mod packings;
 mod pair;
 mod peers;
+mod readers;
 mod serve;
 mod swarm;
 mod sync;
@@ -87,6 +89,8 @@ pub struct Config {
     pub dial: Vec<Multiaddr>,
     /// What identify says that we are, such as `griot/0.1.0`.
     pub agent: String,
+    /// Keys by which this node may see private realms: proven to each peer that is met.
+    pub keys: Arc<Vec<SecretKey>>,
 }
 
 /// Why the mesh could not.

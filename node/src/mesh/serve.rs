@@ -1,7 +1,7 @@
 //! Answers what other peers ask of our blobs, on `/griot/blob/1`.
 //!
 //! Only blobs that are held and that an admitted release of a followed realm names are given out,
-//! and to members of the site those that were cached from an upstream; "not for you" reads like
+//! those of private realms to their readers alone, and to members of the site those that were cached from an upstream; "not for you" reads like
 //! "not here". A peer gets four transfers at a time and all peers sixteen,
 //! in the order in which they asked; who asks for much that is not here is sent away for a while.
 //! A stream reads and writes at once, so that a CANCEL is heard and nobody waits for the other.
@@ -25,11 +25,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::choose::{GROUP_BYTES, Pace};
-use super::command::{Report, reap};
+use super::command::{Context, Report, reap};
 use super::frame::{self, Broken, Failure, Frame, REQUEST_BYTES_MAX};
 use super::members::Members;
 use super::peers::Offence;
-use crate::store::{self, Store};
+use crate::store;
 
 /// The protocol.
 pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/griot/blob/1");
@@ -102,12 +102,7 @@ impl PeerLimits {
 }
 
 /// Takes streams until the mesh stops.
-pub(super) async fn run(
-    mut incoming: IncomingStreams,
-    store: Store,
-    members: Members,
-    reports: mpsc::Sender<Report>,
-) {
+pub(super) async fn run(mut incoming: IncomingStreams, context: Context, members: Members) {
     let limits = Arc::new(Limits { transfers: Semaphore::new(TRANSFERS) });
     let mut peers: HashMap<PeerId, Arc<PeerLimits>> = HashMap::new();
     let mut streams = JoinSet::new();
@@ -118,9 +113,9 @@ pub(super) async fn run(
         }
         let of_peer = peers.entry(peer).or_insert_with(|| Arc::new(PeerLimits::new())).clone();
         let Ok(slot) = of_peer.streams.clone().try_acquire_owned() else { continue };
-        let (store, members) = (store.clone(), members.clone());
-        let server = Server { peer, store, members, limits: limits.clone(), of_peer };
-        let reports = reports.clone();
+        let (context, members) = (context.clone(), members.clone());
+        let reports = context.reports.clone();
+        let server = Server { peer, context, members, limits: limits.clone(), of_peer };
         streams.spawn(async move {
             if let Err(error) = server.serve(stream).await {
                 tracing::debug!(%peer, %error, "a blob stream ended early");
@@ -134,10 +129,9 @@ pub(super) async fn run(
 }
 
 /// One stream.
-#[derive(Debug)]
 struct Server {
     peer: PeerId,
-    store: Store,
+    context: Context,
     members: Members,
     limits: Arc<Limits>,
     of_peer: Arc<PeerLimits>,
@@ -208,9 +202,10 @@ impl Server {
 
     /// The size of a blob that a peer may have; `None` otherwise, whatever the reason.
     fn gives(&self, digest: &Digest, member: bool) -> Option<u64> {
-        let held = self.store.blob(digest).ok().flatten()?;
-        let named = self.store.is_referenced(digest).ok()?;
-        (named || member && self.store.is_cached(digest).ok()?).then_some(held.size)
+        let store = &self.context.store;
+        let held = store.blob(digest).ok().flatten()?;
+        let named = store.may_be_given(digest, &self.context.proven.of(&self.peer)).ok()?;
+        (named || member && store.is_cached(digest).ok()?).then_some(held.size)
     }
 
     async fn transfer(
@@ -291,7 +286,7 @@ impl Server {
     }
 
     async fn encoded(&self, digest: &Digest, piece: Range<u64>) -> Option<Bytes> {
-        store::partial::encode(&self.store, digest, piece).await.unwrap_or_else(|error| {
+        store::partial::encode(&self.context.store, digest, piece).await.unwrap_or_else(|error| {
             tracing::warn!(%digest, %error, "a held blob cannot be read");
             None
         })
@@ -306,7 +301,8 @@ fn check(wanted: &Wanted) -> Result<(), Broken> {
             && range.start.is_multiple_of(GROUP_BYTES)
             && (range.end.is_multiple_of(GROUP_BYTES) || range.end == wanted.size)
     };
-    let asked: u64 = wanted.ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+    let lengths = wanted.ranges.iter().map(|range| range.end.saturating_sub(range.start));
+    let asked = lengths.fold(0_u64, u64::saturating_add);
     if wanted.ranges.iter().all(aligned) && asked <= GET_BYTES_MAX {
         Ok(())
     } else {
@@ -388,6 +384,9 @@ mod tests {
         assert!(check(&wanted(40_000, 0..20_000)).is_err(), "ends within a group");
         assert!(check(&wanted(40_000, 0..49_152)).is_err(), "ends behind the blob");
         assert!(check(&wanted(u64::MAX, 0..GET_BYTES_MAX + GROUP_BYTES)).is_err(), "too much");
+        let half = wanted(u64::MAX, 0..1 << 63).ranges.remove(0);
+        let twice = Wanted { ranges: vec![half; 2], ..wanted(u64::MAX, 0..GROUP_BYTES) };
+        assert!(check(&twice).is_err(), "more than a number holds");
     }
 
     #[test]

@@ -34,6 +34,7 @@ use super::lobby::Lobby;
 use super::members::Members;
 use super::neighbours::Neighbours;
 use super::peers::{Offence, Peers};
+use super::readers::Proven;
 use super::sync::{self, Prompt};
 use super::transfer::FLIGHTS_MAX;
 use super::{Config, Error, PEER_ROW, Pairing, dialable};
@@ -100,12 +101,20 @@ impl Driver {
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let learned = Arc::new(Learned::default());
         let sketches = Sketches::default();
-        let context =
-            Context { store: store.clone(), control, reports: sender.clone(), learned, sketches };
+        let context = Context {
+            store: store.clone(),
+            control,
+            reports: sender.clone(),
+            learned,
+            sketches,
+            local: *swarm.local_peer_id(),
+            keys: config.keys,
+            proven: Proven::default(),
+        };
         let mut tasks = JoinSet::new();
         let members = Members::new(store.clone());
         for answering in [
-            serve::run(blobs, store.clone(), members.clone(), sender.clone()).boxed(),
+            serve::run(blobs, context.clone(), members.clone()).boxed(),
             mirror_serve::run(cache, store.clone(), members.clone(), sender).boxed(),
             pair::serve(joins, pairing).boxed(),
         ] {
@@ -318,6 +327,7 @@ impl Driver {
         self.peers.leave(peer);
         self.known.forget();
         self.neighbours.leave(&peer);
+        self.context.proven.forget(&peer);
         self.arrivals.send_modify(|n| *n += 1);
         self.contacts.lost(peer, Instant::now(), entropy());
     }

@@ -254,7 +254,7 @@ impl Registry {
         let filename = filename_of(&known, digest);
         if self.inner.store.blob(digest)?.is_none() {
             let Some(found) = known.into_iter().next() else {
-                return Err(Error::not_found(format!("no followed realm has a file {digest}")));
+                return Err(nobody_names(digest));
             };
             self.fetch_artifact(&found).await?;
         }
@@ -434,6 +434,11 @@ impl Registry {
         ))
         .with_hint("griot peer list")
     }
+}
+
+/// The answer for bytes that no statement names.
+pub(super) fn nobody_names(digest: &Digest) -> Error {
+    Error::not_found(format!("no followed realm has a file {digest}"))
 }
 
 /// The name under which a file is saved that was asked for by its digest.

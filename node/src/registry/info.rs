@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crdt::derive::{FallenRelease, FileView, VersionView};
+use crdt::realm::Publishers;
 use crdt::routes::{Decision, Ground, Source};
 use crdt::{Body, Digest, PackageId, PackageView, PublicKey, RealmId, SlotState};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::REFUSED;
 use super::change::absent;
 use super::sought::Place;
-use super::{Alarm, Door, Error, Registry, sentences};
+use super::{Alarm, Door, Error, Principal, Registry, sentences};
 use crate::mesh::Offer;
 use crate::store::{PackageSummary, Slot};
 
@@ -27,6 +28,12 @@ pub struct Info {
     pub versions: Vec<InfoVersion>,
     /// Tag → version, as the documents offer them now.
     pub tags: BTreeMap<String, String>,
+    /// Who may sign a release of it, sorted; empty for a name of an upstream.
+    #[serde(default)]
+    pub publishers: Vec<PublicKey>,
+    /// How many of them it takes.
+    #[serde(default)]
+    pub need: u32,
     /// Releases that do not stand though a publisher signed them.
     #[serde(default)]
     pub fallen: Vec<InfoFallen>,
@@ -139,7 +146,11 @@ impl Registry {
         let PackageId { format, name } = package.clone();
         let fallen = fallen_of(&view);
         let notes = self.realm_notes(&realm)?;
-        Ok(Info { format, name, source: decision, versions, tags, fallen, notes })
+        let Publishers { keys, need } = self.inner.store.publishers(&realm, package)?;
+        let publishers = keys.into_iter().filter(|(_, reach)| reach.is_whole());
+        let publishers = publishers.map(|(key, _)| key).collect();
+        let source = decision;
+        Ok(Info { format, name, source, versions, tags, publishers, need, fallen, notes })
     }
 
     /// What is odd about a realm: a fork, a recovery, news that are old or kept back.
@@ -274,18 +285,21 @@ impl Registry {
         })
     }
 
-    /// Packages of the realms that this node follows.
+    /// Packages of the realms that this node follows, as far as `who` may read them; so many after
+    /// so many, and how many there are in all.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn search(
         &self,
+        who: &Principal,
         query: &str,
         format: Option<&str>,
-        limit: usize,
-        offset: usize,
+        (limit, offset): (usize, usize),
     ) -> Result<(Vec<PackageSummary>, usize), Error> {
-        let (mut rows, total) = self.inner.store.search(query, format, limit, offset)?;
+        let shows = self.readable(who)?;
+        let page = (limit, offset);
+        let (mut rows, total) = self.inner.store.search_shown(query, format, page, &shows)?;
         for row in rows.iter_mut().filter(|row| row.latest.is_none()) {
             row.latest = self.highest(&row.realm, &row.package)?;
         }

@@ -366,25 +366,33 @@ fn chosen(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesh::tests::slow;
+    use crate::mesh::Mesh;
+    use crate::mesh::tests::{lists, slow};
+    use crate::store::Store;
+
+    async fn keep(store: Store, mesh: Mesh) {
+        let publisher = crdt::SecretKey::from_seed(&[7; 32]);
+        let own = RealmId(Digest::of(b"own"));
+        let upstream = crate::upstream::Upstream::new(store.clone(), true).expect("starts");
+        let registry = Registry::new(crate::registry::Setup {
+            upstream,
+            mirror: crdt::SecretKey::from_seed(&[77; 32]),
+            store,
+            mesh: Some(mesh),
+            rules: Vec::new(),
+            publisher,
+            own,
+        });
+        registry.expect("starts").keep_new_artifacts().await.expect("goes on");
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_trickles_in_does_not_hold_up_new_artifacts_of_others() {
-        slow::a_new_artifact_comes_past_a_trickling_peer(|store, mesh| async {
-            let publisher = crdt::SecretKey::from_seed(&[7; 32]);
-            let own = RealmId(Digest::of(b"own"));
-            let upstream = crate::upstream::Upstream::new(store.clone(), true).expect("starts");
-            let registry = Registry::new(crate::registry::Setup {
-                upstream,
-                mirror: crdt::SecretKey::from_seed(&[77; 32]),
-                store,
-                mesh: Some(mesh),
-                rules: Vec::new(),
-                publisher,
-                own,
-            });
-            registry.expect("starts").keep_new_artifacts().await.expect("goes on");
-        })
-        .await;
+        slow::a_new_artifact_comes_past_a_trickling_peer(keep).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn lists_of_seals_come_without_being_asked_for() {
+        lists::the_list_of_a_seal_comes_with_the_realm(keep).await;
     }
 }

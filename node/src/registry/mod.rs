@@ -57,6 +57,7 @@ mod pinned;
 mod prefetch;
 mod principal;
 mod publish;
+mod reading;
 mod receipts;
 mod room;
 mod rules;
@@ -156,6 +157,7 @@ struct Inner {
     own: RealmId,
     routing: sources::RoutingCache,
     refused: RwLock<BTreeSet<StatementId>>,
+    private: reading::PrivateRealms,
     background: background::Background,
     /// Upstreams that are being asked for a sign of life.
     probed: std::sync::Mutex<BTreeSet<crdt::Digest>>,
@@ -204,6 +206,7 @@ impl Registry {
             own,
             routing,
             refused: RwLock::new(refused),
+            private: reading::PrivateRealms::default(),
             background: background::Background::new(),
             probed: std::sync::Mutex::default(),
             documents: flight::Flights::new(),

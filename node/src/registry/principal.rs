@@ -54,6 +54,13 @@ impl Principal {
         Self { name: "anonymous".to_owned(), scopes: Vec::new(), realm: None, patterns: Vec::new() }
     }
 
+    /// Who keeps this node.
+    #[must_use]
+    pub fn admin() -> Self {
+        let scopes = vec![Scope::Read, Scope::Publish, Scope::Yank, Scope::Admin];
+        Self { name: "admin".to_owned(), scopes, realm: None, patterns: Vec::new() }
+    }
+
     /// Whether nothing is known of the asker.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {

@@ -290,7 +290,7 @@ fn rule_of(realm: RealmId, claim: &Claim) -> Rule {
 }
 
 /// The answer for a name that no realm supplies.
-fn no_realm(package: &PackageId, source: &Source, ground: Ground) -> Error {
+pub(super) fn no_realm(package: &PackageId, source: &Source, ground: Ground) -> Error {
     let PackageId { format, name } = package;
     match source {
         Source::Unrouted { realms, upstream } => {

@@ -37,8 +37,9 @@ impl Registry {
         }
         let PackageId { format, name } = sought.package.clone();
         let tags = document.tags.unwrap_or_else(|| document.outline.tags.clone());
-        let (fallen, notes) = (Vec::new(), Vec::new());
-        Ok(Info { format, name, source: sought.decision.clone(), versions, tags, fallen, notes })
+        let source = sought.decision.clone();
+        let (publishers, fallen, notes) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Info { format, name, source, versions, tags, publishers, need: 0, fallen, notes })
     }
 
     fn upstream_version(

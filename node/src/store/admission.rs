@@ -35,7 +35,7 @@ mod room;
 mod settling;
 
 use pairs::Newcomer;
-pub(super) use pairs::index;
+pub(super) use pairs::{counter, index};
 pub use room::RealmLimit;
 pub(super) use room::{RealmLimits, counts};
 use room::{Receipts, Taken};

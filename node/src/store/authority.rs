@@ -49,6 +49,11 @@ pub(super) struct Cache {
 }
 
 impl Cache {
+    /// How often something was forgotten: another number, perhaps another standing.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Forgets all that was computed.
     pub(super) fn clear(&mut self) {
         self.changes += 1;

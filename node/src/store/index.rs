@@ -6,8 +6,10 @@
 //!
 //! Source: index.md section 7.7, trust.md section 12 (lobby).
 
+use std::sync::Arc;
+
 use crdt::reconcile::Fingerprint;
-use crdt::session::Index;
+use crdt::session::{Index, Readers};
 use crdt::{Body, Collection, Item, PublicKey, RealmId, StatementId, Verified};
 use redb::{ReadTransaction, ReadableTable};
 
@@ -37,6 +39,17 @@ impl Index for Store {
                 found.push(RealmId(crdt::Digest::from_bytes(*row?.0.value())));
             }
             Ok(found)
+        })
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision_of_readers()
+    }
+
+    fn readers(&self, realm: &RealmId) -> Readers {
+        self.readers_of(realm).unwrap_or_else(|why| {
+            tracing::error!(%why, %realm, "who may see a realm cannot be read");
+            Readers::Holders(Arc::default())
         })
     }
 
@@ -94,6 +107,8 @@ impl Index for Store {
     fn lobby(&self) -> Vec<Verified> {
         let own = self.followed().unwrap_or_default();
         let own = own.into_iter().filter(|followed| followed.kind == FollowKind::Own);
+        // Private ones are shown to nobody, and one that cannot be judged is taken for private.
+        let own = own.filter(|followed| !self.is_private(&followed.realm).unwrap_or(true));
         let own: Vec<_> = own.collect();
         self.look(|txn| {
             let mut shown = Vec::new();

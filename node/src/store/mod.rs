@@ -76,6 +76,7 @@ mod paths;
 mod pins;
 mod publishing;
 pub mod quota;
+mod readers;
 pub mod rebuild;
 pub mod receipts;
 mod records;
@@ -105,6 +106,7 @@ pub use error::Error;
 pub use holding::Holding;
 pub use pins::Slot;
 pub use publishing::{Moment, Plan};
+pub use readers::ProvenKeys;
 pub use receipts::{AcceptedMirror, HeldReceipt, believed_mirrors};
 pub use records::{
     Admission, ArtifactRef, BlobInfo, Counts, FollowKind, Followed, Hashes, NewItem, PackageSummary,

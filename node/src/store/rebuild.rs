@@ -3,27 +3,29 @@
 //!
 //! A run goes through the tables in small steps, in an order in which each stands on what those
 //! before have proven: statements with their signatures and the rows that file them (`filed`),
-//! rows that nothing stands for (`rows`), fingerprints, views and search rows (`derived`), saved
-//! documents, the sums of what is held. A step reads a snapshot, and takes the writer's turn only to
-//! mend or, for views, for some packages at a time; whatever else wants to write comes in between.
-//! What a step suspects is looked at again in the transaction that mends it, so that what changed
-//! meanwhile is no difference. Cut at any point it leaves nothing half done, and a new run begins
-//! at the beginning: a run that finds nothing has proven all of it.
+//! rows that nothing stands for (`rows`), fingerprints, what seals and revocations say (`rulings`)
+//! and how much room a realm takes (`room`), views and search rows (`derived`), saved documents,
+//! the sums of what is held. A step reads a snapshot, and takes the writer's turn only to mend or,
+//! for views and rulings, for a few packages or a realm; whatever else wants to write comes in
+//! between. What a step suspects is looked at again in the transaction that mends it, so that what
+//! changed meanwhile is no difference. Cut at any point it leaves nothing half done, and a new run
+//! begins at the beginning: a run that finds nothing has proven all of it.
 //!
 //! A statement that is not what its id says, or that nobody signed, leaves the store with all that
 //! followed from it: the fingerprint then differs from the peers', and those that are connected
-//! compare at once and bring it again. Local tables and the log, which is a history, follow from nothing and are not
-//! touched. Statements of realms that are not followed have no views.
+//! compare at once and bring it again. Local tables and the log, which is a history, follow from
+//! nothing and are not touched. Statements of realms that are not followed have no views.
 //!
 //! Source: index.md sections 2.4 and 7.6.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crdt::Collection;
+use crdt::{Collection, RealmId};
 use redb::{ReadTransaction, ReadableTableMetadata as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use super::standings::Standings;
 use super::tables::{self, Tables as _};
 use super::{Error, Inner, Store, blocking};
 use derived::Name;
@@ -32,7 +34,9 @@ use rows::{Kind, Row};
 mod derived;
 mod filed;
 mod pages;
+mod room;
 mod rows;
+mod rulings;
 
 /// Rows that one step looks at.
 const PAGE: usize = 256;
@@ -105,6 +109,8 @@ enum Stage {
     Rows(Option<Row>, &'static [Kind]),
     /// Whether those that are kept were added to those that were seen.
     Fingerprints(bool),
+    /// What seals and revocations say, of the realm behind one.
+    Rulings(Option<RealmId>),
     Packages(Option<Name>),
     /// As `Rows`, of the tables that the packages' views are in.
     Leftovers(Option<Row>, &'static [Kind]),
@@ -147,10 +153,10 @@ impl Store {
     }
 
     /// Commits what a step mended, if it did.
-    async fn mend(
-        &self,
-        mend: impl FnOnce(&Inner, &WriteTransaction) -> Result<Vec<Difference>, Error> + Send + 'static,
-    ) -> Result<Vec<Difference>, Error> {
+    async fn mend<F>(&self, mend: F) -> Result<Vec<Difference>, Error>
+    where
+        F: FnOnce(&Inner, &WriteTransaction) -> Result<Vec<Difference>, Error> + Send + 'static,
+    {
         // What others keep in memory may be of what is no more; connected peers compare again.
         let after = |inner: &Inner, _: &Vec<Difference>| inner.tell_anew();
         self.write_if(|found| !found.is_empty(), mend, after).await
@@ -183,6 +189,7 @@ impl Rebuild {
                 (self.kept_fingerprints().await?, Stage::Fingerprints(true))
             }
             Stage::Fingerprints(true) => self.fingerprint().await?,
+            Stage::Rulings(after) => self.rulings(after).await?,
             Stage::Packages(after) => self.packages(after).await?,
             Stage::Leftovers(after, kinds) => {
                 let (found, rest) = self.rows(after, kinds).await?;
@@ -273,7 +280,7 @@ impl Rebuild {
     /// One fingerprint.
     async fn fingerprint(&mut self) -> Result<(Vec<Difference>, Stage), Error> {
         let Some(of) = self.collections.pop_first() else {
-            return Ok((Vec::new(), Stage::Packages(None)));
+            return Ok((Vec::new(), Stage::Rulings(None)));
         };
         let collection = of.clone();
         let look = move |txn: &ReadTransaction| derived::state_differs(txn, &collection);
@@ -287,6 +294,23 @@ impl Rebuild {
         Ok((found, Stage::Fingerprints(true)))
     }
 
+    /// What is kept of one realm's seals and revocations, in a transaction that is only committed
+    /// if it changes; and the room that the realm takes.
+    async fn rulings(&self, after: Option<RealmId>) -> Result<(Vec<Difference>, Stage), Error> {
+        let next = move |txn: &ReadTransaction| rulings::behind(txn, after.as_ref());
+        let Some((realm, has_some)) = self.store.look_at(next).await? else {
+            return Ok((Vec::new(), Stage::Packages(None)));
+        };
+        let mut found = match has_some {
+            true => self.store.mend(move |inner, txn| rulings::judge(inner, txn, &realm)).await?,
+            false => Vec::new(),
+        };
+        if self.store.look_at(move |txn| room::differs(txn, &realm)).await?.is_some() {
+            found.extend(self.store.mend(move |_, txn| room::mend(txn, &realm)).await?);
+        }
+        Ok((found, Stage::Rulings(Some(realm))))
+    }
+
     /// Some packages, derived again in transactions that are only committed if a row changes.
     async fn packages(&mut self, after: Option<Name>) -> Result<(Vec<Difference>, Stage), Error> {
         let page = self.store.look_at(move |txn| derived::names(txn, after.as_ref())).await?;
@@ -295,10 +319,15 @@ impl Rebuild {
         };
         self.course.rows += page.len() as u64;
         self.course.packages += page.len() as u64;
+        let mut anew = BTreeSet::new();
         let try_all = move |inner: &Inner, txn: &WriteTransaction| {
-            let mut suspects = Vec::new();
+            let (mut suspects, mut standings) = (Vec::new(), Standings::new(inner, txn));
             for name in page {
-                if !derived::derive(inner, txn, &name)?.is_empty() {
+                // As the tables have it, not as somebody remembers it.
+                if anew.insert(name.0) {
+                    standings.change(&name.0)?;
+                }
+                if !derived::derive(inner, txn, &name, &mut standings)?.is_empty() {
                     suspects.push(name);
                 }
             }
@@ -307,8 +336,11 @@ impl Rebuild {
         let suspects = self.store.write_if(|_| false, try_all, |_, _| {}).await?;
         let mut found = Vec::new();
         for name in suspects {
-            let mend =
-                move |inner: &Inner, txn: &WriteTransaction| derived::derive(inner, txn, &name);
+            let mend = move |inner: &Inner, txn: &WriteTransaction| {
+                let mut standings = Standings::new(inner, txn);
+                standings.change(&name.0)?;
+                derived::derive(inner, txn, &name, &mut standings)
+            };
             found.extend(self.store.mend(mend).await?);
         }
         Ok((found, Stage::Packages(Some(last))))
@@ -361,7 +393,7 @@ fn rows_of(txn: &ReadTransaction) -> Result<u64, Error> {
     macro_rules! add {
         ($($table:ident)*) => {$( rows += txn.table(tables::$table)?.len()?; )*};
     }
-    add!(STMT SIG DOC_STMT DOC ARTIFACT COLL LATEST STRANGER);
+    add!(STMT SIG DOC_STMT DOC ARTIFACT COLL LATEST STRANGER AUTHORITY LIST);
     // Once more for fingerprints and for packages.
     add!(COLL DOC VIEW VIEW_VERSION PACKAGE AM_DOC AM_DOC);
     Ok(rows)

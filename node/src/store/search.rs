@@ -22,6 +22,20 @@ impl Store {
         limit: usize,
         offset: usize,
     ) -> Result<(Vec<PackageSummary>, usize), Error> {
+        self.search_shown(query, format, (limit, offset), &|_, _| true)
+    }
+
+    /// The same among the packages that are shown: (limit, offset) count no others.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn search_shown(
+        &self,
+        query: &str,
+        format: Option<&str>,
+        (limit, offset): (usize, usize),
+        shows: &dyn Fn(&RealmId, &PackageId) -> bool,
+    ) -> Result<(Vec<PackageSummary>, usize), Error> {
         let query = query.to_lowercase();
         let txn = self.read()?;
         let table = txn.table(tables::PACKAGE)?;
@@ -36,10 +50,14 @@ impl Store {
             if !contains(name, &query) && !contains(description, &query) {
                 continue;
             }
+            let (realm, package) = (RealmId(Digest::from_bytes(*realm)), PackageId::new(of, name));
+            if !shows(&realm, &package) {
+                continue;
+            }
             if total >= offset && rows.len() < limit {
                 rows.push(PackageSummary {
-                    realm: RealmId(Digest::from_bytes(*realm)),
-                    package: PackageId::new(of, name),
+                    realm,
+                    package,
                     latest: (!latest.is_empty()).then(|| latest.to_owned()),
                     versions: usize::try_from(versions).unwrap_or(usize::MAX),
                     description: description.to_owned(),

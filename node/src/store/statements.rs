@@ -145,7 +145,7 @@ impl Store {
 
 /// Whether a signer of the statement is no stranger to its realm. Reads no statement: this is asked
 /// for each digest that a peer asks about.
-fn has_known_signer(txn: &impl Tables, id: &[u8; 32]) -> Result<bool, Error> {
+pub(super) fn has_known_signer(txn: &impl Tables, id: &[u8; 32]) -> Result<bool, Error> {
     let followed = txn.table(tables::FOLLOWED)?;
     let realms = followed.iter()?.map(|row| Ok(*row?.0.value()));
     let realms: Vec<[u8; 32]> = realms.collect::<Result<_, Error>>()?;

@@ -49,14 +49,12 @@ pub(super) static HOSTILE: Scenario = Scenario {
     plan,
 };
 
-fn plan(scenario: &Scenario, world: &mut World, _: &Realm) {
-    let rogue = SecretKey::from_seed(&world.dice().bytes());
-    let realm = Realm::found(world.dice(), "besieged", &[rogue.public()]);
+fn plan(scenario: &Scenario, world: &mut World, realm: &Realm) {
     topology::villages(world, true);
     let hostile = corrupt(world);
-    everybody_publishes(scenario.publishes, PUBLISHING_MS, world, &realm);
-    arm(world, &realm);
-    equivocate(world, &hostile, &realm, &rogue);
+    everybody_publishes(scenario.publishes, PUBLISHING_MS, world, realm);
+    arm(world, realm);
+    equivocate(world, &hostile, realm);
     fork(world, &hostile);
     for node in hostile {
         for round in 0..ROUNDS {
@@ -79,7 +77,7 @@ fn corrupt(world: &mut World) -> Vec<usize> {
 /// What the tricks are made of.
 fn arm(world: &mut World, realm: &Realm) {
     let stranger = SecretKey::from_seed(&world.dice().bytes());
-    let unknown = Realm::found(world.dice(), "nobody's", &[]);
+    let unknown = Realm::found(world.dice(), "nobody's");
     let song = |number: u64| Song {
         version: format!("1.0.{number}"),
         content: "a stranger's".to_owned(),
@@ -101,12 +99,12 @@ fn arm(world: &mut World, realm: &Realm) {
 }
 
 /// One slot, two contents: each told by another node. One of them is a slot of an honest release.
-fn equivocate(world: &mut World, hostile: &[usize], realm: &Realm, rogue: &SecretKey) {
+fn equivocate(world: &mut World, hostile: &[usize], realm: &Realm) {
     for (package, version) in [(0, "6.6.6"), (0, "1.0.7")] {
         for (copy, content) in ["one", "another"].into_iter().enumerate() {
             let (version, content) = (version.to_owned(), content.to_owned());
             let song = Song { version, content, claimed: 0, in_full: false };
-            let release = realm.release(rogue, package, &song);
+            let release = realm.release(realm.guest(), package, &song);
             if copy > 0 {
                 world.planted.insert(release.statement().id(), Fault::Equivocation);
             }
@@ -118,7 +116,7 @@ fn equivocate(world: &mut World, hostile: &[usize], realm: &Realm, rogue: &Secre
 
 /// A second realm whose root key signs two successors.
 fn fork(world: &mut World, hostile: &[usize]) {
-    let torn = Realm::found(world.dice(), "torn", &[]);
+    let torn = Realm::found(world.dice(), "torn");
     world.follow(torn.id());
     world.publish(1, hostile[0], torn.genesis.clone());
     let song = |version: &str| Song {

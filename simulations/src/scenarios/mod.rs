@@ -9,6 +9,9 @@ mod ship;
 mod split;
 mod village;
 
+#[cfg(test)]
+pub(crate) use split::GUESTS;
+
 use crdt::session::Millis;
 
 use crate::checkers::{self, Broken};
@@ -19,8 +22,8 @@ use crate::report::Report;
 use crate::workload::Realm;
 use crate::world::World;
 
-/// 5 % loss; datagrams take up to five times their time, and some come twice.
-const ROUGH: Weather = Weather { loss_per_mille: 50, double_per_mille: 20, jitter_ms: 25 };
+/// 5 % loss; datagrams take up to five times their time, and every tenth comes twice.
+const ROUGH: Weather = Weather { loss_per_mille: 50, double_per_mille: 100, jitter_ms: 25 };
 
 /// A world to run.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +98,7 @@ impl Scenario {
 
     pub(crate) fn set_up(&self, nodes: usize, seed: u64) -> World {
         let mut world = World::new(nodes.max(4), self.weather, Dice::new(seed));
-        let realm = Realm::found(world.dice(), "village", &[]);
+        let realm = Realm::found(world.dice(), "village");
         (self.plan)(self, &mut world, &realm);
         world
     }

@@ -11,6 +11,9 @@
 //! 3. `join/pair` hands in the request: for a role, or to be a member; `joining` does it later
 //!    when nobody is at home.
 //!
+//! The authority of a private realm comes when its reader is granted: the request is handed in at
+//! once, by `joining`, and if nobody grants it within that time, `join` says so.
+//!
 //! Everything is remembered before it is tried, so a join without a network completes later.
 //!
 //! Source: trust.md section 11.
@@ -52,6 +55,9 @@ pub struct Joined {
     pub role: InviteRole,
     /// Whether the realm's authority is here; if not, it comes when a peer can be reached.
     pub arrived: bool,
+    /// Whether the inviting peer is connected: then what lacks is the right to see a private realm.
+    #[serde(default)]
+    pub met: bool,
     /// Mirrors that could be believed, with their formats.
     pub mirrors: Vec<AcceptedMirror>,
     /// Names that come from the realm now.
@@ -112,7 +118,9 @@ pub(super) async fn join(
     if !claims.is_empty() {
         adopt(&admin, invite.realm, claims).await?;
     }
-    Ok(Json(joined(&invite, &authority)))
+    let inviter = invite.peer.to_string();
+    let met = admin.mesh.peers().await.iter().any(|peer| peer.id == inviter);
+    Ok(Json(Joined { met, ..joined(&invite, &authority) }))
 }
 
 fn joined(invite: &Invite, authority: &Authority) -> Joined {
@@ -122,6 +130,7 @@ fn joined(invite: &Invite, authority: &Authority) -> Joined {
         title: if arrived { title(authority) } else { invite.title.clone() },
         role: invite.role,
         arrived,
+        met: false,
         mirrors: granted_mirrors(authority),
         claims: authority.claims(),
     }

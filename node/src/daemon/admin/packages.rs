@@ -180,9 +180,9 @@ pub(super) async fn search(
     Read(order): Read<SearchOrder>,
 ) -> Result<Json<Found>, Failure> {
     let limit = order.limit.min(SEARCH_ROWS_MAX);
-    let format = order.format.as_deref();
+    let (format, page) = (order.format.as_deref(), (limit, order.offset));
     let (packages, total) =
-        admin.registry.search(&order.query, format, limit, order.offset).await?;
+        admin.registry.search(&Principal::admin(), &order.query, format, page).await?;
     let offered =
         if order.offered { admin.registry.offered(&order.query).await? } else { Vec::new() };
     Ok(Json(Found { packages, total, offered }))

@@ -61,6 +61,7 @@ pub(super) async fn serve(
     of: Of,
 ) -> Result<Response<Body>, Error> {
     let package = context.registry.package_id(FORMAT, name)?;
+    context.check_read(&package)?;
     let (door, base) = (context.door, context.door_url(FORMAT));
     let (what, version) = of.parts();
     // The version is the client's own words, so it comes last.

@@ -251,6 +251,7 @@ async fn current(context: &Context, place: &Place) -> Result<Option<Content>, Er
 
 async fn get(context: &Context, head: &Parts, place: Place) -> Result<Response<Body>, Error> {
     let Place { package, version, file } = place;
+    context.check_read(&package)?;
     let (registry, door) = (&context.registry, context.door);
     let artifact = if arriving::may_flow(head) {
         match registry.obtain(door, &package, &version, &file).await? {

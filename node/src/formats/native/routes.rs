@@ -49,17 +49,27 @@ pub async fn serve(context: Context, request: Request<Body>) -> Response<Body> {
 /// The package under each format that has it, or under the one that was asked for.
 async fn packages(context: &Context, name: &str) -> Result<Vec<PackageId>, Error> {
     let registry = &context.registry;
-    let formats = match context.path.parameter("format") {
+    let asked = context.path.parameter("format");
+    let formats = match asked {
         Some(format) => vec![format.to_owned()],
         None => registry.formats_of(name).await?,
     };
-    if formats.is_empty() {
+    let mut packages = Vec::new();
+    for format in &formats {
+        let package = registry.package_id(format, name)?;
+        match context.check_read(&package) {
+            Ok(()) => packages.push(package),
+            Err(error) if asked.is_some() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    if packages.is_empty() {
         let message = format!("no package {name} is known here");
         return Err(
             Error::new(StatusCode::NOT_FOUND, message).with_hint(format!("griot search {name}"))
         );
     }
-    formats.iter().map(|format| Ok(registry.package_id(format, name)?)).collect()
+    Ok(packages)
 }
 
 /// The one package that is meant.
@@ -153,8 +163,9 @@ async fn search(context: &Context) -> Result<Response<Body>, Error> {
     let query = path.parameter("q").unwrap_or("");
     let limit = number(context, "limit")?.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
     let offset = number(context, "offset")?.unwrap_or(0);
+    let page = (limit, offset);
     let (rows, total) =
-        context.registry.search(query, path.parameter("format"), limit, offset).await?;
+        context.registry.search(&context.who, query, path.parameter("format"), page).await?;
     let results: Vec<_> = rows
         .iter()
         .map(|row| {
@@ -179,6 +190,7 @@ async fn blob(context: &Context, head: &Parts, digest: &str) -> Result<Response<
     let digest: Digest = digest
         .parse()
         .map_err(|_| Error::invalid("a digest is the 64 hexadecimal digits of a BLAKE3 hash"))?;
+    context.registry.check_read_digest(&context.who, &digest)?;
     let artifact = if arriving::may_flow(head) {
         match context.registry.obtain_digest(&digest).await? {
             Obtained::Held(artifact) => *artifact,

@@ -52,8 +52,10 @@ pub(super) struct What<'a> {
 
 impl Asked {
     pub(super) fn of(context: &Context, head: &Parts, name: &str) -> Result<Self, Error> {
+        let package = readable(context, name)?;
+        context.check_read(&package)?;
         Ok(Self {
-            package: readable(context, name)?,
+            package,
             registry: context.registry.clone(),
             door: context.door,
             url: context.door_url(MOUNT),

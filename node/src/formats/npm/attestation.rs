@@ -41,6 +41,7 @@ pub(super) async fn keys(context: &Context) -> Result<Response<Body>, Error> {
 pub(super) async fn serve(context: &Context, tail: &[&str]) -> Result<Response<Body>, Error> {
     let (name, number) = split(&tail.join("/")).ok_or_else(Error::no_such_path)?;
     let package = readable(context, &name)?;
+    context.check_read(&package)?;
     let decision = context.registry.decide(&package)?;
     let outside = matches!(decision.source, Source::Upstream { .. });
     if context.door == Door::Upstream || (outside && context.door != Door::Hosted) {

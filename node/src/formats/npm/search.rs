@@ -73,7 +73,8 @@ fn name_of(object: &Value) -> Option<String> {
 
 async fn hosted(context: &Context, query: &Query<'_>) -> Result<(Vec<Value>, usize), Error> {
     let Query { text, size, from } = *query;
-    let (rows, total) = context.registry.search(text, Some(FORMAT.id), size, from).await?;
+    let (rows, total) =
+        context.registry.search(&context.who, text, Some(FORMAT.id), (size, from)).await?;
     let objects = rows.iter().map(|row| {
         let mut object = object(&row.package.name, row.latest.as_deref().unwrap_or_default());
         object["package"]["description"] = json!(row.description);

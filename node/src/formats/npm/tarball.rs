@@ -61,6 +61,7 @@ pub(super) async fn serve(
     file: &str,
 ) -> Result<Response<Body>, Error> {
     let package = readable(context, name)?;
+    context.check_read(&package)?;
     let along = arriving::may_flow(head);
     let found = match version_of(&package, file) {
         Ok(version) => named(context, &package, &version, along).await,

@@ -68,7 +68,7 @@ async fn a_blob_that_no_followed_realm_names_reads_like_one_that_never_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_whose_disk_lies_is_cut_off_and_the_blob_comes_from_the_other() {
+async fn red_20_a_peer_whose_disk_lies_is_cut_off_and_the_blob_comes_from_the_other() {
     let content = bytes(16 * MIB, 3);
     let (liar, follower, realm) = owner_and_follower(&content).await;
     let honest = Node::start();

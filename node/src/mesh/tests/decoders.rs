@@ -87,8 +87,12 @@ fn honest_frames_are_taken() {
     assert!(of_documents().into_iter().all(document_frame));
 }
 
+fn many() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, cases: 2_000, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(many())]
 
     #[test]
     fn bytes_at_random_are_refused_or_read_as_they_are(

@@ -21,7 +21,7 @@ fn broken(statement: &Verified) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_copy_that_comes_first_does_not_hide_the_honest_one() {
+async fn red_06_a_broken_copy_that_comes_first_does_not_hide_the_honest_one() {
     let (node, liar, honest) = (Node::start(), Puppet::start(), Puppet::start());
     let realm = Realm::new("village");
     node.own(&realm).await;

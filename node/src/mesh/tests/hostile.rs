@@ -53,7 +53,7 @@ async fn garbage_again_and_again_is_a_ban() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn endless_short_and_unasked_bytes_are_not_kept_and_cost_the_sender() {
+async fn red_20_endless_short_and_unasked_bytes_are_not_kept_and_cost_the_sender() {
     let content = bytes(100_000, 9);
     let (digest, size) = (Digest::of(&content), content.len() as u64);
     let (library, realm) = (Node::start(), Realm::new("village"));

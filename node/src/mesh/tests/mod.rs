@@ -9,11 +9,13 @@ mod blobs;
 mod decoders;
 mod gossip;
 mod hostile;
+pub(crate) mod lists;
 mod lying;
 mod meeting;
 mod members;
 mod mirror;
 mod puppet;
+mod readers;
 mod receipts;
 pub(crate) mod slow;
 
@@ -160,12 +162,22 @@ impl Node {
     }
 
     fn over(home: TempDir, store: Store, listen: Multiaddr, pairing: Pairing) -> Self {
+        Self::with_keys(home, store, (listen, pairing), Vec::new())
+    }
+
+    fn with_keys(
+        home: TempDir,
+        store: Store,
+        (listen, pairing): (Multiaddr, Pairing),
+        keys: Vec<SecretKey>,
+    ) -> Self {
         let config = Config {
             key_file: home.path().join("keys/peer"),
             listen: vec![listen],
             mdns: false,
             dial: Vec::new(),
             agent: "griot/test".to_owned(),
+            keys: Arc::new(keys),
         };
         let (mesh, future) = Mesh::start(config, store.clone(), pairing).expect("starts");
         let mut tasks = JoinSet::new();

@@ -200,7 +200,7 @@ pub(in crate::store) fn index(
     Ok(())
 }
 
-const fn counter(body: &Body) -> Option<Counter> {
+pub(in crate::store) const fn counter(body: &Body) -> Option<Counter> {
     match body {
         Body::Yank { counter, .. } | Body::Unyank { counter, .. } | Body::Tag { counter, .. } => {
             Some(*counter)

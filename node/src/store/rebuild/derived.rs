@@ -16,7 +16,7 @@ use redb::{ReadableTable as _, WriteTransaction};
 use super::super::standings::Standings;
 use super::super::statements::{IDS, document_id};
 use super::super::tables::{self, Tables};
-use super::super::{Error, Inner, collections, documents as saved, views};
+use super::super::{Error, Inner, collections, delegates, documents as saved, views};
 use super::pages::ids;
 use super::{DERIVED_AT_ONCE, Difference};
 
@@ -172,14 +172,15 @@ pub(super) fn derive(
     inner: &Inner,
     txn: &WriteTransaction,
     name: &Name,
+    standings: &mut Standings<'_>,
 ) -> Result<Vec<Difference>, Error> {
     let (realm, package) = name;
     // An unfollow may have come meanwhile.
-    if txn.table(tables::FOLLOWED)?.get(realm.0.as_bytes())?.is_none() {
+    if !delegates::bases(txn)?.contains(realm) {
         return Ok(Vec::new());
     }
     let before = Kept::load(txn, name)?;
-    views::derive(inner, txn, &mut Standings::new(inner, txn), (realm, package))?;
+    views::derive(inner, txn, standings, (realm, package))?;
     Ok(before.differences(&Kept::load(txn, name)?, name))
 }
 

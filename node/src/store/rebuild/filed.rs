@@ -1,4 +1,4 @@
-//! Whether what lies in `stmt` and `sig` is a statement and its signatures, and whether it is filed.
+//! Whether what lies in `stmt` and `sig` is a statement and its signatures, and is filed.
 //!
 //! A payload under another id than its own, and a signature that is none, go: nothing can be
 //! derived from them, and a peer has the right ones. Rows that lack are put. Rows that are too many

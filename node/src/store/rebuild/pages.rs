@@ -71,6 +71,11 @@ pub(super) fn page(txn: &impl Tables, kind: Kind, after: Option<&Row>) -> Result
             Row::Newest { realm: *realm, subject: *subject, key: *key, id: *id }),
         Kind::Stranger => page!(STRANGER, Row::Stranger { realm, id, key } => (realm, id, key),
             (realm, id, key), _ => Row::Stranger { realm: *realm, id: *id, key: *key }),
+        Kind::Ruling => page!(AUTHORITY, Row::Ruling { realm, kind, id } =>
+            (realm, kind.as_str(), id), (realm, kind, id), _ =>
+            Row::Ruling { realm: *realm, kind: kind.to_owned(), id: *id }),
+        Kind::Listed => page!(LIST, Row::Listed { digest, id, .. } => (digest, id),
+            (digest, id), realm => Row::Listed { digest: *digest, id: *id, realm: *realm }),
         Kind::View => {
             let after = after.and_then(Row::document);
             let ids = ids(&txn.table(tables::VIEW)?, after, PAGE)?.into_iter();

@@ -9,12 +9,13 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crdt::{Digest, Item, PackageId, PublicKey, RealmId, Statement};
+use crdt::{Collection, Digest, Item, PackageId, PublicKey, RealmId, Statement};
 use redb::{ReadableTable as _, TableHandle as _, WriteTransaction};
 
-use super::super::statements::{IDS, digests, document_id};
+use super::super::admission::counter;
+use super::super::statements::{IDS, digests, document_id, list_of};
 use super::super::tables::{self, Tables};
-use super::super::{Error, kinds, views};
+use super::super::{Error, kinds, rulings, views};
 
 /// 32 raw bytes.
 type Id = [u8; 32];
@@ -29,6 +30,8 @@ pub(super) enum Kind {
     Collected,
     Newest,
     Stranger,
+    Ruling,
+    Listed,
     View,
     Version,
     Summary,
@@ -37,7 +40,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Of the tables in which statements are filed; each is right by those before it.
-    pub(super) const FILED: [Self; 7] = [
+    pub(super) const FILED: [Self; 9] = [
         Self::Signature,
         Self::OfPackage,
         Self::Package,
@@ -45,6 +48,8 @@ impl Kind {
         Self::Collected,
         Self::Newest,
         Self::Stranger,
+        Self::Ruling,
+        Self::Listed,
     ];
     /// Of those in which is what was derived.
     pub(super) const DERIVED: [Self; 4] =
@@ -68,6 +73,14 @@ pub(super) enum Row {
     Newest { realm: Id, subject: Id, key: [u8; 33], id: Id },
     /// `stranger`.
     Stranger { realm: Id, id: Id, key: [u8; 33] },
+    /// `authority`, however it counts.
+    Ruling { realm: Id, kind: String, id: Id },
+    /// `list`.
+    Listed { digest: Id, id: Id, realm: Id },
+    /// `signed`: one may stay when the signature goes.
+    Signer { realm: Id, key: [u8; 33], package: PackageId },
+    /// `counted`: one may stay, too.
+    Counted { realm: Id, epoch: u64, package: PackageId },
     /// `view`.
     View { document: Id },
     /// `view_version`.
@@ -102,8 +115,8 @@ impl Signed {
         for key in keys {
             let hash = Item { id: statement.id(), key: *key }.hash();
             rows.push(Row::Collected { collection, hash, id, key: *key.as_bytes() });
-            if let Some(receipt) = statement.receipt() {
-                let subject = *receipt.subject.digest().as_bytes();
+            if let Some(subject) = statement.subject() {
+                let subject = *subject.as_bytes();
                 let (realm, key) = (*realm.0.as_bytes(), *key.as_bytes());
                 rows.push(Row::Newest { realm, subject, key, id });
             }
@@ -112,7 +125,21 @@ impl Signed {
             let document = document_id(&realm, package);
             let (realm, package) = (*realm.0.as_bytes(), package.clone());
             rows.push(Row::OfPackage { document, id });
-            rows.push(Row::Package { realm, package, document });
+            rows.push(Row::Package { realm, package: package.clone(), document });
+            for key in keys.iter().map(|key| *key.as_bytes()) {
+                rows.push(Row::Signer { realm, key, package: package.clone() });
+            }
+            let epoch = counter(statement.body()).map_or(0, |counter| counter.epoch);
+            if epoch > 0 {
+                rows.push(Row::Counted { realm, epoch, package });
+            }
+        }
+        let realm = *realm.0.as_bytes();
+        if matches!(statement.collection(), Collection::Authority(_)) {
+            rows.push(Row::Ruling { realm, kind: statement.kind().to_owned(), id });
+        }
+        if let Some(blob) = list_of(statement) {
+            rows.push(Row::Listed { digest: *blob.digest.as_bytes(), id, realm });
         }
         rows.extend(digests(statement).iter().map(|it| Row::Named { digest: *it.as_bytes(), id }));
         rows
@@ -153,6 +180,12 @@ macro_rules! at {
             Collected { collection, hash } COLL (collection, hash),
             Newest { realm, subject, key } LATEST (realm, subject, key),
             Stranger { realm, id, key } STRANGER (realm, id, key),
+            Ruling { realm, kind, id } AUTHORITY (realm, kind.as_str(), id),
+            Listed { digest, id } LIST (digest, id),
+            Signer { realm, key, package } SIGNED
+                (realm, key, package.format.as_str(), package.name.as_str()),
+            Counted { realm, epoch, package } COUNTED
+                (realm, *epoch, package.format.as_str(), package.name.as_str()),
             View { document } VIEW document,
             Version { document, version } VIEW_VERSION (document, version.as_str()),
             Summary { realm, package } PACKAGE
@@ -191,6 +224,8 @@ impl Row {
             Self::OfPackage { id, .. }
             | Self::Named { id, .. }
             | Self::Collected { id, .. }
+            | Self::Ruling { id, .. }
+            | Self::Listed { id, .. }
             | Self::Newest { id, .. } => {
                 Signed::load(txn, id)?.is_some_and(|signed| signed.rows().contains(self))
             }
@@ -203,6 +238,11 @@ impl Row {
                 let table = txn.table(tables::DOC_STMT)?;
                 let mut of = table.range((document, &IDS.0)..=(document, &IDS.1))?;
                 *document == document_id(&realm_of(realm), package) && of.next().is_some()
+            }
+            Self::Signer { realm, package, .. } | Self::Counted { realm, package, .. } => {
+                let document = document_id(&realm_of(realm), package);
+                let (realm, package) = (*realm, package.clone());
+                Self::Package { realm, package, document }.is_there(txn)?
             }
             Self::View { document } => match views::package_of(txn, document)? {
                 Some((realm, package)) => {
@@ -221,7 +261,7 @@ impl Row {
         })
     }
 
-    /// Whether it is in its table. Of an author's receipts the newest is enough.
+    /// Whether it is in its table. Of an author's receipts and beats the newest is enough.
     pub(super) fn is_there(&self, txn: &impl Tables) -> Result<bool, Error> {
         match self {
             Self::Package { realm, package, document } => {
@@ -262,6 +302,21 @@ impl Row {
                 let sequence = admitted_at(txn, id, key)?;
                 txn.open_table(tables::LATEST)?.insert((realm, subject, key), (id, sequence))?;
             }
+            Self::Ruling { realm, kind, id } => {
+                let row = (realm, kind.as_str(), id);
+                txn.open_table(tables::AUTHORITY)?.insert(row, rulings::IDLE)?;
+            }
+            Self::Listed { digest, id, realm } => {
+                txn.open_table(tables::LIST)?.insert((digest, id), realm)?;
+            }
+            Self::Signer { realm, key, package } => {
+                let row = (realm, key, package.format.as_str(), package.name.as_str());
+                txn.open_table(tables::SIGNED)?.insert(row, ())?;
+            }
+            Self::Counted { realm, epoch, package } => {
+                let row = (realm, *epoch, package.format.as_str(), package.name.as_str());
+                txn.open_table(tables::COUNTED)?.insert(row, ())?;
+            }
             _ => {}
         }
         Ok(())
@@ -294,13 +349,18 @@ impl fmt::Display for Row {
             Self::Signature { id, key } | Self::Collected { id, key, .. } => {
                 write!(f, "statement {} by {}", short(id), crdt::digest::to_hex(&key[..7]))
             }
-            Self::Newest { id, .. } | Self::Stranger { id, .. } | Self::OfPackage { id, .. } => {
-                write!(f, "statement {}", short(id))
-            }
+            Self::Newest { id, .. }
+            | Self::Stranger { id, .. }
+            | Self::Ruling { id, .. }
+            | Self::Listed { id, .. }
+            | Self::OfPackage { id, .. } => write!(f, "statement {}", short(id)),
             Self::Named { digest, id } => {
                 write!(f, "statement {} naming {}", short(id), short(digest))
             }
-            Self::Package { package, realm, .. } | Self::Summary { package, realm } => {
+            Self::Package { package, realm, .. }
+            | Self::Signer { package, realm, .. }
+            | Self::Counted { package, realm, .. }
+            | Self::Summary { package, realm } => {
                 write!(f, "{package} of realm {}", short(realm))
             }
             Self::View { document } | Self::Document { document } => {
@@ -317,7 +377,7 @@ fn realm_of(bytes: &Id) -> RealmId {
     RealmId(Digest::from_bytes(*bytes))
 }
 
-/// Whether another receipt that is held takes the place of this one.
+/// Whether another receipt or beat that is held takes the place of this one.
 fn outranks(txn: &impl Tables, kept: &Id, row: &Row) -> Result<bool, Error> {
     let Row::Newest { realm, subject, key, id } = row else { return Ok(false) };
     let (Some(kept), Some(ours)) = (Signed::load(txn, kept)?, Signed::load(txn, id)?) else {
@@ -325,8 +385,7 @@ fn outranks(txn: &impl Tables, kept: &Id, row: &Row) -> Result<bool, Error> {
     };
     let id = *kept.statement.id().0.as_bytes();
     let same = Row::Newest { realm: *realm, subject: *subject, key: *key, id };
-    let rank = |statement: &Statement| statement.receipt()?.rank(statement.id());
-    Ok(kept.rows().contains(&same) && rank(&kept.statement) > rank(&ours.statement))
+    Ok(kept.rows().contains(&same) && kept.statement.rank() > ours.statement.rank())
 }
 
 /// Where a pair stands in the log; 0, which nothing has, if it was cut off there.

@@ -79,7 +79,7 @@ async fn admitting_twice_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_realm_that_is_not_followed_is_ignored_and_counted() {
+async fn red_19_a_realm_that_is_not_followed_is_ignored_and_counted() {
     let (own, other, home) = (Realm::new(1), Realm::new(2), tempdir().unwrap());
     let store = own.store(home.path()).await;
     let batch = vec![other.genesis.clone(), other.sign(other.release("x", "1.0.0", b"x"))];
@@ -110,7 +110,7 @@ fn claimed(statement: &Statement, signers: impl Iterator<Item = u8>, byte: u8) -
 }
 
 #[tokio::test]
-async fn of_two_signatures_by_one_key_the_least_stays() {
+async fn red_06_of_two_signatures_by_one_key_the_least_stays() {
     let (realm, home) = (Realm::new(1), tempdir().unwrap());
     let store = realm.store(home.path()).await;
     let release = realm.release("x", "1.0.0", b"x");
@@ -163,7 +163,7 @@ async fn one_envelope_may_evict_and_improve_at_once() {
 }
 
 #[tokio::test]
-async fn strangers_get_32_pairs_of_a_realm_and_known_keys_always_enter() {
+async fn red_19_strangers_get_32_pairs_of_a_realm_and_known_keys_always_enter() {
     let (realm, home) = (Realm::new(1), tempdir().unwrap());
     let store = realm.store(home.path()).await;
     let mut strangers = Vec::new();
@@ -190,7 +190,7 @@ async fn strangers_get_32_pairs_of_a_realm_and_known_keys_always_enter() {
 }
 
 #[tokio::test]
-async fn strangers_get_64_kib_of_a_realm() {
+async fn red_19_strangers_get_64_kib_of_a_realm() {
     let (realm, home) = (Realm::new(1), tempdir().unwrap());
     let store = realm.store(home.path()).await;
     let big = |n: u64| {
@@ -225,7 +225,7 @@ async fn before_the_genesis_everybody_is_unknown_and_few_are_lost() {
 }
 
 #[tokio::test]
-async fn a_realm_without_genesis_has_a_limit_too() {
+async fn red_19_a_realm_without_genesis_has_a_limit_too() {
     let (realm, home) = (Realm::new(1), tempdir().unwrap());
     let store = Store::open(home.path()).unwrap();
     store.follow(realm.followed(FollowKind::Followed)).await.unwrap();

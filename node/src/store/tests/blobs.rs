@@ -269,7 +269,7 @@ async fn a_home_of_a_later_program_is_refused() {
     let change = |_: &_, txn: &_| super::super::tables::set_meta(txn, "schema", 99);
     store.write(change, |_, ()| {}).await.unwrap();
     drop(store);
-    assert!(matches!(Store::open(home.path()), Err(Error::Newer { found: 99, known: 2, .. })));
+    assert!(matches!(Store::open(home.path()), Err(Error::Newer { found: 99, known: 3, .. })));
 }
 
 #[cfg(unix)]

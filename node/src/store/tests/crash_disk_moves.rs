@@ -180,7 +180,7 @@ fn way_back(root: &Path) -> Result<(), String> {
     };
     let (now, before) = (layout("store.redb"), layout("store.redb.before-1"));
     match (now, before) {
-        (Some(1), None | Some(1)) | (Some(2), Some(1)) => Ok(()),
+        (Some(1), None | Some(1)) | (Some(2 | 3), Some(1)) => Ok(()),
         other => Err(format!("layouts: {other:?}")),
     }
 }

@@ -7,7 +7,7 @@ use crdt::reconcile::Fingerprint;
 use crdt::session::Index as _;
 use crdt::statement::{Receipt, Subject, Via};
 use crdt::{Body, Collection, Digest, Item, Statement, Verified};
-use redb::{Database, ReadableDatabase as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 use serde::Serialize;
 use tempfile::tempdir;
@@ -197,6 +197,54 @@ async fn receipts_of_layout_1_are_taken_out_whole_and_can_come_again() {
     let admitted = store.admit(vec![receipt(&realm)], None).await.unwrap();
     assert_eq!(admitted.new.len(), 1);
     assert_eq!(admitted.new[0].sequence, 4);
+}
+
+/// Files a seal as layout 2 did, which took whatever bore that name.
+fn plant_seal(home: &Path, realm: &Realm, payload: &[u8]) {
+    let database = Database::open(home.join("store.redb")).unwrap();
+    let txn = database.begin_write().unwrap();
+    let item = Item { id: crdt::StatementId(Digest::of(payload)), key: realm.publisher.public() };
+    let (id, key, of) = (item.id.0.as_bytes(), item.key.as_bytes(), realm.id.0.as_bytes());
+    let collection = Collection::Authority(realm.id);
+    let place = (collection.id(), item.hash());
+    txn.open_table(tables::STMT).unwrap().insert(id, ("seal", payload)).unwrap();
+    txn.open_table(tables::SIG).unwrap().insert((id, key), &[0; 64]).unwrap();
+    let mut coll = txn.open_table(tables::COLL).unwrap();
+    coll.insert((place.0.0.as_bytes(), &place.1), (id, key)).unwrap();
+    drop(coll);
+    let mut states = txn.open_table(tables::COLL_STATE).unwrap();
+    let row = states.get((of, "authority")).unwrap().map(|row| row.value().to_vec());
+    let mut state = Fingerprint::from_bytes(&row.unwrap()).unwrap();
+    state.add(&item);
+    states.insert((of, "authority"), state.to_bytes().as_slice()).unwrap();
+    drop(states);
+    txn.open_table(tables::LOG).unwrap().insert(4, (of, "authority", id, key)).unwrap();
+    tables::set_meta(&txn, "sequence", 4).unwrap();
+    txn.commit().unwrap();
+}
+
+#[tokio::test]
+async fn the_tables_of_layout_3_are_made_and_what_was_no_seal_is_taken_out() {
+    let (home, realm) = (tempdir().unwrap(), realm());
+    write_layout_1(home.path(), &realm);
+    plant_seal(home.path(), &realm, b"no seal at all");
+    let store = Store::open_with(home.path(), describe).unwrap();
+    assert!(store.package(&realm.id, &package("a")).unwrap().is_some());
+    let held = [realm.genesis.clone(), realm.sign(realm.release("a", "1.0.0", b"the tarball"))];
+    let bytes: usize = held.iter().map(|it| it.statement().payload().len()).sum();
+    let (taken, _) = store.realm_room(&realm.id).unwrap().unwrap();
+    assert_eq!((taken.statements, taken.bytes), (2, bytes as u64));
+    assert_eq!(store.authority_statements(&realm.id).unwrap(), held[..1]);
+    assert_eq!(store.authority_of_kind(&realm.id, "root").unwrap(), held[..1]);
+    // What the new tables are for: the key's packages are found.
+    let body = Body::Revoke {
+        key: realm.publisher.public(),
+        keep: crdt::statement::IdList::Inline(Vec::new()),
+        reason: "lost".into(),
+    };
+    let revoke = Statement::new(realm.id, None, body).unwrap();
+    store.admit(vec![Verified::sign(revoke, &[&realm.root])], None).await.unwrap();
+    assert!(store.package(&realm.id, &package("a")).unwrap().is_none());
 }
 
 #[tokio::test]

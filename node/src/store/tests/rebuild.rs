@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crdt::document::Document;
 use crdt::session::Index;
-use crdt::{Collection, Digest, Verified};
+use crdt::statement::{Beat, Counter, IdList};
+use crdt::{Body, Collection, Digest, Statement, Verified};
 use redb::{ReadableTable, WriteTransaction};
 use tempfile::tempdir;
 
@@ -32,6 +33,25 @@ async fn full(home: &std::path::Path) -> (Store, Realm, Vec<Verified>) {
         all.push(other.sign(other.release("y", version, version.as_bytes())));
     }
     all.push(own.says(receipt("x", 3), &[&key(90), &key(91)]));
+    let head = own.genesis.statement().id();
+    let counter = Counter { epoch: 0, n: 1 };
+    let beat = Beat { head, counter, digest: Digest::of(b"all"), count: 7, claimed_time: 1 };
+    let beat = Statement::new(own.id, None, Body::Beat(beat)).unwrap();
+    all.push(Verified::sign(beat, &[&key(90)]));
+    // One release is sealed by a list in a blob, another is all that is kept of a revoked key.
+    let of = |at: usize| all[at].statement().id();
+    let (sealed, kept) = (of(7), of(4));
+    stored(&store, sealed.0.as_bytes()).await;
+    let releases = IdList::Blob { digest: Digest::of(sealed.0.as_bytes()), count: 1 };
+    let keep = IdList::Inline(vec![kept]);
+    let revoke = Body::Revoke { key: key(91).public(), keep, reason: "lost".into() };
+    for body in [Body::Seal { releases }, revoke] {
+        let statement = Statement::new(own.id, None, body).unwrap();
+        all.push(Verified::sign(statement, &[&own.root]));
+    }
+    let counter = Counter { epoch: 1, n: 1 };
+    let tag = Body::Tag { tag: "next".into(), release: Some(sealed), counter };
+    all.push(own.sign(Statement::new(own.id, Some(package("x")), tag).unwrap()));
     // A stranger's, which decides nothing and lies in a table of its own.
     all.push(Verified::sign(own.release("z", "9.0.0", b"z"), &[&key(77)]));
     store.admit(all.clone(), None).await.unwrap();
@@ -174,6 +194,21 @@ fn lacking() -> Vec<Damage> {
         (&["coll_state"], |txn| {
             txn.open_table(tables::COLL_STATE).unwrap().retain(|_, _| false).unwrap();
         }),
+        (&["signed", "counted", "list", "taken"], |txn| {
+            txn.open_table(tables::SIGNED).unwrap().retain(|_, ()| false).unwrap();
+            txn.open_table(tables::COUNTED).unwrap().retain(|_, ()| false).unwrap();
+            txn.open_table(tables::LIST).unwrap().retain(|_, _| false).unwrap();
+            txn.open_table(tables::TAKEN).unwrap().retain(|_, _| false).unwrap();
+        }),
+        (&["sealed", "kept"], |txn| {
+            txn.open_table(tables::SEALED).unwrap().retain(|_, ()| false).unwrap();
+            txn.open_table(tables::KEPT).unwrap().retain(|_, ()| false).unwrap();
+        }),
+        (&["authority", "sealed", "kept"], |txn| {
+            txn.open_table(tables::AUTHORITY).unwrap().retain(|_, _| false).unwrap();
+            txn.open_table(tables::SEALED).unwrap().retain(|_, ()| false).unwrap();
+            txn.open_table(tables::KEPT).unwrap().retain(|_, ()| false).unwrap();
+        }),
         (&["view", "view_version", "package"], |txn| {
             txn.open_table(tables::VIEW).unwrap().retain(|_, _| false).unwrap();
             txn.open_table(tables::VIEW_VERSION).unwrap().retain(|_, _| false).unwrap();
@@ -233,6 +268,16 @@ fn too_many() -> Vec<Damage> {
 
 fn others() -> Vec<Damage> {
     vec![
+        (&["sealed", "authority", "list", "taken"], |txn| {
+            let (realm, kind, id) = first!(txn, AUTHORITY, (realm, kind, id) =>
+                (*realm, kind.to_owned(), *id));
+            let row = (&realm, &[3; 32], &[4; 32]);
+            txn.open_table(tables::SEALED).unwrap().insert(row, ()).unwrap();
+            let row = (&realm, kind.as_str(), &[9; 32]);
+            txn.open_table(tables::AUTHORITY).unwrap().insert(row, 1).unwrap();
+            txn.open_table(tables::LIST).unwrap().insert((&id, &id), &realm).unwrap();
+            txn.open_table(tables::TAKEN).unwrap().insert(&realm, (1, 1)).unwrap();
+        }),
         (&["coll"], |txn| {
             let key = first!(txn, COLL, (collection, hash) => (*collection, *hash));
             let signer = first!(txn, SIG, (_, key) => *key);

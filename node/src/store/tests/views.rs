@@ -206,7 +206,7 @@ async fn views_made_by_other_rules_are_derived_anew_at_open() {
 }
 
 #[tokio::test]
-async fn admission_never_touches_automerge() {
+async fn red_18_admission_never_touches_automerge() {
     let (realm, home) = (Realm::new(1), tempdir().unwrap());
     let store = realm.store(home.path()).await;
     let all: Vec<_> = (0..1000)
