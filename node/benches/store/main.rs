@@ -1,7 +1,8 @@
 //! The index on a disk: `cargo bench -p griot-node --bench store`, one line a figure.
 //!
-//! Sections: `realm` (admission as a realm grows; at its size: the file, a node's start and memory,
-//! a new root), `package` (admission as one package grows). `-- --full` grows the realm to a
+//! Sections: `realm` (admission as a realm grows; the file, a node's start and memory when it is
+//! large), `authority` (with `realm`: new roots and a revocation when it is large), `package`
+//! (admission as one package grows). All run unless some are named. `-- --full` grows the realm to a
 //! million statements, which takes about half an hour; `-- --json` prints an object a line;
 //! `-- --binary PATH` names the node to start, else it is the `griot` of the same build, if there
 //! is one.
