@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 
 use crdt::message::{FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame};
-use crdt::session::{Bearer, Index, Input, MemoryIndex, Millis, Output, Session, Sketches};
-use crdt::{Envelope, PackageId, SecretKey, StatementId, Verified};
+use crdt::reconcile::collection_name;
+use crdt::session::{
+    Bearer, Index, Input, MemoryIndex, Millis, Output, Session, Sketches, names_of,
+};
+use crdt::{Collection, Envelope, PackageId, SecretKey, StatementId, Verified};
 
 use super::draw::Draw;
 use super::hostile::Liar;
@@ -125,7 +128,7 @@ impl Victim {
                     let length = frame.encode().len();
                     assert!(length <= self.frame_max_bytes, "{length} bytes are too many");
                     bytes += length;
-                    tells_nothing(&frame);
+                    tells_nothing(&frame, &self.quiet_names());
                     sent.push(frame);
                 }
                 Output::Admit { envelopes, cursor } => {
@@ -143,6 +146,15 @@ impl Victim {
             assert_eq!(self.session.next_timeout(), None);
         }
         sent
+    }
+
+    /// How the collections of the quiet realm are called in this conversation.
+    fn quiet_names(&self) -> [[u8; 32]; 2] {
+        let quiet = WORLD.quiet[0].statement().realm();
+        let [own, liar] = self.keys;
+        let names = names_of(if self.initiator { [own, liar] } else { [liar, own] });
+        [Collection::Authority(quiet), Collection::Format(quiet, "npm".to_owned())]
+            .map(|collection| collection_name(&names, &collection))
     }
 
     /// A frame of the peer, once there is room for it.
@@ -190,7 +202,7 @@ fn bearer() -> Bearer {
 }
 
 /// Nothing of the quiet realm is named or sent.
-fn tells_nothing(frame: &Frame) {
+fn tells_nothing(frame: &Frame, names: &[[u8; 32]; 2]) {
     let quiet = WORLD.quiet[0].statement().realm();
     match frame {
         Frame::Hello { follows, .. } | Frame::Follows { follows } => {
@@ -199,6 +211,13 @@ fn tells_nothing(frame: &Frame) {
         Frame::Resume { batch, .. } | Frame::Statements { batch } | Frame::Lobby { batch } => {
             let all_open = batch.iter().all(|one| one.statement.realm() != quiet);
             assert!(all_open, "a private realm is shown");
+        }
+        Frame::Colls { entries, .. } => {
+            let all_open = entries.iter().all(|(name, ..)| !names.contains(name));
+            assert!(all_open, "a private collection is listed");
+        }
+        Frame::AllIds { coll, .. } | Frame::Cells { coll, .. } => {
+            assert!(!names.contains(coll), "a private collection is offered");
         }
         _ => {}
     }
