@@ -1,9 +1,9 @@
 //! `griot invite`: a line of text that lets another node join this node's realm.
 //!
 //! For a reader the line is all: the node itself welcomes who shows its secret. For a publisher or
-//! a mirror, and for a reader of a private realm, the command waits until somebody has shown it, and then grants the role: it signs the
-//! next root epoch with the root key file. Ended early, the request waits for
-//! `griot realm requests --grant`.
+//! a mirror, and for a reader of a private realm, the command waits until somebody has shown it,
+//! and then grants the role: it signs the next root epoch with the root key file. Ended early, the
+//! request waits for `griot realm requests --grant`.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
