@@ -39,6 +39,9 @@ impl Registry {
                 return Ok(false);
             }
         }
-        Ok(store.take_list(&blob.digest).await.is_ok())
+        if let Err(error) = store.take_list(&blob.digest).await {
+            tracing::warn!(%error, digest = %blob.digest, "a list cannot be read now");
+        }
+        Ok(!store.wanted_lists()?.contains(&blob))
     }
 }

@@ -139,7 +139,8 @@ async fn red_31_what_is_not_for_a_stranger_reads_like_what_never_was() {
         let (digest, size) = (Digest::of(asked), asked.len() as u64);
         let mut stream = puppet.open(&keeper, serve::PROTOCOL).await;
         let have = Frame::Have { digests: vec![digest] };
-        let get = Frame::Get { id: 1, digest, size, ranges: vec![0..size] };
+        let ranges = std::iter::once(0..size).collect();
+        let get = Frame::Get { id: 1, digest, size, ranges };
         let words = [Frame::HELLO.encode(), have.encode(), get.encode()].concat();
         stream.write_all(&words).await.expect("somebody listens");
         let heard = [hear(&mut stream).await, hear(&mut stream).await, hear(&mut stream).await];

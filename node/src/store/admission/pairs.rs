@@ -14,7 +14,9 @@ use redb::ReadableTable as _;
 use super::super::changes::Scope;
 use super::super::receipts::{self, Latest};
 use super::super::rulings;
-use super::super::statements::{digests, document_id, list_of, load_statement, signatures};
+use super::super::statements::{
+    digests, document_id, ids_of_package, list_of, load_statement, signatures,
+};
 use super::super::tables;
 use super::super::{Error, NewItem, collections, kinds};
 use super::Batch;
@@ -116,6 +118,7 @@ impl Batch<'_> {
         self.txn.open_table(tables::STRANGER)?.remove((realm.0.as_bytes(), id, key))?;
         self.state(&collection)?.remove(&item);
         receipts::forget(self.txn, statement, &item.key)?;
+        self.forget_signer(statement, &item.key)?;
         if statement.receipt().is_some() {
             let count = self.receipts(&realm)?;
             count.held = count.held.saturating_sub(1);
@@ -133,6 +136,22 @@ impl Batch<'_> {
         if table.get(row)?.is_none() {
             table.insert(row, ())?;
         }
+        Ok(())
+    }
+
+    /// A key whose last pair of a package has gone is not listed with it any more.
+    fn forget_signer(&self, statement: &Statement, key: &PublicKey) -> Result<(), Error> {
+        let (Some(package), realm) = (statement.package(), statement.realm()) else {
+            return Ok(());
+        };
+        let signatures = self.txn.open_table(tables::SIG)?;
+        for id in ids_of_package(self.txn, &document_id(&realm, package))? {
+            if signatures.get((id.0.as_bytes(), key.as_bytes()))?.is_some() {
+                return Ok(());
+            }
+        }
+        let row = (realm.0.as_bytes(), key.as_bytes(), &*package.format, &*package.name);
+        self.txn.open_table(tables::SIGNED)?.remove(row)?;
         Ok(())
     }
 

@@ -13,9 +13,9 @@ use crdt::{Authority, RealmId};
 use redb::{ReadableTable as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::super::statements::of_authority;
+use super::super::statements::load;
 use super::super::tables::{self, Tables as _};
-use super::super::{Error, chains};
+use super::super::{Error, chains, collections};
 use super::taking_out;
 
 /// `followed` of layout 1.
@@ -69,7 +69,15 @@ fn list_mirrors(txn: &WriteTransaction) -> Result<(), Error> {
     Ok(())
 }
 
+/// Of its roots alone: what else was filed with them may be no statement.
 fn authority(txn: &WriteTransaction, realm: &RealmId) -> Result<Authority, Error> {
-    let held = of_authority(txn, realm)?;
-    Ok(crdt::realm::authority(*realm, &held, &chains::pin(txn, realm)?))
+    let mut roots = Vec::new();
+    for item in collections::items(txn, &collections::parse(*realm, "authority"))? {
+        let row = txn.table(tables::STMT)?;
+        let is_root = row.get(item.id.0.as_bytes())?.is_some_and(|row| row.value().0 == "root");
+        if is_root {
+            roots.extend(load(txn, &item.id)?);
+        }
+    }
+    Ok(crdt::realm::authority(*realm, &roots, &chains::pin(txn, realm)?))
 }
