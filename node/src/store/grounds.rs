@@ -8,7 +8,8 @@
 //! | what changed | packages |
 //! |---|---|
 //! | the realm got its first head, or lost it | all |
-//! | grants | those that they match and that a key concerned has signed; all that they match, if a grant is exclusive or asks for more than one signer |
+//! | grants | those that they match and that a key concerned has signed; all that they match, if a
+//! grant is exclusive or asks for more than one signer |
 //! | what of a key is revoked | those that it has signed |
 //! | the epoch of the head | those with counters of the epochs between |
 //! | a seal | those of the releases that it turns: see `rulings` |

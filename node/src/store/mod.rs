@@ -16,13 +16,13 @@
 //! marks in `tmp/`, without looking at anything else. Does not decide what to keep, whom to
 //! believe or what to serve: see `crdt::derive` and `registry`.
 //!
-//! Admission is in `admission`, derivation in `views`, what it goes by in `authority`, `rulings` and
-//! `grounds`, realms that are followed for a grant in `delegates`, the sync session's reads in `index`,
-//! blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, the one redb file in
-//! `database`, commits that many share in `batch`, a publish as one of them in `publishing`, what
-//! came from upstreams in `cached`, what belongs to this node alone in `local`; layouts of earlier
-//! programs in `migration`, copies of the whole in `backup` and `restore`; a bucket that holds the
-//! blobs for several nodes in `remote`.
+//! Admission is in `admission`, derivation in `views`, what it goes by in `authority`, `rulings`
+//! and `grounds`, realms that are followed for a grant in `delegates`, the sync session's reads in
+//! `index`, blobs in `blob`, `partial` and `outboard`, what changes the disk in `disk`, the one
+//! redb file in `database`, commits that many share in `batch`, a publish as one of them in
+//! `publishing`, what came from upstreams in `cached`, what belongs to this node alone in `local`;
+//! layouts of earlier programs in `migration`, copies of the whole in `backup` and `restore`; a
+//! bucket that holds the blobs for several nodes in `remote`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 

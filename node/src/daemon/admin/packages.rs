@@ -1,4 +1,5 @@
-//! `info`, `why`, `add`, `search`, `yank`, `endorse`, `tag`, `accept`, `document`: packages by name.
+//! `info`, `why`, `add`, `search`, `yank`, `endorse`, `tag`, `accept`, `document`: packages by
+//! name.
 //!
 //! The command knows a name, and a format if there is doubt; both are made into a package here, by
 //! the format's own rule for names. Everything else is asked of the registry.

@@ -1,5 +1,5 @@
-//! Layout 2 → 3: statements of authority are found by their type, packages by who signed them and by
-//! the epochs of their counters; a realm knows how much room it takes.
+//! Layout 2 → 3: statements of authority are found by their type, packages by who signed them and
+//! by the epochs of their counters; a realm knows how much room it takes.
 //!
 //! What layout 2 held:
 //! - no table of these. All are made from the statements, one realm after another.

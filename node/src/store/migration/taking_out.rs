@@ -1,4 +1,5 @@
-//! Statements of some types leave every table, because they were filed by rules that are others now.
+//! Statements of some types leave every table, because they were filed by rules that are others
+//! now.
 //!
 //! A program that does not know a type keeps its statements unread. Once it is known they may be no
 //! statements at all, or belong elsewhere. So they are taken out, and the peers' cursors are
