@@ -303,7 +303,7 @@ pub(super) async fn document(
     Ok(Json(Document { realm, package, automerge, signatures }))
 }
 
-fn version(named: &Named) -> Result<&str, Failure> {
+pub(super) fn version(named: &Named) -> Result<&str, Failure> {
     let missing = || Failure::invalid("a version is needed").hint("write NAME@VERSION");
     named.version.as_deref().ok_or_else(missing)
 }
