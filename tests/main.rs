@@ -59,6 +59,8 @@ mod publish;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]
+mod realms;
+#[cfg(test)]
 mod reunion;
 #[cfg(test)]
 mod run_proxy;

@@ -26,7 +26,7 @@ fn make_private(node: &Node) {
 fn red_31_over_http_a_private_package_reads_like_one_that_never_was() {
     let world = World::new();
     let node = private_node(&world);
-    let digest = text(&node.version("npm", "secret", "1.0.0")["artifacts"][0], "blake3");
+    let digest = text(&node.version("npm", "secret", "1.0.0")["artifacts"][0], "digest");
     let (reading, publishing) = (node.token("read"), node.token("publish"));
     let elsewhere = ["token", "create", "--scope", "read", "--names", "npm:other"];
     let elsewhere = text(&node.json(&elsewhere), "token");

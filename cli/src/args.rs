@@ -9,19 +9,25 @@ use clap::{Parser, Subcommand};
 
 use crate::output::{Code, Failure};
 
+mod dispute;
 mod keeping;
+mod keys;
 mod meeting;
 mod packages;
+mod realms;
 mod sources;
 mod trust;
 
+pub(crate) use dispute::{Dispute, Resolve, Way};
 pub(crate) use keeping::{Backup, Gc, Keep, Restore, Unkeep, Up, Verify};
+pub(crate) use keys::{Keep as KeepOf, Key, NewKey, Paper, Purpose, Revoke};
 pub(crate) use meeting::{Follow, Invite, Join, Peer, Unfollow};
 pub(crate) use packages::{
     Accept, Add, Check, Endorse, Export, Named, Prefetch, Publish, Search, Tag, Want, Yank,
 };
+pub(crate) use realms::{Create, Granting, Realm, Recover, Rotate, Seal, Signing};
 pub(crate) use sources::{Link, Route, Run, Unlink, Upstream, UpstreamAdd};
-pub(crate) use trust::{Key, Realm, Token};
+pub(crate) use trust::Token;
 
 /// A peer-to-peer package registry node: install with the cable out.
 #[derive(Debug, Parser)]
@@ -95,12 +101,15 @@ pub(crate) enum Verb {
     Link(Link),
     /// Give package managers their own settings back
     Unlink(Unlink),
-    /// Public keys of this node
+    /// Keys: show, make, keep on paper, revoke
     #[command(subcommand)]
     Key(Key),
     /// Realms, and who may do what in them
     #[command(subcommand)]
     Realm(Realm),
+    /// Versions and realms that wait for a person's decision
+    #[command(subcommand)]
+    Dispute(Dispute),
     /// Credentials for clients that publish
     #[command(subcommand)]
     Token(Token),
@@ -155,7 +164,7 @@ mod tests {
             "up", "status", "publish", "add", "search", "info", "why", "yank", "unyank", "tag",
             "export", "peer", "invite", "join", "follow", "unfollow", "route", "key", "realm",
             "token", "accept", "prefetch", "check", "want", "upstream", "link", "unlink", "run",
-            "backup", "restore", "keep", "unkeep", "gc", "verify",
+            "backup", "restore", "keep", "unkeep", "gc", "verify", "dispute",
         ] {
             assert!(verbs.contains(&verb), "{verb}");
         }

@@ -104,13 +104,14 @@ impl Node {
         Ok(())
     }
 
-    /// Posts a finished envelope.
-    pub(crate) async fn post_statement<T: DeserializeOwned>(
+    /// Posts bytes as they are, such as an envelope.
+    pub(crate) async fn post_bytes<T: DeserializeOwned>(
         &self,
-        envelope: Vec<u8>,
+        path: &str,
+        bytes: Vec<u8>,
     ) -> Result<T, Failure> {
-        let request = self.request(Method::POST, "/api/admin/statements");
-        let request = request.header("content-type", "application/cbor").body(envelope);
+        let request = self.request(Method::POST, &format!("/api/admin/{path}"));
+        let request = request.header("content-type", "application/octet-stream").body(bytes);
         read(self.send(request).await?).await
     }
 

@@ -10,12 +10,15 @@ use tracing_subscriber::EnvFilter;
 
 mod args;
 mod client;
+mod code;
 mod commands;
 mod file;
+mod keyfile;
 mod link;
 mod names;
 mod output;
 mod period;
+mod prompt;
 mod proxy;
 mod resumable;
 mod sign;

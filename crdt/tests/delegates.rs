@@ -106,6 +106,22 @@ fn a_teams_revocation_cuts_nobody_who_is_granted_beside_it() {
 }
 
 #[test]
+fn a_key_counts_by_the_way_on_which_nobody_has_revoked_it() {
+    let team = realm("team", vec![publish("*", &key(6))]);
+    let [one, two] = ["one", "two"].map(|title| realm(title, vec![to("*", team.realm)]));
+    let w = realm("firm", vec![to("*", one.realm), to("*", two.realm)]);
+    let release = w.release("1.0", H1, &[&w.m]);
+    let set = [&team.genesis, &one.genesis, &two.genesis, &release];
+    let (by_one, by_two) = (one.revoke(&w.m, &[], &[&w.a]), two.revoke(&w.m, &[], &[&w.a]));
+    for revoke in [&by_one, &by_two] {
+        assert_eq!(wheel(&look(&w, &[&set[..], &[revoke]].concat()), "1.0"), ok(H1));
+    }
+    let cut = look(&w, &[&set[..], &[&by_one, &by_two]].concat());
+    assert_eq!(wheel(&cut, "1.0"), None);
+    assert_eq!(why(&cut, &release), Some(derive::Fallen::Revoked(ids(&[&by_one, &by_two]))));
+}
+
+#[test]
 fn a_teams_seals_and_needs_bind_nobody_else() {
     let mut two = publish("*", &key(6));
     two.need = 2;

@@ -181,6 +181,10 @@ fn hear(frames: &[Frame]) -> Option<&'static str> {
     let realm = Realm::new(1);
     let mut net = Net::default();
     let (victim, peer) = (net.follower(&[&realm]), net.follower(&[&realm]));
+    // Whose first statement is not held may be private: nothing here is.
+    for node in [victim, peer] {
+        net.admit(node, realm.genesis.clone());
+    }
     net.admit(victim, realm.release("a", "1.0.0"));
     let link = net.connect(peer, victim);
     net.settle();

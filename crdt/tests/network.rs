@@ -172,7 +172,7 @@ impl Net {
 
     fn session(&self, (own, peer): (usize, usize)) -> Session {
         let keys = self.keys_of.get(&own).cloned().unwrap_or_default();
-        let id = |node: usize| node.to_le_bytes().to_vec();
+        let id = |node: usize| (node as u64).to_le_bytes().to_vec();
         let bearer = Bearer { own: id(own), peer: id(peer), keys };
         Session::new(self.nodes[own].sketches.clone()).bearing(bearer)
     }

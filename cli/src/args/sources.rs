@@ -13,6 +13,11 @@ pub(crate) enum Route {
         names: String,
         /// A realm, own, site, upstream, the URL of an upstream, or deny
         source: String,
+        /// Say it for all who joined the site, signed with its root keys
+        #[arg(long)]
+        site: bool,
+        #[command(flatten)]
+        signing: super::Signing,
     },
     /// Rules of this node, its site, and confirmed claims, in the order in which they apply
     List,

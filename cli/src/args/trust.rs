@@ -1,45 +1,7 @@
-//! Verbs about who may do what: keys, realms, tokens.
+//! Verbs about who may ask the node: tokens. Keys and realms are in the files beside.
 
 use clap::Subcommand;
 use node::registry::Scope;
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Key {
-    /// Show publisher, node, peer and root keys
-    Show,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Realm {
-    /// Show a realm: its roots, grants and claims
-    Show {
-        /// A realm id or its start, own or site
-        #[arg(default_value = "own")]
-        realm: String,
-    },
-    /// Realms that are followed or shown by a peer
-    List,
-    /// Grant a role to a key; signed with the root key file
-    Grant {
-        /// FORMAT:NAME or FORMAT:PREFIX*
-        names: String,
-        /// Public key, as `griot key show` prints it
-        key: crdt::PublicKey,
-        /// publish, mirror or read
-        #[arg(long, default_value = "publish", value_parser = ["publish", "mirror", "read"])]
-        #[arg(hide_possible_values = true)]
-        role: String,
-        /// Realm of which the root key is here
-        #[arg(long, default_value = "own")]
-        realm: String,
-    },
-    /// Nodes that ask for a role
-    Requests {
-        /// Grant this one; signed with the root key file
-        #[arg(long, value_name = "ID")]
-        grant: Option<String>,
-    },
-}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {

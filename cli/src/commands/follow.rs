@@ -82,7 +82,7 @@ pub(super) async fn unfollow(context: &Context, order: Unfollow) -> Result<(), F
 }
 
 /// What was typed, as one segment of a path: realm ids are letters and digits, all else is no id.
-pub(super) fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let kept: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
     if kept.len() == text.len() && !kept.is_empty() { kept } else { "unknown".into() }
 }

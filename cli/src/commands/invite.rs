@@ -1,32 +1,27 @@
 //! `griot invite`: a line of text that lets another node join this node's realm.
 //!
 //! For a reader the line is all: the node itself welcomes who shows its secret. For a publisher or
-//! a mirror, and for a reader of a private realm, the command waits until somebody has shown it, and then grants the role: it signs the
-//! next root epoch with the root key file. Ended early, the request waits for
-//! `griot realm requests --grant`.
+//! a mirror, and for a reader of a private realm, the command waits until somebody has shown it,
+//! and then grants the role: it signs the next root epoch with the root key file. Ended early, the
+//! request waits for `griot realm requests --grant`.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use node::daemon::admin::pairs::{InviteLine, InviteOrder};
 use node::daemon::admin::realms::RealmInfo;
 use node::daemon::invite::InviteRole;
 use node::daemon::pairing::Request;
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
 
 use super::Context;
 use crate::args::Invite;
 use crate::client::Node;
+use crate::code;
 use crate::names;
 use crate::output::{Failure, plain, short};
 use crate::sign;
 
 /// How often the node is asked whether somebody has answered.
 const POLL: Duration = Duration::from_millis(300);
-/// Black letters on white.
-const DARK_ON_LIGHT: &str = "\u{1b}[30;107m";
-const PLAIN: &str = "\u{1b}[0m";
 
 pub(super) async fn run(context: &Context, order: Invite) -> Result<(), Failure> {
     let node = context.node()?;
@@ -42,22 +37,10 @@ pub(super) async fn run(context: &Context, order: Invite) -> Result<(), Failure>
     let line: InviteLine = node.post("invites", &body).await?;
     context.output.data(&line, |line| vec![line.invite.clone()])?;
     if context.output.is_human() {
-        show_code(context, &line.invite);
+        code::show(context.output, &line.invite.to_uppercase());
         context.output.say("on the other node: griot join LINE");
     }
     if grants { wait(context, &node, &line.id).await } else { Ok(()) }
-}
-
-/// The line for a camera, where a terminal can show it: dark on light whatever the colours of the
-/// terminal are, as many cameras read nothing else.
-fn show_code(context: &Context, line: &str) {
-    if !std::io::stderr().is_terminal() {
-        return;
-    }
-    let Ok(code) = QrCode::new(line.to_uppercase()) else { return };
-    for row in code.render::<Dense1x2>().build().lines() {
-        context.output.say(format!("{DARK_ON_LIGHT}{row}{PLAIN}"));
-    }
 }
 
 async fn wait(context: &Context, node: &Node, invite: &str) -> Result<(), Failure> {

@@ -43,8 +43,8 @@ pub(super) async fn run(context: &Context, join: Join) -> Result<(), Failure> {
             "joined {title}, which is private: this node waits until it may read it"
         ))
         .hint(
-            "a holder of its root key grants that there: griot realm requests --grant ID; then type \
-             this same line again",
+            "a holder of its root key grants that there: griot realm requests --grant ID; then \
+             type this same line again",
         )
         .code(Code::Offline));
     }

@@ -235,7 +235,7 @@ async fn token(
         return Ok((None, None));
     }
     let scope = TokenScope {
-        scopes: vec![Scope::Publish],
+        scopes: vec![Scope::Read, Scope::Publish],
         realm: None,
         patterns: Vec::new(),
         expires_hours: None,

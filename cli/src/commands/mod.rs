@@ -11,6 +11,7 @@ mod accept;
 mod add;
 mod backup;
 mod check;
+mod dispute;
 mod endorse;
 mod export;
 mod follow;
@@ -42,6 +43,8 @@ mod want;
 mod why;
 mod yank;
 
+pub(crate) use follow::segment;
+
 /// What every verb works with.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -53,6 +56,15 @@ impl Context {
     /// The running node.
     fn node(&self) -> Result<Node, Failure> {
         Node::find(&self.home)
+    }
+}
+
+/// The running node, if one runs.
+fn running(context: &Context) -> Result<Option<Node>, Failure> {
+    match context.node() {
+        Ok(node) => Ok(Some(node)),
+        Err(Failure { code: Code::Offline, .. }) => Ok(None),
+        Err(other) => Err(other),
     }
 }
 
@@ -91,6 +103,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure>
         Verb::Unlink(unlink) => link::unlink(&context, unlink).await,
         Verb::Key(key) => key::run(&context, key).await,
         Verb::Realm(realm) => realm::run(&context, realm).await,
+        Verb::Dispute(dispute) => dispute::run(&context, dispute).await,
         Verb::Token(token) => token::run(&context, token).await,
         Verb::Backup(backup) => backup::run(&context, backup).await,
         Verb::Restore(restore) => restore::run(&context, restore).await,

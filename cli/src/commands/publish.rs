@@ -14,7 +14,6 @@ use futures::stream::{self, StreamExt as _};
 use node::daemon::admin::Done;
 use node::daemon::admin::packages::{Named, TagOrder};
 use node::daemon::admin::realms::RealmInfo;
-use node::daemon::keys::{self, Role};
 use node::formats::{self, PackedBytes};
 use node::registry::{Info, Published};
 use serde::Serialize;
@@ -249,14 +248,14 @@ async fn route(context: &Context, node: &Node, published: &mut Published) -> Res
     if own.routes.iter().any(names_it) {
         return Ok(());
     }
-    if keys::load(&context.home, Role::Root)?.is_none() {
+    if !sign::has_open_root_key(&context.home)? {
         let Published { format, name, .. } = published;
         context.output.say(format!("{name} has no route yet, as the root key is not here"));
         context.output.say(format!("later: griot route add {format}:{name} own"));
         return Ok(());
     }
     let source = RouteSource::Realm(own.realm);
-    sign::add_route(node, &own, (&published.format, &published.name), source).await?;
+    sign::add_own_route(node, (&published.format, &published.name), source).await?;
     published.routed = true;
     Ok(())
 }

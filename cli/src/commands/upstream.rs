@@ -10,7 +10,6 @@ use crdt::statement::RouteSource;
 use node::daemon::admin::Done;
 use node::daemon::admin::realms::RealmInfo;
 use node::daemon::admin::upstreams::{UpstreamName, UpstreamOrder};
-use node::daemon::keys::{self, Role};
 use node::registry::UpstreamRow;
 use reqwest::Method;
 use serde::Serialize;
@@ -157,10 +156,10 @@ async fn sign_route(
     if tell != Tell::Site && is_on_this_machine(&upstream.url) {
         return Ok(Told::ThisMachine);
     }
-    if keys::load(node.home(), Role::Root)?.is_none() {
+    if !sign::has_open_root_key(node.home())? {
         return Ok(Told::NoRootKey);
     }
-    sign::add_route(node, &own, (&upstream.format, names), source).await?;
+    sign::add_own_route(node, (&upstream.format, names), source).await?;
     Ok(Told::Signed)
 }
 

@@ -196,7 +196,11 @@ impl<I: Admits> Link<I> {
             Output::Cursor { epoch, sequence } => self.ends[side].cursor = Some((epoch, sequence)),
             Output::InSync => self.ends[side].in_sync = true,
             Output::Close(reason) => panic!("the conversation was closed: {reason}"),
-            Output::Lobby(_) | Output::PeerFollows(_) | Output::Behind(_) | Output::Lacked(_) => {}
+            Output::Lobby(_)
+            | Output::PeerFollows(_)
+            | Output::Behind(_)
+            | Output::Lacked(_)
+            | Output::Proven(_) => {}
         }
     }
 

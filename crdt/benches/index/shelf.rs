@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use crdt::reconcile::Fingerprint;
-use crdt::session::{Index, MemoryIndex};
+use crdt::session::{Index, MemoryIndex, Readers};
 use crdt::{Collection, Item, PublicKey, RealmId, StatementId, Verified};
 
 /// Items that both ends hold, sorted, and their fingerprint.
@@ -75,6 +75,14 @@ impl Index for Shelf {
 
     fn follows(&self) -> Vec<RealmId> {
         self.own.follows()
+    }
+
+    fn revision(&self) -> u64 {
+        self.own.revision()
+    }
+
+    fn readers(&self, _: &RealmId) -> Readers {
+        Readers::Anybody
     }
 
     fn collections(&self, realm: &RealmId) -> Vec<(Collection, Fingerprint)> {

@@ -2,8 +2,8 @@
 //!
 //! *Needed* is the number of cells after which the difference is known, if they came one by one;
 //! common items cancel, so it is counted with the differences alone. *In flights* is what a
-//! conversation sends: 32 cells, then twice as many until it is enough, a round trip each. The bound
-//! is 8 bytes a difference, the ids themselves.
+//! conversation sends: 32 cells, then twice as many until it is enough, a round trip each. The
+//! bound is 8 bytes a difference, the ids themselves.
 
 use crdt::reconcile::short_id;
 use crdt::sketch::{CELL_BYTES, Peeler, Sketch};

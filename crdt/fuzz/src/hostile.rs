@@ -3,14 +3,15 @@
 //! It lies with names, ids, cells and fingerprints that are nearly right, as bytes at random never
 //! would be. What must hold whatever it does stands in `sessions`.
 
-use crdt::message::{FEATURE_CELLS, Frame};
+use crdt::message::{FEATURE_CELLS, FEATURE_HIDDEN, Frame};
 use crdt::reconcile::{Fingerprint, collection_name, overall, short_id};
 use crdt::session::{Index, Input, names_of};
+use crdt::signature::Hello;
 use crdt::sketch::{Cell, Sketch};
-use crdt::{Collection, Digest, Envelope, RealmId, Signature, StatementId};
+use crdt::{Collection, Digest, Envelope, PublicKey, RealmId, Signature, StatementId};
 
 use super::draw::Draw;
-use super::sessions::{POOL, Victim};
+use super::sessions::{LIAR_ID, POOL, VICTIM_ID, Victim};
 use super::world::WORLD;
 
 /// What it remembers of the conversation.
@@ -25,7 +26,7 @@ pub struct Liar {
 impl Liar {
     /// One thing that it does, or that happens at the victim's meanwhile.
     pub fn acts(&mut self, victim: &mut Victim, draw: &mut Draw<'_>) {
-        let act = draw.byte() % 20;
+        let act = draw.byte() % 22;
         if !self.greeted && act != 13 {
             let hello = self.hello(draw);
             victim.hear(hello);
@@ -36,6 +37,14 @@ impl Liar {
             15 => victim.pass(draw.number().saturating_mul(1000)),
             16 => drop(victim.input(Input::Compare)),
             17 => drop(victim.input(Input::FollowsChanged)),
+            20 => {
+                let keys = proofs(victim, draw);
+                victim.hear(Frame::Proof { keys });
+            }
+            21 => {
+                let tags = tags(victim, draw);
+                victim.hear(Frame::Hidden { tags });
+            }
             18 => drop(victim.input(Input::Want(vec![statement(draw)]))),
             19 => {
                 let one = draw.pick(&POOL).clone();
@@ -54,7 +63,7 @@ impl Liar {
         let head = draw.byte();
         Frame::Hello {
             version: 1 + u32::from(head >> 7),
-            features: if head & 1 == 0 { FEATURE_CELLS } else { draw.number() },
+            features: if head & 1 == 0 { FEATURE_CELLS | FEATURE_HIDDEN } else { draw.number() },
             max_frame: if head & 2 == 0 { 1 << 20 } else { draw.number() << 10 },
             key: if head & 4 == 0 { [2; 32] } else { [1; 32] },
             epoch: draw.number(),
@@ -115,6 +124,47 @@ fn follows(draw: &mut Draw<'_>) -> Vec<RealmId> {
     };
     realms.sort_unstable();
     realms
+}
+
+/// A key of its own, rightly shown; now and then a reader's, with a signature made up or another's.
+fn proofs(victim: &Victim, draw: &mut Draw<'_>) -> Vec<(PublicKey, Signature)> {
+    let head = draw.byte();
+    let [_, reader, .., stranger] = &WORLD.keys;
+    let hello = |prover, verifier| Hello { prover, verifier, challenge: &victim.keys[0] };
+    let (shown, reflected) = (hello(LIAR_ID, VICTIM_ID), hello(VICTIM_ID, LIAR_ID));
+    let mut keys = Vec::new();
+    if head & 1 == 0 {
+        keys.push((stranger.public(), shown.sign(stranger)));
+    }
+    match (head >> 1) % 4 {
+        1 => keys.push((reader.public(), shown.sign(stranger))),
+        2 => keys.push((reader.public(), reflected.sign(reader))),
+        3 => keys.push((reader.public(), Signature(draw.fixed()))),
+        _ => {}
+    }
+    keys.sort_unstable();
+    keys
+}
+
+/// Tags of realms that it cannot know of, of the open one, and of none; made for either side.
+fn tags(victim: &Victim, draw: &mut Draw<'_>) -> Vec<[u8; 32]> {
+    let [own, liar] = victim.keys;
+    let mut tags: Vec<[u8; 32]> = (0..draw.below(6))
+        .map(|_| {
+            let head = draw.byte();
+            let sides = if head & 1 == 0 { [liar, own] } else { [own, liar] };
+            let key = blake3::derive_key("griot 2026 sync hidden realms v1", sides.as_flattened());
+            let realm = match head >> 1 & 3 {
+                0 => WORLD.quiet[0].statement().realm(),
+                1 => WORLD.realm,
+                _ => return draw.fixed(),
+            };
+            *blake3::keyed_hash(&key, realm.0.as_bytes()).as_bytes()
+        })
+        .collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
 }
 
 fn statement(draw: &mut Draw<'_>) -> StatementId {

@@ -3,7 +3,7 @@
 use crdt::message::Frame;
 use crdt::sketch::Cell;
 use crdt::statement::Envelope;
-use crdt::{Digest, RealmId, StatementId};
+use crdt::{Digest, RealmId, Signature, StatementId};
 
 use super::world::{KINDS, WORLD};
 
@@ -97,6 +97,8 @@ pub fn one_of_each() -> Vec<Frame> {
         Frame::GoAway { reason: "enough".to_owned() },
         Frame::Cells { coll, first: 32, cells: vec![Cell::from_bytes(&[7; 19]); 3] },
         Frame::More { coll, count: 64 },
+        Frame::Proof { keys: vec![(WORLD.keys[0].public(), Signature([7; 64]))] },
+        Frame::Hidden { tags: vec![[1; 32], [2; 32]] },
     ]
 }
 
@@ -146,6 +148,9 @@ fn sessions() -> Vec<Vec<u8>> {
         greeted(2, &[equal, &[16], &[17], &[18, 9, 9], &[19, 129], &[15, 60]]),
         greeted(1, &[&[9, 1, 3, 0, 0, 1, 0, 2, 0, 3], &[6, 1, 2, 0, 1, 1, 2, 2], &[0, 1, 0]]),
         vec![0, 13, 0, 5, 3, 13, 0, 5, 3],
+        // It shows keys, rightly and wrongly, and names what is hidden.
+        greeted(1, &[&[20, 0], &[21, 3, 0, 0, 1, 2], &unequal, colls, equal]),
+        greeted(0, &[&[20, 6, 1, 2, 3], &[21, 2, 0, 0, 1], &unequal, authority, statements]),
         // It claims to hold a fifth of all numbers, and asks for as many cells.
         greeted(
             3,

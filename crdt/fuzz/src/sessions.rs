@@ -3,16 +3,23 @@
 //! a node that still agrees with it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crdt::message::{FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame};
-use crdt::session::{Index, Input, MemoryIndex, Millis, Output, Session, Sketches};
-use crdt::{Envelope, PackageId, StatementId, Verified};
+use crdt::reconcile::collection_name;
+use crdt::session::{
+    Bearer, Index, Input, MemoryIndex, Millis, Output, Session, Sketches, names_of,
+};
+use crdt::{Collection, Envelope, PackageId, SecretKey, StatementId, Verified};
 
 use super::draw::Draw;
 use super::hostile::Liar;
 use super::world::{WORLD, file, release};
 
+/// How the transport calls both sides.
+pub(super) const VICTIM_ID: &[u8] = &[1, 2, 3];
+/// See [`VICTIM_ID`].
+pub(super) const LIAR_ID: &[u8] = &[3, 2, 1];
 /// Events of one conversation.
 const EVENTS_MAX: usize = 64;
 /// What one event may draw out of a node: a turn's megabyte, and a frame that was begun in it.
@@ -32,8 +39,10 @@ pub static POOL: LazyLock<Vec<Verified>> = LazyLock::new(|| {
 });
 
 /// The same by id: a walk over all of them would cost more than what is tried.
-static BY_ID: LazyLock<BTreeMap<StatementId, &'static Verified>> =
-    LazyLock::new(|| POOL.iter().map(|one| (one.statement().id(), one)).collect());
+static BY_ID: LazyLock<BTreeMap<StatementId, &'static Verified>> = LazyLock::new(|| {
+    let all = POOL.iter().chain(&WORLD.quiet);
+    all.map(|one| (one.statement().id(), one)).collect()
+});
 
 /// What the victim holds before, and what the honest peer holds who comes afterwards.
 static SMALL: LazyLock<[MemoryIndex; 2]> =
@@ -44,6 +53,10 @@ static LARGE: LazyLock<[MemoryIndex; 2]> =
 fn index<'a>(epoch: u64, held: impl Iterator<Item = &'a Verified>) -> MemoryIndex {
     let mut index = MemoryIndex::new(epoch);
     index.own(WORLD.realm);
+    if epoch == 1 {
+        index.follow(WORLD.quiet[0].statement().realm());
+        WORLD.quiet.iter().for_each(|one| drop(index.admit(one.clone())));
+    }
     held.for_each(|one| drop(index.admit(one.clone())));
     index
 }
@@ -91,7 +104,7 @@ impl Victim {
             honest,
             keys: [[1; 32], [2; 32]],
             initiator,
-            session: Session::new(sketches.clone()),
+            session: Session::new(sketches.clone()).bearing(bearer()),
             admitting: VecDeque::new(),
             now: 0,
             frame_max_bytes: FRAME_LEAST_BYTES,
@@ -115,6 +128,7 @@ impl Victim {
                     let length = frame.encode().len();
                     assert!(length <= self.frame_max_bytes, "{length} bytes are too many");
                     bytes += length;
+                    tells_nothing(&frame, &self.quiet_names());
                     sent.push(frame);
                 }
                 Output::Admit { envelopes, cursor } => {
@@ -132,6 +146,15 @@ impl Victim {
             assert_eq!(self.session.next_timeout(), None);
         }
         sent
+    }
+
+    /// How the collections of the quiet realm are called in this conversation.
+    fn quiet_names(&self) -> [[u8; 32]; 2] {
+        let quiet = WORLD.quiet[0].statement().realm();
+        let [own, liar] = self.keys;
+        let names = names_of(if self.initiator { [own, liar] } else { [liar, own] });
+        [Collection::Authority(quiet), Collection::Format(quiet, "npm".to_owned())]
+            .map(|collection| collection_name(&names, &collection))
     }
 
     /// A frame of the peer, once there is room for it.
@@ -172,6 +195,34 @@ impl Victim {
     }
 }
 
+/// The victim holds the key of the quiet realm; the liar holds none that may read it.
+fn bearer() -> Bearer {
+    let keys = Arc::new(vec![SecretKey::from_seed(&[1; 32])]);
+    Bearer { own: VICTIM_ID.to_vec(), peer: LIAR_ID.to_vec(), keys }
+}
+
+/// Nothing of the quiet realm is named or sent.
+fn tells_nothing(frame: &Frame, names: &[[u8; 32]; 2]) {
+    let quiet = WORLD.quiet[0].statement().realm();
+    match frame {
+        Frame::Hello { follows, .. } | Frame::Follows { follows } => {
+            assert!(!follows.contains(&quiet), "a private realm is named");
+        }
+        Frame::Resume { batch, .. } | Frame::Statements { batch } | Frame::Lobby { batch } => {
+            let all_open = batch.iter().all(|one| one.statement.realm() != quiet);
+            assert!(all_open, "a private realm is shown");
+        }
+        Frame::Colls { entries, .. } => {
+            let all_open = entries.iter().all(|(name, ..)| !names.contains(name));
+            assert!(all_open, "a private collection is listed");
+        }
+        Frame::AllIds { coll, .. } | Frame::Cells { coll, .. } => {
+            assert!(!names.contains(coll), "a private collection is offered");
+        }
+        _ => {}
+    }
+}
+
 /// First byte: who asks, how much is held, what is remembered. Then the liar's script.
 pub fn session(data: &[u8]) -> bool {
     let mut draw = Draw::new(data);
@@ -196,7 +247,8 @@ pub fn session(data: &[u8]) -> bool {
 
 fn nothing_unsigned(index: &MemoryIndex) {
     for envelope in index.envelopes() {
-        assert_eq!(envelope.statement.realm(), WORLD.realm, "of a realm that is not followed");
+        let realms = [WORLD.realm, WORLD.quiet[0].statement().realm()];
+        assert!(realms.contains(&envelope.statement.realm()), "of a realm that is not followed");
         let honest = BY_ID.get(&envelope.statement.id()).expect("nobody signed anything else");
         let signed = |(key, signature)| honest.signatures().get(key) == Some(signature);
         assert!(envelope.signatures.iter().all(signed), "a signature out of nowhere");

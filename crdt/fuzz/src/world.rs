@@ -27,6 +27,8 @@ pub struct World {
     pub realm: RealmId,
     /// The genesis first, then the rest in an order in which a realm grows.
     pub statements: Vec<Verified>,
+    /// Another realm, which the second root alone may read: its genesis and a release.
+    pub quiet: Vec<Verified>,
 }
 
 /// The one that all inputs meet.
@@ -100,7 +102,8 @@ impl World {
         let genesis = Statement::genesis(root).expect("a sound genesis");
         let genesis = Verified::sign(genesis, &[a, b]);
         let realm = genesis.statement().realm();
-        let mut world = Self { keys, realm, statements: vec![genesis] };
+        let quiet = quiet(&keys);
+        let mut world = Self { keys, realm, statements: vec![genesis], quiet };
         world.grow();
         world
     }
@@ -220,6 +223,20 @@ impl World {
             self.keys.iter().map(|key| (key.public(), Signature([0; 64]))).collect();
         Verified::from_admitted(Envelope { statement, signatures })
     }
+}
+
+fn quiet([a, b, ..]: &[SecretKey; 6]) -> Vec<Verified> {
+    let everything = Pattern::parse("*").expect("a pattern");
+    let grants = vec![
+        Grant::to_key("publish", everything.clone(), a.public()),
+        Grant::to_key("read", everything, b.public()),
+    ];
+    let root = Statement::genesis(Root::of_one(a.public(), [9; 16], "quiet", grants));
+    let genesis = Verified::sign(root.expect("a sound genesis"), &[a]);
+    let realm = genesis.statement().realm();
+    let body = release("1.0.0", vec![file("x-1.0.0.tgz", 1)]);
+    let said = Statement::new(realm, Some(package()), body).expect("within the limits");
+    vec![genesis, Verified::sign(said, &[a])]
 }
 
 fn receipt(n: u64) -> Receipt {

@@ -1,4 +1,5 @@
-//! Who may publish a name: keys that the realm grants, and those of the realms that it delegates to.
+//! Who may publish a name: keys that the realm grants, and those of the realms that it delegates
+//! to.
 //!
 //! A grant may name another realm, such as a team's inside a company's; then whoever may publish
 //! the name there may publish it here, at most three realms deep. Both patterns must match, so a

@@ -13,14 +13,17 @@
 //! The grants of the head count, and no others. All grants that match a name count together, under
 //! the highest `need` among them; an `exclusive` one keeps broader ones out of its names.
 //!
-//! Seals and revocations are judged in `rulings`, grants to other realms followed in `delegation`.
+//! Seals and revocations are judged in `rulings`, grants to other realms followed in `delegation`;
+//! what waits for more signatures is listed by `pending`.
 //!
 //! Source: trust.md sections 4 to 6.
 
 mod delegation;
+mod pending;
 mod rulings;
 
 pub use delegation::{MAX_DELEGATION_DEPTH, Publishers, Reach, delegates, publishers};
+pub use pending::{By, Pending, Quorum, pending, quorums};
 pub use rulings::{Kept, Lists, Realm, Realms, Revoked, firm, revoked};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -91,7 +91,7 @@ impl Authority {
         (is_root || signers.contains(key)) && !self.has_cleared(revoke)
     }
 
-    fn has_cleared(&self, id: &StatementId) -> bool {
+    pub(super) fn has_cleared(&self, id: &StatementId) -> bool {
         self.head.as_ref().is_some_and(|head| head.cleared.binary_search(id).is_ok())
     }
 }

@@ -1,9 +1,9 @@
 //! The set of statements in memory: the twin of the node's store in tests and simulations.
 //!
 //! Follows the store's rules: only followed realms, an item once, at most 16 signatures, of several
-//! by one key the bytewise least, of an author's receipts and beats for one subject the newest, a log in the
-//! order of admission. Fingerprints are kept up to date with every admission. Nothing survives;
-//! [`MemoryIndex::restored`] plays a store rebuilt.
+//! by one key the bytewise least, of an author's receipts and beats for one subject the newest, a
+//! log in the order of admission. Fingerprints are kept up to date with every admission. Nothing
+//! survives; [`MemoryIndex::restored`] plays a store rebuilt.
 //!
 //! Statements are shared: many indexes that admit the same [`Arc`] hold its bytes once.
 

@@ -35,8 +35,9 @@
 //! not asked for again.
 //!
 //! Only realms that both sides follow are exchanged, and private ones only with their readers (see
-//! `readers`); statements of others are neither sent nor looked at. Does not verify signatures, does not store: that is the caller's. Nothing survives
-//! the stream but the cursor, which the caller keeps.
+//! `readers`); statements of others are neither sent nor looked at. Does not verify signatures,
+//! does not store: that is the caller's. Nothing survives the stream but the cursor, which the
+//! caller keeps.
 //!
 //! Source: index.md sections 5 and 7.7, mesh.md sections 5.2, 7 and 8.
 

@@ -95,11 +95,11 @@ impl Peeler {
     }
 
     /// About how many differences there are, so that as many cells can be asked for at once. After
-    /// 32 cells it is a quarter off, after a thousand a few parts in a hundred; a streamer that lies
-    /// can make it anything.
+    /// 32 cells it is a quarter off, after a thousand a few parts in a hundred; a streamer that
+    /// lies can make it anything.
     ///
-    /// Cell 0 tells by how much one side has more. As far as an item is in a cell by chance, what is
-    /// left in that cell spreads around its share of this, the wider the more there are.
+    /// Cell 0 tells by how much one side has more. As far as an item is in a cell by chance, what
+    /// is left in that cell spreads around its share of this, the wider the more there are.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "about")]
     #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates")]

@@ -18,6 +18,17 @@ const ROLES: [&str; 12] = [
 ];
 const NEEDS: [u32; 6] = [1, 1, 1, 1, 2, 0];
 
+/// How the geneses delegate to each other.
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    /// At random.
+    Free,
+    /// Each to the next: the last is too deep.
+    Line,
+    /// The first to two, both of them to one.
+    Diamond,
+}
+
 /// What is being made.
 pub(super) struct Maker {
     pub(super) dice: Dice,
@@ -34,12 +45,13 @@ impl Maker {
     }
 
     pub(super) fn pool(mut self) -> Pool {
-        let deep = self.dice.percent(20);
+        let shape =
+            *self.dice.pick(&[Shape::Free, Shape::Free, Shape::Free, Shape::Line, Shape::Diamond]);
         // The last team first, so that those before it can delegate to it.
         let mut realms = vec![];
         for at in (0..REALMS).rev() {
             self.realms.clone_from(&realms);
-            let genesis = self.genesis(at, deep);
+            let genesis = self.genesis(at, shape);
             realms.push(genesis.statement().realm());
             self.set.push(genesis);
         }
@@ -49,6 +61,10 @@ impl Maker {
         for _ in 0..events {
             let event = self.event();
             self.set.extend(event);
+        }
+        if shape == Shape::Diamond && self.dice.percent(70) {
+            let cut = self.one_way_cut();
+            self.set.push(cut);
         }
         if self.dice.percent(25) {
             let rival = self.rival();
@@ -73,18 +89,25 @@ impl Maker {
         }
     }
 
-    fn genesis(&mut self, at: usize, deep: bool) -> Verified {
+    fn genesis(&mut self, at: usize, shape: Shape) -> Verified {
         let count = if at == 0 { 3 } else { ROOTS[at].len().min(2) };
         let roots: Vec<_> = ROOTS[at][..count].to_vec();
         let mut grants = self.grants(at);
         if at == 0 && self.dice.percent(75) {
             grants.extend([6, 7].map(|key| granted("*", Grantee::Key(super::key(key)))));
         }
-        if deep && let Some(next) = self.realms.last() {
-            grants = vec![granted("*", Grantee::Realm(*next))];
-            grants.push(granted("x*", Grantee::Key(key([6, 7, 8, 14, 15][at]))));
-        } else if deep {
-            grants = vec![granted("*", Grantee::Key(key(16)))];
+        let to = |realm| granted("*", Grantee::Realm(realm));
+        let everything = |number| vec![granted("*", Grantee::Key(key(number)))];
+        match (shape, self.realms.as_slice()) {
+            (Shape::Line, [.., next]) => {
+                grants = vec![to(*next)];
+                grants.push(granted("x*", Grantee::Key(key([6, 7, 8, 14, 15][at]))));
+            }
+            (Shape::Line, []) => grants = everything(16),
+            (Shape::Diamond, [_, _, one, two]) => grants = vec![to(*one), to(*two)],
+            (Shape::Diamond, [_, end, ..]) => grants = vec![to(*end)],
+            (Shape::Diamond, [_]) => grants = everything(6),
+            _ => {}
         }
         let root = Root {
             epoch: 0,

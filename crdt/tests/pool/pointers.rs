@@ -65,14 +65,24 @@ impl Maker {
     }
 
     pub(super) fn tag(&mut self) -> Verified {
-        let counter = self.counter();
-        let tag = (*self.dice.pick(&["latest", "latest", "next"])).to_owned();
+        let mut counter = self.counter();
+        let mut tag = (*self.dice.pick(&["latest", "latest", "next"])).to_owned();
         let (mut release, mut realm, mut package): (Option<StatementId>, _, _) =
             (None, self.realms[0], self.package());
         if self.dice.percent(90)
             && let Some((of, in_realm, of_package)) = self.target()
         {
             (release, realm, package) = (Some(of.statement().id()), in_realm, of_package);
+        }
+        let tags = self.known(0, "tag");
+        if !tags.is_empty() && self.dice.percent(40) {
+            // A tie with one that is known.
+            let Body::Tag { tag: name, counter: at, .. } =
+                self.dice.pick(&tags).statement().body().clone()
+            else {
+                panic!("not a tag");
+            };
+            (tag, counter) = (name, at);
         }
         let signers = self.some_publishers();
         let body = Body::Tag { tag, release, counter };

@@ -52,6 +52,14 @@ impl Maker {
         Some(signed(Statement::new(self.realms[at], None, body).unwrap(), &signers))
     }
 
+    /// One of two teams on the way to a third revokes the third's key.
+    pub(super) fn one_way_cut(&mut self) -> Verified {
+        let (at, root) = *self.dice.pick(&[(1, 9), (1, 10), (2, 11)]);
+        let (keep, reason) = (IdList::Inline(vec![]), String::new());
+        let body = Body::Revoke { key: key(6), keep, reason };
+        signed(Statement::new(self.realms[at], None, body).unwrap(), &[root])
+    }
+
     pub(super) fn seal(&mut self) -> Option<Verified> {
         let at = if self.dice.percent(85) { 0 } else { self.realm() };
         let releases = self.known_ids(0, "release");

@@ -1,5 +1,5 @@
-//! What touches a whole realm: a root that adds a grant, a revocation of that key, a root that takes
-//! the grant away again.
+//! What touches a whole realm: a root that adds a grant, a revocation of that key, a root that
+//! takes the grant away again.
 //!
 //! Of the packages only those are derived that the change moves: here none, as the key has signed
 //! nothing.

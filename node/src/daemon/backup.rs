@@ -19,7 +19,8 @@ use crate::store::backup::{Order, Report, Tell};
 use crate::store::{Error, Store};
 
 /// Key files, by their name in a home.
-const KEYS: [&str; 4] = ["keys/root", "keys/publisher", "keys/node", "keys/peer"];
+const KEYS: [&str; 5] =
+    ["keys/root", "keys/root.signed", "keys/publisher", "keys/node", "keys/peer"];
 /// Kinds of rows that are of use only to who has the keys.
 const SECRET: [&str; 6] = ["token", "token-state", "invite", "request", "member", "joining"];
 

@@ -1,11 +1,12 @@
 //! Answers what other peers ask of our blobs, on `/griot/blob/1`.
 //!
 //! Only blobs that are held and that an admitted release of a followed realm names are given out,
-//! those of private realms to their readers alone, and to members of the site those that were cached from an upstream; "not for you" reads like
-//! "not here". A peer gets four transfers at a time and all peers sixteen,
-//! in the order in which they asked; who asks for much that is not here is sent away for a while.
-//! A stream reads and writes at once, so that a CANCEL is heard and nobody waits for the other.
-//! Bytes are not hashed again on the way out: the receiver checks every group. Keeps nothing.
+//! those of private realms to their readers alone, and to members of the site those that were
+//! cached from an upstream; "not for you" reads like "not here". A peer gets four transfers at a
+//! time and all peers sixteen, in the order in which they asked; who asks for much that is not here
+//! is sent away for a while. A stream reads and writes at once, so that a CANCEL is heard and
+//! nobody waits for the other. Bytes are not hashed again on the way out: the receiver checks every
+//! group. Keeps nothing.
 //!
 //! Source: mesh.md sections 7 and 8.
 

@@ -4,9 +4,12 @@
 //! hides from new resolution and can be taken back; a withdrawal voids this node's own signature
 //! for ever. Neither touches bytes. Each call is one commit, whatever the number of statements.
 
+use std::collections::BTreeSet;
+
+use crdt::derive::Candidate;
 use crdt::routes::Source;
 use crdt::statement::Counter;
-use crdt::{Body, PackageId, RealmId, StatementId};
+use crdt::{Body, Digest, PackageId, RealmId, StatementId};
 
 use super::{Door, Error, Principal, Registry, Scope};
 use crate::store::{Plan, Slot};
@@ -98,10 +101,7 @@ impl Registry {
             }
             let body = Body::Withdraw { release, reason: reason.to_owned() };
             plan.statements.push(self.sign(realm, package, body)?);
-            plan.unpins.extend(files.into_iter().map(|file| {
-                let (package, version) = (package.clone(), version.clone());
-                Slot { realm, package, version, file }
-            }));
+            plan.unpins.extend(slots(realm, package, &version, files));
         }
         if plan.statements.is_empty() {
             let view = self.inner.store.package(&realm, package)?;
@@ -118,6 +118,46 @@ impl Registry {
             )));
         }
         self.change(Vec::new(), move |_, _| Ok((plan, ()))).await
+    }
+
+    /// Withdraws this node's signature from the releases of a version that hold something else
+    /// where `digest` stands, too, and forgets its own pins of them. Says how many there were.
+    ///
+    /// # Errors
+    /// Unauthenticated or Forbidden (scope, grant), NotFound.
+    pub async fn withdraw_rivals(
+        &self,
+        who: &Principal,
+        package: &PackageId,
+        (version, digest): (&str, &Digest),
+        reason: &str,
+    ) -> Result<usize, Error> {
+        who.require(Scope::Publish)?;
+        let (realm, _) = self.changeable(who, package, version)?;
+        let version = self.normal_version(package, version)?;
+        let view = self.inner.store.package(&realm, package)?;
+        let found = view.as_ref().and_then(|view| view.versions.get(&version));
+        let (mut plan, mut seen) = (Plan::default(), BTreeSet::new());
+        for file in found.iter().flat_map(|found| found.files.values()) {
+            let of = |one: &&Candidate| one.content.blake3 == *digest;
+            let Some(chosen) = file.candidates.iter().find(of) else { continue };
+            let others = file.candidates.iter().filter(|one| !of(one));
+            for release in others.flat_map(|one| &one.releases) {
+                let is_chosen = chosen.releases.contains(release);
+                if is_chosen || !seen.insert(*release) {
+                    continue;
+                }
+                let Some(files) = self.files_signed_here(release)? else { continue };
+                let body = Body::Withdraw { release: *release, reason: reason.to_owned() };
+                plan.statements.push(self.sign(realm, package, body)?);
+                plan.unpins.extend(slots(realm, package, &version, files));
+            }
+        }
+        let count = plan.statements.len();
+        if count > 0 {
+            self.change(Vec::new(), move |_, _| Ok((plan, ()))).await?;
+        }
+        Ok(count)
     }
 
     /// File names of a release that carries this node's signature.
@@ -172,7 +212,7 @@ impl Registry {
     }
 
     /// Normal form of a version of the package's format.
-    pub(super) fn normal_version(
+    pub(crate) fn normal_version(
         &self,
         package: &PackageId,
         version: &str,
@@ -180,6 +220,19 @@ impl Registry {
         let rules = self.require_rules(&package.format)?;
         (rules.canonical_version)(version).map_err(Error::invalid)
     }
+}
+
+/// The slots that a release of this node fills: it means to let their pins go.
+fn slots(
+    realm: RealmId,
+    package: &PackageId,
+    version: &str,
+    files: Vec<String>,
+) -> impl Iterator<Item = Slot> {
+    files.into_iter().map(move |file| {
+        let (package, version) = (package.clone(), version.to_owned());
+        Slot { realm, package, version, file }
+    })
 }
 
 /// The answer for a version that the source of the name does not have.

@@ -14,6 +14,7 @@ use crdt::routes::{Ground, Source};
 use crdt::{Digest, PackageId, RealmId};
 
 use super::sources::no_realm;
+use super::upstreams::no_upstream;
 use super::{Door, Error, Principal, Registry, Scope};
 
 /// The followed realms that are private, as of one revision of the index.
@@ -75,7 +76,16 @@ impl Registry {
             }
             Source::Deny => false,
         };
-        if tells { Err(unknown(package)) } else { Ok(()) }
+        if tells { Err(self.unknown(door, package)?) } else { Ok(()) }
+    }
+
+    /// The answer for a name that no realm has, where no upstream is asked.
+    fn unknown(&self, door: Door, package: &PackageId) -> Result<Error, Error> {
+        let asks = self.require_rules(&package.format)?.upstream.is_some();
+        if asks && door != Door::Hosted && self.default_endpoint(&package.format)?.is_none() {
+            return Ok(no_upstream(package));
+        }
+        Ok(no_realm(package, &Source::Upstream { origin: None }, Ground::Default))
     }
 
     /// The same for bytes that are asked for by their digest.
@@ -113,9 +123,4 @@ impl Registry {
             !private.contains(realm) || who.may_read(realm, package)
         })
     }
-}
-
-/// The answer for a name that no realm has.
-fn unknown(package: &PackageId) -> Error {
-    no_realm(package, &Source::Upstream { origin: None }, Ground::Default)
 }

@@ -431,7 +431,7 @@ fn authorization(credential: &str) -> Result<String, Error> {
     Ok(format!("Bearer {credential}"))
 }
 
-fn no_upstream(package: &PackageId) -> Error {
+pub(super) fn no_upstream(package: &PackageId) -> Error {
     let PackageId { format, name } = package;
     Error::not_found(format!(
         "{name} is not published in a realm that this node takes names from, and no upstream is \

@@ -1,8 +1,8 @@
 //! Collections at rest: their names, their items, their fingerprints.
 //!
-//! A collection's *part* is its text within a realm: `authority`, `other`, `beats`, `format/<id>` or
-//! `receipts/<id>`. The fingerprint is kept up to date by each admission, so that comparing with a
-//! peer reads one row a collection. Source: index.md sections 5, 7.1 and 7.6.
+//! A collection's *part* is its text within a realm: `authority`, `other`, `beats`, `format/<id>`
+//! or `receipts/<id>`. The fingerprint is kept up to date by each admission, so that comparing with
+//! a peer reads one row a collection. Source: index.md sections 5, 7.1 and 7.6.
 
 use crdt::reconcile::Fingerprint;
 use crdt::{Collection, Digest, Item, RealmId, StatementId};

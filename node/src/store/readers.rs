@@ -25,7 +25,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn readers_of(&self, realm: &RealmId) -> Result<Readers, Error> {
-        Ok(Readers::of(&self.inner.standing(realm)?.authority()))
+        Ok(Readers::of(self.inner.standing(realm)?.authority()))
     }
 
     /// Whether a realm that is held is private.

@@ -31,6 +31,7 @@ use crate::store::{self, Store};
 use crdt::RealmId;
 
 pub mod backup;
+pub mod disputes;
 pub mod follows;
 pub mod join;
 pub mod lines;
@@ -86,9 +87,16 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
             "/api/admin/upstreams",
             get(upstreams::list).post(upstreams::add).delete(upstreams::remove),
         )
-        .route("/api/admin/statements", post(realms::post_statement))
-        .route("/api/admin/realms", get(realms::list))
+        .route("/api/admin/statements", post(realms::post::post_statement))
+        .route("/api/admin/statements/{id}", get(realms::statement))
+        .route("/api/admin/realms", get(realms::list).post(realms::post::found))
         .route("/api/admin/realms/{realm}", get(realms::show))
+        .route("/api/admin/realms/{realm}/statements", get(realms::statements))
+        .route("/api/admin/realms/{realm}/releases", get(realms::releases::list))
+        .route("/api/admin/realms/{realm}/accept", post(realms::post::accept))
+        .route("/api/admin/disputes", get(disputes::list).post(disputes::show))
+        .route("/api/admin/disputes/withdraw", post(disputes::withdraw))
+        .route("/api/admin/lists", post(realms::releases::keep_list))
         .route("/api/admin/tokens", get(tokens::list).post(tokens::create))
         .route("/api/admin/tokens/{id}", delete(tokens::revoke))
         .route("/api/admin/info", post(packages::info))

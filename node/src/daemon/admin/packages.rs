@@ -1,4 +1,5 @@
-//! `info`, `why`, `add`, `search`, `yank`, `endorse`, `tag`, `accept`, `document`: packages by name.
+//! `info`, `why`, `add`, `search`, `yank`, `endorse`, `tag`, `accept`, `document`: packages by
+//! name.
 //!
 //! The command knows a name, and a format if there is doubt; both are made into a package here, by
 //! the format's own rule for names. Everything else is asked of the registry.
@@ -302,7 +303,7 @@ pub(super) async fn document(
     Ok(Json(Document { realm, package, automerge, signatures }))
 }
 
-fn version(named: &Named) -> Result<&str, Failure> {
+pub(super) fn version(named: &Named) -> Result<&str, Failure> {
     let missing = || Failure::invalid("a version is needed").hint("write NAME@VERSION");
     named.version.as_deref().ok_or_else(missing)
 }

@@ -1,8 +1,8 @@
 //! `griot verify --index`: the index computed anew from its statements, with its steps told.
 //!
-//! One at a time with `griot verify`, whose background run gives way as it does for a person's. What
-//! differed is mended as it is found, so one that is cut leaves nothing to go on with: the next
-//! begins at the beginning. Does not read blobs: see `run`.
+//! One at a time with `griot verify`, whose background run gives way as it does for a person's.
+//! What differed is mended as it is found, so one that is cut leaves nothing to go on with: the
+//! next begins at the beginning. Does not read blobs: see `run`.
 //!
 //! Source: index.md section 7.6.
 

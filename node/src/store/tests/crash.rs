@@ -60,7 +60,7 @@ async fn an_admission_that_was_cut_leaves_nothing_and_the_retry_succeeds() {
     let release = realm.sign(realm.release("x", "1.0.0", b"x"));
     {
         let txn = store.inner.begin_write().unwrap();
-        let done = Batch::admit_own(&store.inner, &txn, &[release.clone()]).unwrap();
+        let done = Batch::admit_own(&store.inner, &txn, std::slice::from_ref(&release)).unwrap();
         assert_eq!(done.admission.new.len(), 1);
     }
     drop(store);

@@ -1,8 +1,9 @@
 //! `realms` and `statements`: what the command needs in order to sign, and where it posts it.
 //!
-//! The command reads the head of a realm's chain here, signs the next epoch or a route with the
-//! root key file, and posts the envelope. It is verified and admitted like one from any peer: the
-//! admin token gives no right to a realm.
+//! The command reads a realm's authority here, signs the next epoch, a seal, a revocation or a
+//! route with the root key file, and posts the envelope: `post`. It is verified and admitted like
+//! one from any peer: the admin token gives no right to a realm. `releases` lists what stands, and
+//! takes lists of releases that are too long for a statement.
 
 use std::sync::Arc;
 
@@ -10,16 +11,19 @@ use axum::extract::{Path, State};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use crdt::realm::Claim;
+use crdt::realm::Lists;
 use crdt::routes::{Rule, site_rules};
-use crdt::statement::{Counter, Grant, Root, recovery_hash};
-use crdt::{Authority, Body, ChainStatus, Envelope, PublicKey, RealmId, StatementId, Verified};
+use crdt::statement::{Counter, Grant, Root};
+use crdt::{Authority, Body, ChainStatus, Digest, PublicKey, RealmId, StatementId, Verified};
 use serde::{Deserialize, Serialize};
 
 use super::follows::{self, find};
 use super::peers::title;
-use super::{Admin, Bytes, Failure, Json};
-use crate::registry::Outcome;
+use super::{Admin, Failure, Json};
 use crate::store::{FollowKind, Store};
+
+pub mod post;
+pub mod releases;
 
 /// A realm as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +42,20 @@ pub struct RealmInfo {
     pub k: u32,
     /// Root keys.
     pub roots: Vec<PublicKey>,
+    /// Hashes of its recovery keys.
+    pub recovery: Vec<Digest>,
+    /// How many recovery keys act; 0 for none.
+    pub rk: u32,
     /// Who may do what.
     pub grants: Vec<Grant>,
+    /// Keys that are revoked.
+    pub revoked: Vec<RevokedKey>,
+    /// The rival successors where the chain forks or a recovery waits.
+    pub evidence: Vec<StatementId>,
+    /// The keys that signed more than one of them.
+    pub double_signers: Vec<PublicKey>,
+    /// How many statements wait for more signatures.
+    pub pending: usize,
     /// Names that following it would take.
     pub claims: Vec<Claim>,
     /// Id of the head, for the next epoch's `prev`.
@@ -52,13 +68,26 @@ pub struct RealmInfo {
     pub next_route: Counter,
 }
 
-/// What became of a posted statement.
+/// A key that no longer counts, but for what is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Posted {
-    /// Its id.
-    pub id: StatementId,
-    /// Whether anything of it was new here.
-    pub new: bool,
+pub struct RevokedKey {
+    /// Which.
+    pub key: PublicKey,
+    /// The revocations that count, sorted.
+    pub by: Vec<StatementId>,
+}
+
+/// All that the roots of a realm have said, as this node holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealmStatements {
+    /// Which realm.
+    pub realm: RealmId,
+    /// How its chain ends here.
+    pub status: ChainStatus,
+    /// The chain that this node follows, genesis first.
+    pub path: Vec<StatementId>,
+    /// Envelopes in base64: roots, seals, revocations, routes.
+    pub statements: Vec<String>,
 }
 
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<RealmInfo>>, Failure> {
@@ -87,61 +116,29 @@ pub(super) async fn show(
     Ok(Json(info))
 }
 
-pub(super) async fn post_statement(
+pub(super) async fn statements(
     State(admin): State<Arc<Admin>>,
-    Bytes(bytes): Bytes,
-) -> Result<Json<Posted>, Failure> {
-    let verified = Envelope::decode(&bytes)?.verify()?;
-    let id = verified.statement().id();
-    let realm = verified.statement().realm();
-    if !admin.store.followed()?.iter().any(|followed| followed.realm == realm) {
-        return Err(Failure::new(Outcome::Forbidden, "the statement is of a realm not followed"));
-    }
-    let _one_epoch_at_a_time = admin.epochs.lock().await;
-    refuse_after_restore(&admin, &verified)?;
-    refuse_second_successor(&admin, &verified)?;
-    let new = admin.registry.admit(vec![verified]).await? > 0;
-    Ok(Json(Posted { id, new }))
+    Path(realm): Path<String>,
+) -> Result<Json<RealmStatements>, Failure> {
+    let realm = find(&admin, &realm).await?;
+    let (authority, shown) = follows::authority(&admin, &realm).await?;
+    let mut statements = admin.store.authority_statements(&realm)?;
+    statements.extend(shown);
+    let statements =
+        statements.iter().map(|it| BASE64_STANDARD.encode(it.envelope().encode())).collect();
+    let Authority { status, path, .. } = authority;
+    Ok(Json(RealmStatements { realm, status, path, statements }))
 }
 
-/// The chain of a restored home may have gone on elsewhere: a second successor of the same epoch
-/// would fork it. A member of the site has to show that it has not, or somebody to say so.
-fn refuse_after_restore(admin: &Admin, verified: &Verified) -> Result<(), Failure> {
-    let is_root = matches!(verified.statement().body(), Body::Root(_));
-    if !is_root || !admin.store.may_be_outdated(&verified.statement().realm())? {
-        return Ok(());
-    }
-    let why =
-        "this node was restored from a backup: the realm may have newer root epochs elsewhere";
-    Err(Failure::new(Outcome::Conflict, why).hint(
-        "once it is in sync with a member of its site that knew it before, this ends by itself: \
-         griot peer list; if there is none: griot restore --up-to-date",
-    ))
-}
-
-/// Two commands that sign at once would fork the chain and freeze it for ever: the later is told to
-/// look again. A recovery may branch off, since that is what it is for.
-fn refuse_second_successor(admin: &Admin, verified: &Verified) -> Result<(), Failure> {
-    let statement = verified.statement();
-    let Body::Root(Root { prev: Some(prev), .. }) = statement.body() else { return Ok(()) };
-    let path = admin.store.authority(&statement.realm())?.path;
-    let Some(at) = path.iter().position(|id| id == prev) else { return Ok(()) };
-    if path.get(at + 1).is_none_or(|next| *next == statement.id()) {
-        return Ok(());
-    }
-    let parent = admin.store.statement(prev)?;
-    let rescues = parent.is_some_and(|parent| match parent.statement().body() {
-        Body::Root(parent) => {
-            let mut signers = verified.signatures().keys();
-            signers.any(|key| parent.recovery.contains(&recovery_hash(key)))
-        }
-        _ => false,
-    });
-    if rescues {
-        return Ok(());
-    }
-    Err(Failure::new(Outcome::Conflict, "another epoch of this realm was signed in between")
-        .hint("nothing is lost: type the command again"))
+/// One statement with all its signatures, in base64; of a release, what a seal is about.
+pub(super) async fn statement(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+) -> Result<Json<String>, Failure> {
+    let id: StatementId = id.parse()?;
+    let held = admin.store.statement(&id)?;
+    let held = held.ok_or_else(|| Failure::not_found(format!("{id} is not held here")))?;
+    Ok(Json(BASE64_STANDARD.encode(held.envelope().encode())))
 }
 
 async fn describe(admin: &Admin, realm: RealmId) -> Result<RealmInfo, Failure> {
@@ -157,8 +154,15 @@ async fn describe(admin: &Admin, realm: RealmId) -> Result<RealmInfo, Failure> {
     let claims = authority.claims();
     let status = authority.status;
     let epoch = authority.epoch();
-    let (k, roots, grants) =
-        authority.head.map(|head| (head.k, head.roots, head.grants)).unwrap_or_default();
+    let revoked = crdt::realm::revoked(&authority, &statements, &Lists::new());
+    let revoked = revoked.into_iter().map(|(key, kept)| {
+        let by = kept.by.iter().copied().collect();
+        RevokedKey { key, by }
+    });
+    let revoked = revoked.collect();
+    let pending = crdt::realm::pending(&authority, &statements).len();
+    let double_signers = authority.double_signers.into_iter().collect();
+    let of = authority.head.unwrap_or_else(nothing);
     let kind = followed.iter().find(|known| known.realm == realm).map(|known| known.kind);
     Ok(RealmInfo {
         realm,
@@ -166,15 +170,38 @@ async fn describe(admin: &Admin, realm: RealmId) -> Result<RealmInfo, Failure> {
         status,
         kind,
         epoch,
-        k,
-        roots,
-        grants,
+        k: of.k,
+        roots: of.roots,
+        recovery: of.recovery,
+        rk: of.rk,
+        grants: of.grants,
+        revoked,
+        evidence: authority.evidence,
+        double_signers,
+        pending,
         claims,
         head,
         payload,
         routes,
         next_route,
     })
+}
+
+/// What is shown of a realm of which no head is held.
+fn nothing() -> Root {
+    Root {
+        epoch: 0,
+        prev: None,
+        nonce: [0; 16],
+        title: String::new(),
+        roots: Vec::new(),
+        k: 0,
+        recovery: Vec::new(),
+        rk: 0,
+        grants: Vec::new(),
+        cleared: Vec::new(),
+        seals: None,
+    }
 }
 
 /// One above every counter of the head's epoch.
