@@ -116,6 +116,7 @@ fn run(numbers: std::ops::Range<u64>) -> Tally {
 
 #[test]
 fn red_07_five_hundred_pools_agree_in_any_order_and_with_the_model() {
+    #[expect(clippy::disallowed_methods, reason = "how long to run is said from outside")]
     let more = std::env::var("GRIOT_POOLS").ok().and_then(|pools| pools.parse().ok());
     let tally = run(0..more.unwrap_or(500).max(500));
     println!("{tally}");
