@@ -172,7 +172,10 @@ impl Session {
             self.work.push_back(Work::Resume { from: after, after, until, of: None });
         }
         self.look(now, index)?;
-        self.ask(now);
+        // Where something is shared that has asked already, and once is enough.
+        if !self.asking.is_open() {
+            self.ask(now);
+        }
         Ok(())
     }
 

@@ -187,8 +187,11 @@ impl Session {
         index: &dyn Index,
     ) -> Handled {
         self.peer.claims.follows = follows.into_iter().collect();
+        let was_open = self.asking.is_open();
         self.claims_changed(now, index)?;
-        self.ask(now);
+        if was_open || !self.asking.is_open() {
+            self.ask(now);
+        }
         Ok(())
     }
 
