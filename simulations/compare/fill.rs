@@ -24,7 +24,7 @@ const SHA256: TableDefinition<'_, &[u8; 32], &[u8; 32]> = TableDefinition::new("
 const HELD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("held");
 
 /// The layout that this program knows.
-const SCHEMA: u64 = 2;
+const SCHEMA: u64 = 3;
 const SPARSE_BYTES: u64 = 1 << 30;
 /// How many of the small ones are named.
 const NAMED: u64 = 1000;
