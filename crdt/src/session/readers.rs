@@ -341,9 +341,10 @@ impl Session {
         Frame::Follows { follows: self.told.named.clone() }
     }
 
-    /// Whether the peer may send what came into its log of realms that it hides from others.
-    pub(super) fn may_resume_late(&self) -> bool {
-        !self.peer.claims.tags.is_empty()
+    /// Whether the peer may send what came into its log of realms that it hid at first, or did not
+    /// know: it may name them openly by now, so that no tag is left of them.
+    pub(super) const fn may_resume_late(&self) -> bool {
+        self.peer.claims.has_answered
     }
 
     /// Whether the peer is about to say what else it shares.

@@ -349,14 +349,25 @@ impl Registry {
         for rules in &self.inner.rules {
             let Ok(name) = (rules.canonical_name)(name) else { continue };
             let package = PackageId::new(rules.format, name);
-            let known = !self.inner.store.realms_with(&package)?.is_empty();
-            if known || self.upstream_known(&package)? {
+            let stands = !self.inner.store.realms_with(&package)?.is_empty();
+            if stands || self.is_fallen(&package)? || self.upstream_known(&package)? {
                 formats.push(rules.format.to_owned());
             } else if self.default_endpoint(rules.format)?.is_some() {
                 may_have.push(rules.format.to_owned());
             }
         }
         Ok(if formats.is_empty() { may_have } else { formats })
+    }
+
+    /// Whether some followed realm has releases of the name, of which none stands.
+    fn is_fallen(&self, package: &PackageId) -> Result<bool, Error> {
+        for followed in self.inner.store.followed()? {
+            let view = self.inner.store.derived(&followed.realm, package)?;
+            if view.is_some_and(|view| !view.fallen.is_empty()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Why the name is what it is here, one sentence a line.

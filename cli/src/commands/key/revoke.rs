@@ -9,7 +9,7 @@ use node::daemon::admin::realms::releases::StandingRelease;
 use super::super::Context;
 use super::super::realm::seal::{Named, explain, list, standing};
 use crate::args::{KeepOf, Revoke};
-use crate::output::{Code, Failure, plain};
+use crate::output::{Code, Failure, count, plain};
 use crate::sign::{self, Desk, Parcel, Seen};
 
 pub(super) async fn run(context: &Context, order: Revoke) -> Result<(), Failure> {
@@ -30,9 +30,9 @@ pub(super) async fn run(context: &Context, order: Revoke) -> Result<(), Failure>
         let names: Vec<String> = lost.iter().take(5).map(name).collect();
         let more = if lost.len() > 5 { " and others" } else { "" };
         context.output.say(format!(
-            "{} releases lose this signature: {}{more}; what is right of it another publisher \
-             brings back: griot endorse NAME@VERSION",
-            lost.len(),
+            "{} without this signature: {}{more}; what is right of it another publisher brings \
+             back: griot endorse NAME@VERSION",
+            count(lost.len() as u64, "release"),
             names.join(", ")
         ));
     }
@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Context, order: Revoke) -> Result<(), Failure>
     let handed = desk.finish(parcel, Some(&seen)).await?;
     let unsealed = kept.iter().filter(|row| !row.sealed).count();
     context.output.data(&handed, |handed| {
-        let mut out = vec![format!("revoked; {} releases of it stay", kept.len())];
+        let mut out = vec![format!("revoked; {} of it stay", count(kept.len() as u64, "release"))];
         out.extend(handed.lines());
         if unsealed > 0 {
             let realm = handed.realm;

@@ -53,8 +53,12 @@ async fn a_release_of_two_publishers_waits_for_the_second() {
     let first = m.publish("pad 1.0.0 x").await.unwrap();
     assert_eq!((first.realm, first.new, first.needs), (realm, true, 1));
     assert!(m.read("pad", "1.0.0").await.is_err(), "it does not stand yet");
+    assert_eq!(m.registry.formats_of("pad").await.unwrap(), ["strict"], "found by its name");
     assert!(notes(&m).await.contains("1.0.0 needs 1 more signature (2 in all)"));
     assert!(notes(&m).await.contains("griot endorse pad@1.0.0 --format strict"));
+    assert_eq!(m.registry.store().pins(&realm, &strict("pad")).unwrap().len(), 0);
+    let again = m.publish("pad 1.0.0 x").await.unwrap();
+    assert_eq!((again.release, again.needs), (first.release, 1), "one key is one signature");
     assert_eq!(m.registry.store().pins(&realm, &strict("pad")).unwrap().len(), 0);
     tell(&m, &n, realm).await;
     let endorsed = n.registry.endorse(&admin(), &strict("pad"), "1.0.0").await.unwrap();
