@@ -111,6 +111,8 @@ pub(super) struct Claims {
     has_proven: bool,
     /// It has said which hidden realms it follows.
     has_answered: bool,
+    /// One of us has named a realm by a tag.
+    has_hidden: bool,
     /// Our log that it lacks: after the one sequence, up to the other.
     log: Option<(u64, u64)>,
 }
@@ -218,6 +220,7 @@ impl Session {
     /// The peer follows what these tags are for, too.
     pub(super) fn hidden(&mut self, now: Millis, tags: Vec<Tag>, index: &dyn Index) -> Handled {
         let claims = &mut self.peer.claims;
+        claims.has_hidden |= !tags.is_empty();
         claims.tags = tags.into_iter().collect();
         claims.has_answered = true;
         let before = Arc::clone(&self.sight.shared);
@@ -312,9 +315,11 @@ impl Session {
         if claims.reads && (answers || differs) {
             self.told.has_answered = true;
             self.told.tags.clone_from(&self.sight.tags);
-            let tags = self.sight.tags.iter().copied().collect();
+            let tags: Vec<Tag> = self.sight.tags.iter().copied().collect();
+            self.peer.claims.has_hidden |= !tags.is_empty();
             self.out.push_back(Output::Send(Frame::Hidden { tags }));
         }
+        let claims = &self.peer.claims;
         let follows: BTreeSet<_> = claims.follows.union(&self.sight.shared).copied().collect();
         let follows: Vec<_> = follows.into_iter().collect();
         if self.told.follows.as_ref() != Some(&follows) {
@@ -341,10 +346,10 @@ impl Session {
         Frame::Follows { follows: self.told.named.clone() }
     }
 
-    /// Whether the peer may send what came into its log of realms that it hid at first, or did not
-    /// know: it may name them openly by now, so that no tag is left of them.
+    /// Whether the peer may send what came into its log of realms that one of us hid at first: we
+    /// may name them openly by now, so that no tag is left of them.
     pub(super) const fn may_resume_late(&self) -> bool {
-        self.peer.claims.has_answered
+        self.peer.claims.has_hidden
     }
 
     /// Whether the peer is about to say what else it shares.
