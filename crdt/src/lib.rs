@@ -9,15 +9,19 @@
 //!                 realm::authority  ◀── roots of a realm ────────────┤
 //!                        │                                           │
 //!                        ▼                                           ▼
-//!                 derive::package(authority, statements, pins) ──▶ PackageView
+//!            realm::{firm, revoked, publishers}   seals, revocations, other realms
+//!                        │
+//!                        ▼
+//!                 derive::package(ground, statements, pins) ──▶ PackageView
 //! ```
 //!
 //! `session`, `reconcile` and `sketch` make two sets equal over a wire of `message`s; `document`
 //! turns the statements of one package into an automerge document; `routes` gives each short name
 //! exactly one source. Nothing here decides what to keep on disk or whom to talk to.
 //!
-//! A `receipt` is a statement, too, but of one author and document only the newest is kept: that
-//! set does not only grow. No view is derived from receipts; whose word counts the node decides.
+//! A `receipt` and a `beat` are statements, too, but of one author and subject only the newest is
+//! kept: that set does not only grow. No view is derived from them; whose word counts the node
+//! decides.
 //!
 //! Everything from outside is parsed into a type that cannot hold anything else: a [`PublicKey`]
 //! was admitted, a [`Statement`] is canonical and within its limits, a [`Verified`] was verified.

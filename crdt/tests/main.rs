@@ -20,6 +20,7 @@ mod laws;
 mod limits;
 mod network;
 mod oracle;
+mod pace;
 mod pool;
 mod readers;
 mod receipts;

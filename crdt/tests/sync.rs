@@ -1,14 +1,14 @@
 //! Two and three nodes talk: what must be equal afterwards, and what must not have travelled.
 
 use crdt::message::Frame;
-use crdt::session::{Index, Input, MemoryIndex, Output, Session};
+use crdt::session::{Index, Input};
 use crdt::statement::{Counter, Pattern, RouteSource};
 use crdt::{Body, SecretKey, Statement, Verified};
 use proptest::prelude::*;
 
 use crate::network::{ALLIDS, CHECK, COLLS, Net, RESUME, Realm, STATEMENTS};
 
-fn village(count: usize) -> (Net, Realm, Vec<usize>) {
+pub(crate) fn village(count: usize) -> (Net, Realm, Vec<usize>) {
     let realm = Realm::new(1);
     let mut net = Net::default();
     let nodes = (0..count).map(|_| net.follower(&[&realm])).collect();
@@ -427,147 +427,6 @@ fn a_thousand_collections_in_sync_cost_one_line_each_way() {
     assert_eq!(net.frames(link, CHECK), 2, "one comparison within the first minute or so");
     assert!(net.links[link].bytes <= 2 * 64, "{} bytes", net.links[link].bytes);
     assert_eq!(net.links[link].frames.len(), 1);
-}
-
-#[test]
-fn comparisons_become_rare_while_nothing_changes() {
-    let (mut net, _, nodes) = village(2);
-    let link = net.connect(nodes[0], nodes[1]);
-    net.settle();
-    net.reset_counts(link);
-    net.pass(6 * 3_600_000);
-    let checks = net.frames(link, CHECK);
-    assert!((2 * 22..2 * 34).contains(&checks), "{checks} in six hours");
-}
-
-/// A session that has heard HELLO at the time 5, from a peer that follows the same.
-fn greeted(index: &MemoryIndex, initiator: bool, seen: Option<(u64, u64)>) -> Session {
-    let mut session = Session::default();
-    session.handle(0, Input::Start { key: [1; 32], initiator, seen: None }, index);
-    let hello = Frame::Hello {
-        version: 1,
-        features: 0,
-        max_frame: 1 << 20,
-        key: [2; 32],
-        epoch: 2,
-        seen,
-        follows: index.follows(),
-    };
-    session.handle(5, Input::Frame(hello), index);
-    session
-}
-
-#[test]
-fn a_peer_that_never_answers_is_left() {
-    let index = MemoryIndex::new(1);
-    let mut session = greeted(&index, true, None);
-    let mut closed = None;
-    while let Some(at) = session.next_timeout() {
-        session.handle(at, Input::Timeout, &index);
-        while let Some(output) = session.poll() {
-            if let Output::Close(reason) = output {
-                closed = Some((reason, at));
-            }
-        }
-    }
-    assert_eq!(closed, Some(("no answer for too long", 600_005)));
-}
-
-#[test]
-fn constant_change_does_not_put_the_comparison_off() {
-    let (mut net, realm, nodes) = village(2);
-    let link = net.connect(nodes[0], nodes[1]);
-    net.settle();
-    net.reset_counts(link);
-    for n in 0..20 {
-        net.pass(10_000);
-        net.publish(nodes[0], realm.release("a", &format!("1.0.{n}")));
-    }
-    net.settle();
-    assert!(net.frames(link, CHECK) >= 4, "{:?}", net.links[link].frames);
-}
-
-#[test]
-fn a_long_answer_is_given_out_a_megabyte_at_a_time() {
-    let realm = Realm::new(1);
-    let mut index = MemoryIndex::new(1);
-    index.follow(realm.id);
-    for n in 0..6000 {
-        index.admit(realm.release("a", &format!("1.0.{n}")));
-    }
-    let mut session = greeted(&index, false, Some((1, 0)));
-    let mut resumed = 0;
-    let mut turns = 0;
-    loop {
-        let mut bytes = 0;
-        while let Some(output) = session.poll() {
-            if let Output::Send(Frame::Resume { batch, .. }) = output {
-                resumed += batch.len();
-                bytes += batch.iter().map(|held| held.encode().len()).sum::<usize>();
-            }
-        }
-        assert!(bytes < 1_400_000, "{bytes} at once");
-        if session.next_timeout() != Some(5) {
-            break;
-        }
-        turns += 1;
-        session.handle(5, Input::Timeout, &index);
-    }
-    assert_eq!(resumed, 6000);
-    assert!(turns > 0);
-}
-
-#[test]
-fn a_peer_that_asks_on_without_reading_draws_no_more_into_memory() {
-    let realm = Realm::new(1);
-    let mut index = MemoryIndex::new(1);
-    index.follow(realm.id);
-    for n in 0..6000 {
-        index.admit(realm.release("a", &format!("1.0.{n}")));
-    }
-    let mut session = greeted(&index, false, Some((1, 0)));
-    // Nothing of what is given out is ever written: no time-out is fed.
-    for _ in 0..20 {
-        session.handle(5, Input::Frame(Frame::Want { ids: Vec::new() }), &index);
-    }
-    let mut bytes = 0;
-    while let Some(output) = session.poll() {
-        if let Output::Send(Frame::Resume { batch, .. }) = output {
-            bytes += batch.iter().map(|held| held.encode().len()).sum::<usize>();
-        }
-    }
-    assert!(bytes < 1_400_000, "{bytes} wait");
-    assert_eq!(session.next_timeout(), Some(5), "the rest comes when these are written");
-}
-
-#[test]
-fn either_end_can_have_the_sets_compared_at_once() {
-    for side in [0, 1] {
-        let (mut net, realm, nodes) = village(2);
-        let link = net.connect(nodes[0], nodes[1]);
-        net.settle();
-        net.admit(nodes[0], realm.release("a", "1.0.0"));
-        net.admit(nodes[1], realm.release("b", "1.0.0"));
-        net.input(link, side, Input::Compare);
-        net.settle();
-        net.assert_same(&nodes);
-        assert_eq!(net.nodes[nodes[0]].index.last_sequence(), 2);
-    }
-}
-
-#[test]
-fn many_publishes_at_once_are_pushed_at_a_bearable_pace() {
-    let (mut net, realm, nodes) = village(2);
-    let link = net.connect(nodes[0], nodes[1]);
-    net.settle();
-    net.reset_counts(link);
-    for n in 0..500 {
-        net.publish(nodes[0], realm.release("a", &format!("1.0.{n}")));
-    }
-    net.pass(1_000);
-    net.assert_same(&nodes);
-    assert!(net.frames(link, STATEMENTS) <= 61);
-    assert_eq!(net.links[link].closed, [None; 2]);
 }
 
 proptest! {
