@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use crdt::statement::Beat;
 use crdt::{Body, Collection, Digest, PublicKey, RealmId, StatementId};
 
-use super::statements::{IDS, load_statement, public_key};
+use super::receipts::newest;
+use super::statements::{IDS, load_statement};
 use super::tables::{self, Tables};
 use super::{Error, Store, collections};
 
@@ -34,14 +35,8 @@ impl Store {
     /// When the database cannot be read.
     pub fn beats(&self, realm: &RealmId) -> Result<Vec<(PublicKey, Beat)>, Error> {
         self.reading(|txn| {
-            let table = txn.table(tables::LATEST)?;
-            let subject = Beat::subject(realm);
-            let (of, about) = (realm.0.as_bytes(), subject.as_bytes());
             let mut found = Vec::new();
-            for row in table.range((of, about, &AUTHORS.0)..=(of, about, &AUTHORS.1))? {
-                let (key, kept) = row?;
-                let id = StatementId(Digest::from_bytes(*kept.value().0));
-                let author = public_key(key.value().2)?;
+            for (author, id) in newest(txn, realm, &Beat::subject(realm))? {
                 match load_statement(txn, &id)?.map(|statement| statement.body().clone()) {
                     Some(Body::Beat(beat)) => found.push((author, beat)),
                     _ => return Err(Error::unreadable("beat", "it is not there")),

@@ -87,14 +87,8 @@ impl Store {
     /// When the database cannot be read.
     pub fn receipts(&self, realm: &RealmId, subject: &Subject) -> Result<Vec<HeldReceipt>, Error> {
         self.reading(|txn| {
-            let table = txn.table(tables::LATEST)?;
-            let subject = subject.digest();
-            let (of, about) = (realm.0.as_bytes(), subject.as_bytes());
             let mut found = Vec::new();
-            for row in table.range((of, about, &AUTHORS.0)..=(of, about, &AUTHORS.1))? {
-                let (key, kept) = row?;
-                let id = StatementId(Digest::from_bytes(*kept.value().0));
-                let author = public_key(key.value().2)?;
+            for (author, id) in newest(txn, realm, &subject.digest())? {
                 let statement = load_statement(txn, &id)?;
                 let receipt = statement.as_ref().and_then(Statement::receipt).cloned();
                 let receipt =
@@ -104,6 +98,23 @@ impl Store {
             Ok(found)
         })
     }
+}
+
+/// What is kept of each author about a subject: receipts for a document, or a realm's beats.
+pub(super) fn newest(
+    txn: &impl Tables,
+    realm: &RealmId,
+    subject: &Digest,
+) -> Result<Vec<(PublicKey, StatementId)>, Error> {
+    let table = txn.table(tables::LATEST)?;
+    let (of, about) = (realm.0.as_bytes(), subject.as_bytes());
+    let mut found = Vec::new();
+    for row in table.range((of, about, &AUTHORS.0)..=(of, about, &AUTHORS.1))? {
+        let (key, kept) = row?;
+        let id = StatementId(Digest::from_bytes(*kept.value().0));
+        found.push((public_key(key.value().2)?, id));
+    }
+    Ok(found)
 }
 
 /// What is kept of an author for a document.
