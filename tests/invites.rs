@@ -4,40 +4,14 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::harness::invite::Waiting;
 use crate::harness::node::text;
 use crate::harness::samples::{noise, npm_package};
 use crate::harness::wait::wait_exit;
-use crate::harness::{EVENTUALLY, Node, Npm, Request, SOON, World, wait_for, wait_until};
-
-/// `griot invite --role publisher`, which waits for somebody to answer.
-struct Waiting {
-    child: std::process::Child,
-    invite: String,
-}
+use crate::harness::{EVENTUALLY, Node, Npm, Request, SOON, World, wait_until};
 
 fn invite_publisher(world: &World, node: &Node) -> Waiting {
-    let file = world.path().join("invite.json");
-    let out = std::fs::File::create(&file).expect("a file can be made in the test's folder");
-    let child = node
-        .command(&["invite", "--role", "publisher", "--names", "npm:*", "--json"])
-        .stdin(Stdio::null())
-        .stdout(out)
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary under test starts");
-    let invite = wait_for("the invite to be printed", SOON, || {
-        let line = fs_err::read_to_string(&file).unwrap_or_default();
-        let value: Value = serde_json::from_str(&line).map_err(|_| line)?;
-        Ok(text(&value, "invite"))
-    });
-    Waiting { child, invite }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    Waiting::start(world, node, &["--role", "publisher", "--names", "npm:*"])
 }
 
 fn publish(world: &World, node: &Node, name: &str) -> Value {

@@ -1,13 +1,12 @@
 //! Private realms as people meet them: who joins, who may read over HTTP, and what all others see.
 
-use std::process::Stdio;
-
 use serde_json::Value;
 
+use crate::harness::invite::Waiting;
 use crate::harness::node::text;
 use crate::harness::samples::npm_package;
 use crate::harness::wait::wait_exit;
-use crate::harness::{EVENTUALLY, Node, Npm, Request, SOON, World, wait_for};
+use crate::harness::{EVENTUALLY, Node, Npm, Request, World, wait_for};
 
 /// Publishes a package and makes the node's own realm private.
 fn private_node(world: &World) -> Node {
@@ -88,31 +87,8 @@ fn npm_installs_from_a_private_realm_with_a_token_that_reads() {
     assert!(said.contains("E404"), "{said}");
 }
 
-/// `griot invite`, which waits for its reader, since the realm is private.
-struct Waiting {
-    child: std::process::Child,
-    invite: String,
-}
-
 fn invite_reader(world: &World, node: &Node) -> Waiting {
-    let file = world.path().join("invite.json");
-    let out = std::fs::File::create(&file).expect("a file can be made in the test's folder");
-    let mut command = node.command(&["invite", "--json"]);
-    command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null());
-    let child = command.spawn().expect("the binary under test starts");
-    let invite = wait_for("the invite to be printed", SOON, || {
-        let line = fs_err::read_to_string(&file).unwrap_or_default();
-        let value: Value = serde_json::from_str(&line).map_err(|_| line)?;
-        Ok(text(&value, "invite"))
-    });
-    Waiting { child, invite }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    Waiting::start(world, node, &[])
 }
 
 #[test]

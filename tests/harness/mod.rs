@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod forwarder;
 pub(crate) mod http;
+pub(crate) mod invite;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod project;
