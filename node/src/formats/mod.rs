@@ -28,9 +28,12 @@ use crate::registry::{Door, Principal, Registry, Rules};
 pub mod archive;
 mod dispatch;
 pub mod generic;
+mod json;
 pub mod lockfile;
 pub mod native;
 pub mod npm;
+mod splice;
+mod spliced;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -233,7 +233,8 @@ impl Registry {
         self.remember_believed(sought, &fresh).await?;
         self.inner.store.put_cached_document(fresh.clone()).await?;
         self.inner.landed.fetch_add(1, Ordering::Relaxed);
-        self.inner.outlines.put(receipt.blake3, &outline);
+        let key = outlines::key(&sought.package, &receipt.blake3);
+        self.inner.outlines.put(key, &outline);
         self.fulfil_document(&fresh.subject).await?;
         Ok(fresh)
     }
@@ -246,7 +247,7 @@ impl Registry {
         (digest, by): (&Digest, &CachedBy),
     ) -> Result<Judged, Error> {
         let file = self.open_document(digest).await?.into_std().await;
-        let outline = outlines::read(sought.rules, file).await;
+        let outline = outlines::read(sought.rules, &sought.package.name, file).await;
         let outline = Arc::new(outline.map_err(|why| Error::new(Outcome::Corrupt, why))?);
         if !(sought.format.canonical_name)(&outline.name).is_ok_and(|n| n == sought.package.name) {
             return Err(Error::new(Outcome::Corrupt, "a receipt for the document of another name"));
@@ -255,7 +256,7 @@ impl Registry {
         let (Some(body), true) = (&held.body, self.is_believed(&sought.package, &held.by)?) else {
             return Ok(Judged::Taken(outline));
         };
-        let ours = self.outline(sought.rules, body).await?;
+        let ours = self.outline(sought, body).await?;
         if let Some(version) = compare::switched(&ours, &outline) {
             self.refuse_switch(sought, &version, authors(by)).await?;
             return Ok(Judged::Stays(Box::new(held)));

@@ -57,6 +57,8 @@ pub struct UpstreamDocument {
     pub outline: Arc<Outline>,
     /// Normal versions offered to new resolution; absent for all that the document names.
     pub offered: Option<BTreeSet<String>>,
+    /// Files (version, name) of those versions that are in reach; absent for all of them.
+    pub files: Option<BTreeSet<(String, String)>>,
     /// Tags after the fall-back; absent for those of the document.
     pub tags: Option<BTreeMap<String, String>>,
     /// On whose word the bytes are believed.
@@ -74,6 +76,14 @@ pub struct UpstreamDocument {
     /// What vouches for all of this later; absent where it hangs on what peers hold, on a receipt,
     /// or on an upstream that is out of reach.
     pub stamp: Option<Stamp>,
+}
+
+/// What may be offered of a document; absent: all that it has.
+#[derive(Default)]
+struct Offer {
+    versions: Option<BTreeSet<String>>,
+    files: Option<BTreeSet<(String, String)>>,
+    tags: Option<BTreeMap<String, String>>,
 }
 
 impl UpstreamDocument {
@@ -235,9 +245,9 @@ impl Registry {
         stale: bool,
     ) -> Result<UpstreamDocument, Error> {
         let digest = held.body.ok_or_else(|| no_such_package(sought))?;
-        let outline = self.outline(sought.rules, &digest).await?;
-        let (offered, tags) = self.offer(sought, &held, &outline).await?;
-        let seed = format!("{:?}{digest}{offered:?}{tags:?}", sought.decision.source);
+        let outline = self.outline(sought, &digest).await?;
+        let Offer { versions: offered, files, tags } = self.offer(sought, &held, &outline).await?;
+        let seed = format!("{:?}{digest}{offered:?}{files:?}{tags:?}", sought.decision.source);
         let revision = blake3::hash(seed.as_bytes()).to_hex()[..32].to_owned();
         Ok(UpstreamDocument {
             decision: sought.decision.clone(),
@@ -248,6 +258,7 @@ impl Registry {
             size: held.size,
             outline,
             offered,
+            files,
             tags,
             by: held.by,
             base: sought.endpoint.url.clone(),
@@ -265,18 +276,22 @@ impl Registry {
         sought: &Sought,
         held: &CachedDocument,
         outline: &Arc<Outline>,
-    ) -> Result<(Option<BTreeSet<String>>, Option<BTreeMap<String, String>>), Error> {
+    ) -> Result<Offer, Error> {
         let unsigned = self.unsigned(sought, held, outline).await?;
         let away = !self.is_near(&sought.endpoint);
         if !away && unsigned.is_empty() {
-            return Ok((None, None));
+            return Ok(Offer::default());
         }
         let mut offered: BTreeSet<String> =
             outline.versions.iter().map(|version| version.version.clone()).collect();
         offered.retain(|version| !unsigned.contains(version));
+        let mut files = None;
         if let (true, Some(digest)) = (away, &held.body) {
             let reach = self.in_reach(sought, digest, outline).await?;
-            offered.retain(|version| reach.contains(version));
+            let versions: BTreeSet<&str> =
+                reach.iter().map(|(version, _)| version.as_str()).collect();
+            offered.retain(|version| versions.contains(version.as_str()));
+            files = Some(reach);
         }
         let mut order: Vec<String> = offered.iter().cloned().collect();
         order.sort_by(|a, b| (sought.format.compare_versions)(a, b));
@@ -285,7 +300,7 @@ impl Registry {
             outline.versions.iter().filter(yanked).map(|found| found.version.as_str()).collect();
         let live = |version: &str| !yanked.contains(version);
         let tags = offered_tags(&sought.format, &outline.tags, &order, live);
-        Ok((Some(offered), Some(tags)))
+        Ok(Offer { versions: Some(offered), files, tags: Some(tags) })
     }
 
     /// The bytes of a document that is held.

@@ -133,7 +133,7 @@ impl Registry {
     async fn allows(&self, sought: &Sought, held: &CachedDocument, new: &Outline) -> bool {
         let Some(body) = held.body else { return true };
         // One that cannot be read any more is worth nothing.
-        let old = self.outline(sought.rules, &body).await;
+        let old = self.outline(sought, &body).await;
         let old = old.map_or(0, |outline| outline.versions.len());
         let doubts = &self.inner.doubts;
         doubts.allows(&held.subject, old, new.versions.len(), Instant::now())
@@ -150,7 +150,7 @@ impl Registry {
         let fresh = CachedDocument { earlier: earlier(before.as_ref(), &fresh), ..fresh };
         self.inner.store.commit_document(staged, fresh.clone()).await?;
         if let Some(body) = &fresh.body {
-            self.inner.outlines.put(*body, outline);
+            self.inner.outlines.put(outlines::key(&sought.package, body), outline);
         }
         self.inner.absences.forget(&sought.package);
         self.fulfil_document(&fresh.subject).await?;
@@ -207,7 +207,7 @@ pub(super) fn earlier(
 
 /// Reads what came, and refuses what is no document of the package.
 async fn read_document(sought: &Sought, staged: &Staged) -> Result<Outline, Error> {
-    let outline = outlines::read(sought.rules, staged.open()?).await;
+    let outline = outlines::read(sought.rules, &sought.package.name, staged.open()?).await;
     let outline = outline.map_err(|why| wrong(sought, &format!("it sent no document: {why}")))?;
     let name = (sought.format.canonical_name)(&outline.name);
     if name.is_ok_and(|name| name == sought.package.name) {

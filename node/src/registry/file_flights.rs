@@ -12,7 +12,7 @@ use super::fetch_document::unanswered;
 use super::files::{Described, key_of};
 use super::flight::Landing;
 use super::sought::{FILE_BYTES_MAX, Sought};
-use super::{Error, Outcome, OutlineFile, Registry};
+use super::{Error, Outcome, OutlineFile, Registry, Side};
 use crate::store::Hashes;
 use crate::store::cached::{CachedBy, CachedFile};
 use crate::upstream::{Answer, Arrival, Ask};
@@ -100,17 +100,40 @@ impl Registry {
         })
     }
 
+    /// Where the upstream has the file: by the package's document, by that of the registry, else
+    /// where files of the format are.
+    async fn url_of(&self, sought: &Sought, described: &Described) -> Result<String, Error> {
+        let (name, file) = (&sought.package.name, &described.file);
+        if let Some(url) = sought.file_url(file) {
+            return Ok(url);
+        }
+        let Some(locate) = sought.rules.locate else {
+            return Ok(format!("{}{}", sought.endpoint.url, (sought.rules.file)(name, &file.file)));
+        };
+        let side = Side {
+            key: locate.document,
+            path: locate.document,
+            accept: "*/*",
+            never_html: true,
+            limit: locate.bytes_max,
+        };
+        let found = self.side_document(&sought.package.format, Some(&sought.package), side).await?;
+        (locate.url)(&found.bytes, name, &described.version, file).map_err(|why| {
+            let why = format!("{}: the upstream's {} {why}", file.file, locate.document);
+            Error::new(Outcome::NotHere, why).with_hint("griot status")
+        })
+    }
+
     async fn fetch_from_upstream(
         &self,
         sought: &Sought,
         described: &Described,
         told: watch::Sender<Arrival>,
     ) -> Result<CachedFile, Error> {
-        let OutlineFile { file, url, size, declared } = &described.file;
+        let OutlineFile { file, size, declared, .. } = &described.file;
         let name = &sought.package.name;
-        let by_rule = || format!("{}{}", sought.endpoint.url, (sought.rules.file)(name, file));
         let ask = Ask {
-            url: if url.is_empty() { by_rule() } else { url.clone() },
+            url: self.url_of(sought, described).await?,
             accept: "*/*".to_owned(),
             etag: None,
             last_modified: None,

@@ -213,7 +213,7 @@ impl Registry {
         (version, file): (&str, &str),
     ) -> Result<Option<Described>, Error> {
         let Some(body) = &document.body else { return Ok(None) };
-        let outline = self.outline(sought.rules, body).await?;
+        let outline = self.outline(sought, body).await?;
         let Some(found) = outline.versions.iter().find(|found| found.version == version) else {
             return Ok(None);
         };

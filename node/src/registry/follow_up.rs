@@ -72,7 +72,7 @@ impl Registry {
         changed: bool,
     ) -> Result<(), Error> {
         let Some(digest) = fresh.body else { return Ok(()) };
-        let outline = self.outline(sought.rules, &digest).await?;
+        let outline = self.outline(sought, &digest).await?;
         self.compare_believed(sought, fresh, &outline).await?;
         self.learn_signing(sought, &outline).await?;
         if !changed {
@@ -158,7 +158,7 @@ impl Registry {
         believed: &Digest,
     ) -> Result<Option<String>, Error> {
         // The bytes are one of the earlier ones; if they have gone, nothing is left to compare.
-        let Ok(said) = self.outline(sought.rules, believed).await else { return Ok(None) };
+        let Ok(said) = self.outline(sought, believed).await else { return Ok(None) };
         if let Some(why) = compare::contradiction(outline, &said) {
             return Ok(Some(why));
         }

@@ -12,7 +12,7 @@ use std::sync::PoisonError;
 use crdt::derive::{Candidate, FileView, VersionView, best_meta};
 use crdt::routes::Decision;
 use crdt::statement::{Meta, MetaBody};
-use crdt::{Body, Digest, PackageId, PackageView, SlotState};
+use crdt::{Body, Content, Digest, PackageId, PackageView, SlotState};
 
 use super::{Door, Error, Registry, Rules, Stamp};
 
@@ -35,9 +35,18 @@ pub struct Metadata {
     /// peers hold and on what comes.
     pub stamp: Option<Stamp>,
     pub(super) metas: BTreeMap<(String, String), Vec<u8>>,
+    /// Files that are held here or by a connected peer.
+    pub(super) reach: BTreeSet<Digest>,
 }
 
 impl Metadata {
+    /// Whether the bytes of a file are held here or by a connected peer: versions of several files
+    /// may be offered with some of them.
+    #[must_use]
+    pub fn is_in_reach(&self, content: &Content) -> bool {
+        self.reach.contains(&content.blake3)
+    }
+
     /// What the format extracted from a file of a version, inline or from its blob.
     #[must_use]
     pub fn meta(&self, version: &str, file: &str) -> Option<&[u8]> {
@@ -78,9 +87,19 @@ impl Registry {
         hidden.sort_by(|a, b| (rules.compare_versions)(a, b));
         let live = |version: &str| view.versions[version].yanked.is_none();
         let tags = offered_tags(&rules, &view.tags, &offered, live);
-        let revision = self.revision(package, &decision, &offered, &tags)?;
+        let revision = self.revision(package, &decision, (&offered, &reach.digests), &tags)?;
         let stamp = (metas_held && !reach.on_peers).then_some(stamp);
-        Ok(Metadata { decision, view, offered, tags, hidden, revision, stamp, metas })
+        Ok(Metadata {
+            decision,
+            view,
+            offered,
+            tags,
+            hidden,
+            revision,
+            stamp,
+            metas,
+            reach: reach.digests,
+        })
     }
 
     /// Versions that stand for new resolution, whether or not their bytes are in reach.
@@ -196,13 +215,16 @@ impl Registry {
         &self,
         package: &PackageId,
         decision: &Decision,
-        offered: &[String],
+        (offered, reach): (&[String], &BTreeSet<Digest>),
         tags: &BTreeMap<String, String>,
     ) -> Result<String, Error> {
         let stored = self.inner.store.revision(package)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(&stored.to_le_bytes());
         hasher.update(format!("{:?}{offered:?}{tags:?}", decision.source).as_bytes());
+        for digest in reach {
+            hasher.update(digest.as_bytes());
+        }
         Ok(hasher.finalize().to_hex()[..32].to_owned())
     }
 }

@@ -94,8 +94,8 @@ pub use principal::{Principal, Scope};
 pub use publish::{Publication, Published, PublishedFile};
 pub use room::{GARBAGE_EVERY, GarbageStep, Storage};
 pub use rules::{
-    Declared, Extract, Extracted, Outline, OutlineFile, OutlineVersion, Rules, SignatureRules,
-    UpstreamRules, Variant,
+    Declared, Extract, Extracted, LocateRules, Located, Outline, OutlineFile, OutlineVersion,
+    Rules, SignatureRules, UpstreamRules, Variant,
 };
 pub use scrub::{
     Course, Finding, IndexStep, IndexVerified, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep,

@@ -26,14 +26,17 @@ const KEPT: Duration = Duration::from_secs(300);
 /// Packages that are remembered; room is made by forgetting all.
 const PACKAGES_MAX: usize = 1024;
 
+/// A version, and the name of one of its files.
+pub(super) type FileOf = (String, String);
+
 /// What is near of one document's files.
 #[derive(Debug)]
 pub(super) struct Near {
     pub(super) at: Instant,
     /// The document that it was looked up for.
     pub(super) of: Digest,
-    /// Versions of which a file is held here under its strong checksum.
-    pub(super) held: BTreeSet<String>,
+    /// Files that are held here under their strong checksum.
+    pub(super) held: BTreeSet<FileOf>,
     /// What neighbours say.
     pub(super) hints: Vec<FileHint>,
 }
@@ -110,13 +113,13 @@ fn sensible(outline: &Outline, hints: Vec<FileHint>) -> Vec<FileHint> {
 }
 
 impl Registry {
-    /// Versions of the document whose files are held here or by a connected member.
+    /// Files of the document that are held here or by a connected member.
     pub(super) async fn in_reach(
         &self,
         sought: &Sought,
         document: &Digest,
         outline: &Arc<Outline>,
-    ) -> Result<BTreeSet<String>, Error> {
+    ) -> Result<BTreeSet<FileOf>, Error> {
         let near = match self.inner.nearby.get(sought, document) {
             Some(near) => {
                 if near.at.elapsed() >= REMEMBERED {
@@ -129,10 +132,10 @@ impl Registry {
         let mut reach = near.as_ref().map_or_else(BTreeSet::new, |near| near.held.clone());
         let hints = near.iter().flat_map(|near| &near.hints);
         let live = hints.filter(|hint| !self.inner.nearby.is_refuted(sought, hint));
-        reach.extend(live.map(|hint| hint.version.clone()));
+        reach.extend(live.map(|hint| (hint.version.clone(), hint.file.clone())));
         for file in self.cached_files_of(sought)? {
             if self.inner.store.blob(&file.digest)?.is_some() {
-                reach.insert(file.version);
+                reach.insert((file.version, file.file));
             }
         }
         Ok(reach)
@@ -196,14 +199,14 @@ impl Registry {
         Ok(futures::future::join_all(asked).await.into_iter().flatten().collect())
     }
 
-    async fn held_by_checksum(&self, outline: &Arc<Outline>) -> Result<BTreeSet<String>, Error> {
+    async fn held_by_checksum(&self, outline: &Arc<Outline>) -> Result<BTreeSet<FileOf>, Error> {
         let (this, outline) = (self.clone(), Arc::clone(outline));
         let work = move || {
             let mut held = BTreeSet::new();
             for version in &outline.versions {
                 for file in &version.files {
                     if this.blob_of(&file.declared)?.is_some() {
-                        held.insert(version.version.clone());
+                        held.insert((version.version.clone(), file.file.clone()));
                     }
                 }
             }

@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::io::BufReader;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crdt::Digest;
+use crdt::{Digest, PackageId};
 
 use super::rules::UpstreamRules;
+use super::sought::Sought;
 use super::{Error, Outcome, Outline, OutlineFile, OutlineVersion, Registry};
 
 /// Outlines kept at most.
@@ -17,6 +18,11 @@ const OUTLINES_MAX: usize = 256;
 const KEPT_MAX_BYTES: usize = 24 * 1024 * 1024;
 /// Documents that are read at once: what is kept of one may be large.
 const READERS: usize = 8;
+
+/// What the outline of a document depends on: its bytes, and the package that it is read as.
+pub(super) fn key(package: &PackageId, document: &Digest) -> Digest {
+    Digest::of(format!("{package} {document}").as_bytes())
+}
 
 /// Newest use last.
 #[derive(Debug, Default)]
@@ -62,11 +68,16 @@ fn weight(outline: &Outline) -> usize {
 }
 
 /// Reads a document where blocking is allowed.
-pub(super) async fn read(rules: UpstreamRules, file: std::fs::File) -> Result<Outline, String> {
+pub(super) async fn read(
+    rules: UpstreamRules,
+    name: &str,
+    file: std::fs::File,
+) -> Result<Outline, String> {
+    let name = name.to_owned();
     let work = move || {
         // On the thread itself: a task that is not polled for a while must not keep a turn.
         let _turn = Turn::take();
-        (rules.outline)(&mut BufReader::new(file))
+        (rules.outline)(&name, &mut BufReader::new(file))
     };
     let read = tokio::task::spawn_blocking(work).await;
     read.unwrap_or_else(|_| Err("it could not be read".to_owned()))
@@ -100,16 +111,17 @@ impl Registry {
     /// What is in a document that is held.
     pub(super) async fn outline(
         &self,
-        rules: UpstreamRules,
+        sought: &Sought,
         digest: &Digest,
     ) -> Result<Arc<Outline>, Error> {
-        if let Some(outline) = self.inner.outlines.get(digest) {
+        let key = key(&sought.package, digest);
+        if let Some(outline) = self.inner.outlines.get(&key) {
             return Ok(outline);
         }
         let file = self.open_document(digest).await?.into_std().await;
-        let outline = read(rules, file).await;
+        let outline = read(sought.rules, &sought.package.name, file).await;
         let outline = Arc::new(outline.map_err(|why| Error::new(Outcome::Corrupt, why))?);
-        self.inner.outlines.put(*digest, &outline);
+        self.inner.outlines.put(key, &outline);
         Ok(outline)
     }
 }
@@ -133,14 +145,14 @@ mod tests {
 
     #[tokio::test]
     async fn more_documents_than_readers_are_all_read() {
-        let rules = UpstreamRules { outline: |_| Ok(Outline::default()), ..rules() };
+        let rules = UpstreamRules { outline: |_, _| Ok(Outline::default()), ..rules() };
         let file = || tempfile::tempfile().unwrap();
-        let all = (0..4 * READERS).map(|_| read(rules, file()));
+        let all = (0..4 * READERS).map(|_| read(rules, "pad", file()));
         assert!(futures::future::join_all(all).await.iter().all(Result::is_ok));
-        let panics = UpstreamRules { outline: |_| panic!("a broken reader"), ..rules };
-        let all = (0..2 * READERS).map(|_| read(panics, file()));
+        let panics = UpstreamRules { outline: |_, _| panic!("a broken reader"), ..rules };
+        let all = (0..2 * READERS).map(|_| read(panics, "pad", file()));
         assert!(futures::future::join_all(all).await.iter().all(Result::is_err));
-        assert!(read(rules, file()).await.is_ok(), "a panic gives its turn back");
+        assert!(read(rules, "pad", file()).await.is_ok(), "a panic gives its turn back");
     }
 
     fn rules() -> UpstreamRules {
@@ -148,8 +160,9 @@ mod tests {
             variants: &[],
             document: |name| name.to_owned(),
             file: |_, file| file.to_owned(),
+            locate: None,
             version_of: |_, _| None,
-            outline: |_| Err("unused".to_owned()),
+            outline: |_, _| Err("unused".to_owned()),
             document_bytes_max: 1,
             signatures: None,
             differs: |_, _| None,

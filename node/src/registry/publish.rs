@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rules::Extracted;
 use super::slots::{content_of, content_of_staged, contents_of, refuse_taken, same_bytes};
-use super::{Error, Principal, Registry, Rules, refuse_ignored};
+use super::{Error, Outcome, Principal, Registry, Rules, refuse_ignored};
 use crate::store::blob::{BlobWriter, Staged};
 use crate::store::{Hashes, Moment, Plan, Slot};
 
@@ -262,7 +262,25 @@ impl Draft {
             return Ok(Some(release));
         }
         refuse_taken(&self.rules, &self.package, &self.written, &taken, contents)?;
+        self.refuse_twin(moment)?;
         Ok(None)
+    }
+
+    /// A new name that clients cannot tell from one that is there would be theirs in turns.
+    fn refuse_twin(&self, moment: &Moment<'_>) -> Result<(), Error> {
+        if moment.derived(&self.realm, &self.package)?.is_some() {
+            return Ok(());
+        }
+        for twin in (self.rules.twins)(&self.package.name) {
+            let other = PackageId::new(&self.package.format, &twin);
+            if moment.derived(&self.realm, &other)?.is_some() {
+                let name = &self.package.name;
+                let why = format!("clients cannot tell {name} from {twin}, which is there already");
+                return Err(Error::new(Outcome::Conflict, why)
+                    .with_hint(format!("publish it as {twin}, or under another name")));
+            }
+        }
+        Ok(())
     }
 
     /// Inside the transaction: signs the release, unless the same bytes are there (then lost tags

@@ -41,6 +41,9 @@ pub struct Rules {
     pub upstream: Option<UpstreamRules>,
     /// One line for search, from the inline meta.
     pub describe: fn(meta: &[u8]) -> String,
+    /// Other normal names that clients cannot tell from this one: where one of them is taken, a new
+    /// package may not have the name.
+    pub twins: fn(&str) -> Vec<String>,
 }
 
 /// An extractor: the file, positioned at its start, and its name; an error says what is wrong.
@@ -70,10 +73,13 @@ pub struct UpstreamRules {
     pub document: fn(name: &str) -> String,
     /// Path of a file below the base URL, escaped: used where no document says its URL.
     pub file: fn(name: &str, file: &str) -> String,
+    /// Where files are, if a document of the whole registry says it, and the package's does not.
+    pub locate: Option<LocateRules>,
     /// The version that a file name belongs to, if it is one of the package's.
     pub version_of: fn(name: &str, file: &str) -> Option<String>,
-    /// Reads a document of any variant, without holding it.
-    pub outline: fn(&mut dyn BufRead) -> Result<Outline, String>,
+    /// Reads a document of any variant, without holding it. The normal name is that of the package
+    /// which was asked for: documents need not say it.
+    pub outline: fn(name: &str, &mut dyn BufRead) -> Result<Outline, String>,
     /// The largest document, in bytes.
     pub document_bytes_max: u64,
     /// The upstream's own signatures over versions, where the format has them.
@@ -81,6 +87,20 @@ pub struct UpstreamRules {
     /// How what a document declares of a version differs from the meta of its bytes, in words.
     pub differs: fn(declared: &[u8], meta: &[u8]) -> Option<String>,
 }
+
+/// A document of the whole registry that says where its files are.
+#[derive(Debug, Clone, Copy)]
+pub struct LocateRules {
+    /// Path of the document below the base URL.
+    pub document: &'static str,
+    /// Bytes that it has at most: it is read into memory.
+    pub bytes_max: u64,
+    /// Absolute URL of a file; the error says what is wrong with the document.
+    pub url: fn(document: &[u8], name: &str, of: &OutlineVersion, file: &OutlineFile) -> Located,
+}
+
+/// An absolute URL, or why there is none.
+pub type Located = Result<String, String>;
 
 /// One form of a package's document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +154,8 @@ pub struct OutlineVersion {
 pub struct OutlineFile {
     /// Its name as this node's URLs have it.
     pub file: String,
-    /// Where the upstream has it, absolute.
+    /// Where the upstream has it: absolute, or relative to the document's own URL. Empty where the
+    /// document does not say.
     pub url: String,
     /// Bytes, where the document says.
     pub size: Option<u64>,

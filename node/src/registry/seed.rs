@@ -18,7 +18,7 @@ impl Metadata {
     /// [`super::Outcome::Invalid`] if the view cannot be written down; nothing of it can be kept
     /// then.
     pub fn seed(&self) -> Result<[u8; 32], Error> {
-        let Self { decision, view, offered, tags, hidden, revision, stamp: _, metas } = self;
+        let Self { decision, view, offered, tags, hidden, revision, stamp: _, metas, reach } = self;
         let PackageView {
             realm,
             package,
@@ -30,7 +30,7 @@ impl Metadata {
         } = view;
         let mut hash = Hash::default();
         hash.add(&(&decision.source, realm, package, revision))?;
-        hash.add(&(offered, tags, hidden))?;
+        hash.add(&(offered, tags, hidden, reach))?;
         hash.add(&(set, tag_counters, yank_counters))?;
         for (version, found) in versions {
             hash.version(version, found)?;

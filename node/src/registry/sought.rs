@@ -7,9 +7,10 @@ use crdt::statement::{RouteSource, Subject};
 use crdt::{Digest, PackageId, RealmId};
 
 use futures::FutureExt as _;
+use url::Url;
 
 use super::rules::Variant;
-use super::{Door, Error, Registry, Rules, UpstreamRules};
+use super::{Door, Error, OutlineFile, Registry, Rules, UpstreamRules};
 use crate::store::Hashes;
 use crate::upstream::{Ask, Endpoint, Reach};
 
@@ -78,10 +79,22 @@ impl Sought {
         self.rules.variants.iter().skip_while(move |variant| **variant != asked).skip(1).copied()
     }
 
+    fn document_url(&self) -> String {
+        format!("{}{}", self.endpoint.url, (self.rules.document)(&self.package.name))
+    }
+
+    /// The absolute URL of a file, as far as the package's document says it.
+    pub(super) fn file_url(&self, file: &OutlineFile) -> Option<String> {
+        let said = Some(&file.url).filter(|url| !url.is_empty())?;
+        let joined = Url::parse(&self.document_url()).ok().and_then(|base| base.join(said).ok());
+        // Whoever is asked for something that is no URL will say so.
+        Some(joined.map_or_else(|| said.clone(), String::from))
+    }
+
     /// A request for a document of the package, without validators.
     pub(super) fn ask(&self, variant: Variant) -> Ask {
         Ask {
-            url: format!("{}{}", self.endpoint.url, (self.rules.document)(&self.package.name)),
+            url: self.document_url(),
             accept: variant.accept.to_owned(),
             etag: None,
             last_modified: None,

@@ -67,6 +67,7 @@ pub(super) const STRICT: Rules = Rules {
     }),
     upstream: None,
     describe: |_| String::new(),
+    twins: |_| Vec::new(),
 };
 
 /// A format for any file; files may join a version.

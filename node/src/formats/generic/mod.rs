@@ -43,6 +43,7 @@ pub static FORMAT: Format = Format {
         extract: None,
         upstream: None,
         describe: |_| String::new(),
+        twins: |_| Vec::new(),
     },
     install: |base, name, version| {
         // The native route finds the file of a version, and says what it is called.

@@ -28,7 +28,7 @@ use crate::http::ready::{Ask, Label, Look, Looked, Made, Plain, Render, Seed, Wi
 use crate::registry::{Document, DocumentAsk, Door, Error as RegistryError, Registry};
 
 /// The code that renders: another number when the same package comes out as other bytes.
-const RENDERER: &str = "npm 1";
+pub(super) const RENDERER: &str = "npm 1";
 
 /// Everything of a request that the answers depend on, and where to look.
 #[derive(Clone)]

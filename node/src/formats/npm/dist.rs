@@ -7,9 +7,9 @@ use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
-use super::json::{Error, Json, Key};
-use super::spans::Span;
 use super::upstream_outline::{TEXT_MAX_BYTES, span};
+use crate::formats::json::{Error, Json, Key};
+use crate::formats::splice::Span;
 use crate::registry::{Declared, OutlineFile};
 
 const SIGNATURES_MAX: usize = 16;

@@ -1,9 +1,9 @@
 //! What npm, pnpm, yarn and bun speak.
 //!
 //! Files: `name.rs`, `version.rs`, `upstream_rules.rs` rules (pure); `manifest.rs` archive → meta
-//! (pure); `metadata.rs` a realm's view → packument (pure); `json.rs`, `upstream_outline.rs`,
-//! `dist.rs`, `spans.rs` an upstream's packument → what is in it and where; `render.rs`,
-//! `stream.rs` its bytes → what a client reads, in `mode.rs`'s sense; `signature.rs` the upstream's
+//! (pure); `metadata.rs` a realm's view → packument (pure); `upstream_outline.rs`,
+//! `dist.rs`, `spans.rs` an upstream's packument → what is in it and where; `render.rs`
+//! its bytes → what a client reads, in `mode.rs`'s sense; `signature.rs` the upstream's
 //! signatures (pure); `attachment.rs` a publish body, byte by byte (pure); `publish.rs` such a body
 //! into the store; `pack.rs` a folder → `.tgz`. The handlers: `routes.rs`, and behind it
 //! `packument.rs`, `tarball.rs`, `change.rs`, `audit.rs`, `search.rs`, `attestation.rs`,
@@ -30,7 +30,6 @@ mod attestation;
 mod audit;
 mod change;
 mod dist;
-mod json;
 mod link;
 mod lockfile;
 mod manifest;
@@ -47,7 +46,6 @@ mod routes;
 mod search;
 mod signature;
 mod spans;
-mod stream;
 mod tarball;
 #[cfg(test)]
 mod tests;
@@ -80,6 +78,7 @@ pub static FORMAT: Format = Format {
         extract: Some(manifest::extract),
         upstream: Some(upstream_rules::RULES),
         describe: manifest::describe,
+        twins: |_| Vec::new(),
     },
     install: |base, name, version| format!("npm install {name}@{version} --registry {base}/npm/"),
     pack: pack::pack,

@@ -1,23 +1,20 @@
-//! A rendering of an upstream's bytes: pieces of the blob with a few of ours between them.
-//!
-//! It is held if it is small enough; else every reader who wants it as it is reads the blob. Where
-//! its packed forms are there already, nothing is rendered before such a reader comes.
+//! What is shown of an upstream's packument: its bytes in pieces, in a form and a mode.
 //!
 //! Source: formats/npm.md sections 3 and 5.
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use futures::FutureExt as _;
 
-use super::asked::{self, Asked};
+use super::asked::{self, Asked, RENDERER};
 use super::metadata::{ABBREVIATED, Form};
 use super::mode::Mode;
-use super::render::{self, Look, Segment};
-use super::{spans, stream};
+use super::render::{self, Look};
+use super::spans;
+use crate::formats::spliced::{Prepare, Render, Spliced};
 use crate::http::error::Error;
-use crate::http::ready::{Label, Lies, Looked, Made, Open, Plain, Read};
-use crate::registry::{Error as RegistryError, UpstreamDocument};
+use crate::http::ready::{Label, Looked};
+use crate::registry::UpstreamDocument;
 
 /// What is shown of an upstream's document.
 #[derive(Clone)]
@@ -48,15 +45,15 @@ impl Pieces {
 
     /// What it will be, and how it is made.
     pub(super) fn looked(self) -> Looked {
-        let label = self.label();
-        let hidden = label.hidden.to_string();
-        let said = [label.kind.as_bytes(), label.etag.as_bytes(), hidden.as_bytes()];
-        let seed = asked::seed(&said);
-        let UpstreamDocument { stamp, age, stale, .. } = *self.document;
-        let lying = self.clone();
-        let lies: Lies = Box::new(move |size| async move { lying.plain(size).await }.boxed());
-        let render = Box::new(move || self.made(label).boxed());
-        Looked { seed, stamp, age: Some(age), stale, render, lies: Some(lies) }
+        let spliced = Spliced {
+            registry: self.asked.registry.clone(),
+            document: Arc::clone(&self.document),
+            part: self.asked.part,
+            label: self.label(),
+            renderer: RENDERER,
+            prepare: (!self.is_verbatim()).then(|| self.prepare()),
+        };
+        spliced.looked()
     }
 
     fn label(&self) -> Label {
@@ -98,82 +95,22 @@ impl Pieces {
         self.version.is_none() && untouched && offered.is_none() && tags.is_none()
     }
 
-    async fn segments(&self) -> Result<Arc<[Segment]>, Error> {
-        if self.is_verbatim() {
-            return Ok(Arc::from([Segment::Range(0..self.document.size)]));
-        }
-        let table = spans::table(&self.asked.registry, &self.document.digest).await?;
-        let look = self.look();
-        if let Some(version) = &self.version {
-            let segments = render::manifest(&table, version, &look);
-            return Ok(segments.ok_or_else(Error::no_such_path)?.into());
-        }
-        Ok(stream::shared(&self.etag(""), || render::packument(&table, &look)).await)
-    }
-
-    async fn file(&self) -> Result<std::fs::File, Error> {
-        Ok(self.asked.registry.open_document(&self.document.digest).await?.into_std().await)
-    }
-
-    async fn made(self, label: Label) -> Result<Made, Error> {
-        let (segments, file) = (self.segments().await?, self.file().await?);
-        let size: u64 = segments.iter().map(Segment::len).sum();
-        let lies = self.is_verbatim();
-        if let Some(plain) = self.held(size, &segments, &file).await? {
-            return Ok(Made { label, plain, read: None, lies });
-        }
-        let read: Read = Box::new(move |out| stream::write(file, segments, out));
-        let plain = Plain::Elsewhere { size, open: self.open() };
-        Ok(Made { label, plain, read: Some(read), lies })
-    }
-
-    /// The bytes as they are, so many, for packed forms that were made before.
-    async fn plain(self, size: u64) -> Result<Plain, Error> {
-        if !self.is_small(size) {
-            return Ok(Plain::Elsewhere { size, open: self.open() });
-        }
-        let (segments, file) = (self.segments().await?, self.file().await?);
-        let held = self.held(size, &segments, &file).await?;
-        Ok(held.unwrap_or_else(|| Plain::Elsewhere { size, open: self.open() }))
-    }
-
-    fn is_small(&self, size: u64) -> bool {
-        usize::try_from(size).is_ok_and(|size| size <= self.asked.part)
-    }
-
-    async fn held(
-        &self,
-        size: u64,
-        segments: &Arc<[Segment]>,
-        file: &std::fs::File,
-    ) -> Result<Option<Plain>, Error> {
-        if !self.is_small(size) {
-            return Ok(None);
-        }
-        let (segments, file) = (Arc::clone(segments), file.try_clone().map_err(gone)?);
-        let whole = move || {
-            let mut bytes = Vec::new();
-            stream::write(file, segments, &mut bytes).map(|()| bytes)
-        };
-        Ok(Some(asked::held(asked::off_thread(whole).await?.map_err(gone)?)))
-    }
-
-    /// Reads it anew for each reader.
-    fn open(&self) -> Open {
+    fn prepare(&self) -> Prepare {
         let this = self.clone();
         Arc::new(move || {
             let this = this.clone();
             async move {
-                let segments = this.segments().await?;
-                Ok::<Body, _>(stream::body(this.file().await?, segments))
+                let table = spans::table(&this.asked.registry, &this.document.digest).await?;
+                let render: Render = Box::new(move || match &this.version {
+                    None => Ok(render::packument(&table, &this.look())),
+                    Some(version) => render::manifest(&table, version, &this.look())
+                        .ok_or_else(Error::no_such_path),
+                });
+                Ok(render)
             }
             .boxed()
         })
     }
-}
-
-fn gone(why: std::io::Error) -> Error {
-    RegistryError::not_here(format!("the packument could not be read: {why}")).into()
 }
 
 /// The media type of a form.

@@ -13,14 +13,14 @@
 //! Source: formats/npm.md sections 1, 3 and 5; formats/README.md section 1.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::metadata::Form;
 use super::mode::Mode;
 use super::name;
-use super::spans::{Entry, Span, Table};
+use super::spans::{Entry, Table};
+use crate::formats::splice::{Edit, Segment, Span, Splice, wide};
 
 /// What a document shall look like.
 #[derive(Debug, Clone, Copy)]
@@ -35,24 +35,6 @@ pub(super) struct Look<'a> {
     pub(super) offered: Option<&'a BTreeSet<String>>,
     /// Tags in place of the document's; absent for those.
     pub(super) tags: Option<&'a BTreeMap<String, String>>,
-}
-
-/// A piece of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Segment {
-    /// Bytes of the document, never empty.
-    Range(Range<u64>),
-    /// Other bytes.
-    Literal(Bytes),
-}
-
-impl Segment {
-    pub(super) fn len(&self) -> u64 {
-        match self {
-            Self::Range(range) => range.end - range.start,
-            Self::Literal(bytes) => bytes.len() as u64,
-        }
-    }
 }
 
 /// The whole document.
@@ -74,13 +56,13 @@ pub(super) fn packument(table: &Table, look: &Look<'_>) -> Vec<Segment> {
     for entry in &table.versions.entries {
         edits.extend(own_url(table, entry, look));
     }
-    let mut out = Out::new(edits);
+    let mut out = Splice::new(edits);
     if look.form == Form::Abbreviated && table.full {
         abbreviated(table, look, &mut out);
     } else {
         out.copy(0..table.size);
     }
-    out.segments
+    out.segments()
 }
 
 /// One version's manifest; `None` if the document does not have it.
@@ -90,13 +72,10 @@ pub(super) fn manifest(table: &Table, version: &str, look: &Look<'_>) -> Option<
     // As in the outline: the version as it is normally written, else the last one.
     let exact = found.clone().rfind(|entry| &*entry.written == version);
     let entry = exact.or_else(|| found.next_back())?;
-    let mut out = Out::new(own_url(table, entry, look).into_iter().collect());
+    let mut out = Splice::new(own_url(table, entry, look).into_iter().collect());
     out.copy(wide(entry.value));
-    Some(out.segments)
+    Some(out.segments())
 }
-
-/// Bytes in the place of a span.
-type Edit = (Span, Bytes);
 
 /// The URL of this node for a standard tarball, in the mode that wants it.
 fn own_url(table: &Table, entry: &Entry, look: &Look<'_>) -> Option<Edit> {
@@ -160,7 +139,7 @@ fn edit_tags(table: &Table, tags: &BTreeMap<String, String>, edits: &mut Vec<Edi
 }
 
 /// The short form of a full document.
-fn abbreviated(table: &Table, look: &Look<'_>, out: &mut Out) {
+fn abbreviated(table: &Table, look: &Look<'_>, out: &mut Splice) {
     out.literal("{");
     let members = [
         ("name", table.name),
@@ -192,7 +171,7 @@ fn abbreviated(table: &Table, look: &Look<'_>, out: &mut Out) {
     out.literal("}}");
 }
 
-fn short_manifest(table: &Table, entry: &Entry, out: &mut Out) {
+fn short_manifest(table: &Table, entry: &Entry, out: &mut Splice) {
     let Some(runs) = table.runs(entry) else {
         out.copy(wide(entry.value));
         return;
@@ -209,64 +188,6 @@ fn short_manifest(table: &Table, entry: &Entry, out: &mut Out) {
         out.literal(format!("{comma}\"hasInstallScript\":true"));
     }
     out.literal("}");
-}
-
-/// Segments as they are put together.
-struct Out {
-    segments: Vec<Segment>,
-    /// In the order of the bytes; none reaches into another.
-    edits: Vec<Edit>,
-}
-
-impl Out {
-    fn new(mut edits: Vec<Edit>) -> Self {
-        edits.sort_by_key(|(span, _)| (span.start, span.end));
-        // An edit within one that takes its surroundings away has nothing left to do.
-        let mut end = 0;
-        edits.retain(|(span, _)| {
-            let stays = span.start >= end;
-            end = end.max(span.end);
-            stays
-        });
-        Self { segments: Vec::new(), edits }
-    }
-
-    fn literal(&mut self, bytes: impl Into<Bytes>) {
-        let bytes = bytes.into();
-        if !bytes.is_empty() {
-            self.segments.push(Segment::Literal(bytes));
-        }
-    }
-
-    /// Bytes of the document, with the edits that lie in them.
-    fn copy(&mut self, range: Range<u64>) {
-        let mut at = range.start;
-        let mut next = self.edits.partition_point(|(span, _)| u64::from(span.start) < at);
-        while let Some((span, bytes)) = self.edits.get(next).cloned() {
-            if u64::from(span.end) > range.end {
-                break;
-            }
-            self.verbatim(at..span.start.into());
-            self.literal(bytes);
-            at = span.end.into();
-            next += 1;
-        }
-        self.verbatim(at..range.end);
-    }
-
-    fn verbatim(&mut self, range: Range<u64>) {
-        if range.is_empty() {
-            return;
-        }
-        match self.segments.last_mut() {
-            Some(Segment::Range(last)) if last.end == range.start => last.end = range.end,
-            _ => self.segments.push(Segment::Range(range)),
-        }
-    }
-}
-
-fn wide(span: Span) -> Range<u64> {
-    span.start.into()..span.end.into()
 }
 
 fn quoted(text: &str) -> Bytes {

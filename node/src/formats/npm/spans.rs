@@ -12,6 +12,7 @@ use crdt::Digest;
 use tokio::sync::Semaphore;
 
 use super::upstream_outline;
+use crate::formats::splice::Span;
 use crate::http::error::Error;
 use crate::registry::{Error as RegistryError, Registry};
 
@@ -20,13 +21,6 @@ const KEPT_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Packuments that are read at once, each by a thread with this buffer.
 const READERS: usize = 2;
 const READ_BYTES: usize = 64 * 1024;
-
-/// Some bytes of a document; narrow, since there are many.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) start: u32,
-    pub(super) end: u32,
-}
 
 /// The places of a document that renderings change.
 #[derive(Debug, Default)]

@@ -15,10 +15,11 @@ use std::io::BufRead;
 use std::ops::Range;
 
 use super::dist::Dist;
-use super::json::{Error, Json, Key};
 use super::metadata::INSTALL_FIELDS;
-use super::spans::{Entry, List, Span, Table, Time};
+use super::spans::{Entry, List, Table, Time};
 use super::{name, version};
+use crate::formats::json::{Error, Json, Key};
+use crate::formats::splice::Span;
 use crate::registry::{Outline, OutlineVersion};
 
 /// The largest document that is read.
@@ -34,7 +35,7 @@ const SHORT_MEMBERS: [&str; 5] = ["name", "modified", "dist-tags", "versions", "
 const INSTALL_SCRIPTS: [&str; 3] = ["preinstall", "install", "postinstall"];
 
 /// What resolving and fetching need of a document of either form.
-pub(super) fn outline(input: &mut dyn BufRead) -> Result<Outline, String> {
+pub(super) fn outline(_: &str, input: &mut dyn BufRead) -> Result<Outline, String> {
     scan(input).map(|(outline, _)| outline)
 }
 

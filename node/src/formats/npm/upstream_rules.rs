@@ -25,6 +25,7 @@ pub(super) const RULES: UpstreamRules = UpstreamRules {
     ],
     document,
     file,
+    locate: None,
     version_of,
     outline: upstream_outline::outline,
     document_bytes_max: DOCUMENT_MAX_BYTES,

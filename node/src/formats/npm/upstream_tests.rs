@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::metadata::Form;
 use super::mode::Mode;
-use super::render::{self, Look, Segment};
+use super::render::{self, Look};
 use super::upstream_outline::scan;
+use crate::formats::splice::Segment;
 
 mod reading;
 mod rendering;

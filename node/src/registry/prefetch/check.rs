@@ -211,7 +211,7 @@ impl Registry {
         for variant in sought.rules.variants {
             let held = self.held_document(&sought.subject(variant.name))?;
             let Some(body) = held.and_then(|held| held.body) else { continue };
-            outlines.push(self.outline(sought.rules, &body).await?);
+            outlines.push(self.outline(sought, &body).await?);
         }
         Ok(outlines)
     }
@@ -290,7 +290,7 @@ fn polluted(
     node: &str,
 ) -> Option<Polluted> {
     let url = locked.url.as_deref()?;
-    let canonical = described.map(|described| described.url.clone()).filter(|url| !url.is_empty());
+    let canonical = described.and_then(|described| sought.file_url(described));
     // A registry on this machine is no node.
     if url.starts_with(&sought.endpoint.url) || canonical.as_deref() == Some(url) {
         return None;

@@ -243,7 +243,7 @@ async fn red_25_a_hint_that_led_nowhere_is_not_offered_again() {
     let near = Near {
         at: Instant::now(),
         of: digest,
-        held: BTreeSet::from(["1.0.0".to_owned()]),
+        held: BTreeSet::from([("1.0.0".to_owned(), "pad-1.0.0.txt".to_owned())]),
         hints: vec![lie.clone()],
     };
     node.registry.inner.nearby.put(&sought, &Arc::new(near));

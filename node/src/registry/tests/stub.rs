@@ -27,6 +27,7 @@ pub(super) const TINY: Rules = Rules {
         file: |_, file| format!("files/{file}"),
         version_of: |_, _| None,
         outline,
+        locate: None,
         document_bytes_max: 64 * 1024,
         signatures: Some(SignatureRules {
             keys: "-/keys",
@@ -47,7 +48,7 @@ pub(super) const TINY: Rules = Rules {
     ..STRICT
 };
 
-fn outline(from: &mut dyn BufRead) -> Result<Outline, String> {
+fn outline(_: &str, from: &mut dyn BufRead) -> Result<Outline, String> {
     let (mut outline, mut at, mut line) = (Outline::default(), 0, String::new());
     loop {
         line.clear();

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::super::json::{Error, Json};
 use super::super::render;
 use super::super::upstream_outline::{outline, scan};
 use super::{any_packument, any_value, bytes_of, config, looks};
+use crate::formats::json::{Error, Json};
 
 /// The tree of what is read, by the visitors alone.
 fn tree(json: &mut Json<'_>, bytes: &[u8]) -> Result<Value, Error> {
@@ -112,7 +112,7 @@ fn the_last_of_equal_keys_counts_and_names_of_javascript_are_ordinary() {
         "2.0.0":{},"2.0.0":null,"1.0.0":{"dist":{"tarball":"http://a.test/1"},
         "dist":{"tarball":"http://b.test/2","integrity":7}}},
         "dist-tags":{"constructor":"1.0.0","latest":"1.0.0","latest":"2.0.0","bad":"x"}}"#;
-    let read = outline(&mut document.as_bytes()).unwrap();
+    let read = outline("", &mut document.as_bytes()).unwrap();
     assert_eq!(read.name, "demo");
     let versions: Vec<_> = read.versions.iter().map(|v| v.version.as_str()).collect();
     assert_eq!(versions, ["1.0.0"]);
@@ -138,8 +138,9 @@ fn checksums_are_read_in_every_form() {
             "shasum": shasum, "signatures": [{ "keyid": "k", "sig": "s" }, 7, { "keyid": 1 }] });
         json!({ "name": "demo", "versions": { "1.0.0": { "dist": dist } } }).to_string()
     };
-    let version =
-        |integrity: &str| outline(&mut document(integrity).as_bytes()).unwrap().versions.remove(0);
+    let version = |integrity: &str| {
+        outline("", &mut document(integrity).as_bytes()).unwrap().versions.remove(0)
+    };
     let all = version(&integrity);
     let declared = &all.files[0].declared;
     assert_eq!(declared.sha512, Some([5; 64]));
@@ -196,9 +197,9 @@ fn what_is_too_deep_too_long_or_no_packument_is_refused() {
         ("{\"a\":\"\t\"}", "not JSON"),
         ("<html>", "not JSON"),
     ] {
-        let refused = outline(&mut bad.as_bytes()).unwrap_err();
+        let refused = outline("", &mut bad.as_bytes()).unwrap_err();
         assert!(refused.contains(why), "{refused}");
     }
     let shallow = format!("{{\"a\":{}{}}}", "[".repeat(63), "]".repeat(63));
-    assert!(outline(&mut shallow.as_bytes()).is_ok());
+    assert!(outline("", &mut shallow.as_bytes()).is_ok());
 }

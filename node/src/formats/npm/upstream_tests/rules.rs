@@ -29,7 +29,7 @@ fn a_version_is_signed_by_its_upstreams_key_or_the_reason_is_said() {
         let dist = json!({ "tarball": "http://a.test/x", "integrity": integrity,
             "signatures": signatures });
         let document = json!({ "name": "@acme/ui", "versions": { "1.0.0": { "dist": dist } } });
-        outline(&mut document.to_string().as_bytes()).unwrap().versions.remove(0)
+        outline("", &mut document.to_string().as_bytes()).unwrap().versions.remove(0)
     };
     let verify = signature::RULES.verify;
     let good = version(&integrity, json!([{ "keyid": "k", "sig": sign(&signed) }]));

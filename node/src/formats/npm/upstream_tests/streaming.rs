@@ -6,10 +6,11 @@ use futures::StreamExt as _;
 use serde_json::{Map, json};
 
 use super::super::mode::Mode;
-use super::super::render::{self, Look, Segment};
+use super::super::render::{self, Look};
+use super::super::spans;
 use super::super::upstream_outline::scan;
-use super::super::{spans, stream};
 use super::{BASE, DOOR, looks};
+use crate::formats::splice::{self, Segment};
 
 /// The tests of a process share its memory, so this one has a process of its own.
 #[test]
@@ -55,7 +56,7 @@ fn stream_fifty_megabytes() {
     let own = Look { mode: Mode::Own, ..looks(None, None)[0] };
     let segments = render::packument(&table, &own);
     let length: u64 = segments.iter().map(Segment::len).sum();
-    let body = stream::body(file, segments.into());
+    let body = splice::body(file, segments.into());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (sent, peak) = runtime.block_on(async {
         let mut stream = body.into_data_stream();
@@ -96,7 +97,7 @@ async fn a_file_that_is_shorter_than_its_segments_breaks_the_body_off() {
         let mut segments: Vec<Segment> =
             ranges.iter().map(|(start, end)| Segment::Range(*start..*end)).collect();
         segments.push(Segment::Literal(bytes::Bytes::from_static(b"end")));
-        let mut stream = stream::body(file, segments.into()).into_data_stream();
+        let mut stream = splice::body(file, segments.into()).into_data_stream();
         let mut seen = Vec::new();
         let mut broken = false;
         while let Some(piece) = stream.next().await {

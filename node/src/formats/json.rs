@@ -1,6 +1,6 @@
 //! A pull reader of JSON over a stream: values are visited or passed over, never held.
 //!
-//! Packuments exceed 50 MB, and a tree of one costs ten times that. So what is wanted is taken as
+//! Documents exceed 50 MB, and a tree of one costs ten times that. So what is wanted is taken as
 //! it goes by, with its place in bytes, and the rest is only checked: the grammar is RFC 8259 in
 //! full, since what a client cannot parse must not be stored as a document. Keys come in the order
 //! of the bytes and as often as they are written; that the last one wins is the visitor's business.

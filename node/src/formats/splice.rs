@@ -1,9 +1,14 @@
-//! Segments of a held document as the body of an answer, in large pieces, whatever its size.
+//! An upstream's bytes with a few of ours between them, as the body of an answer.
 //!
-//! The file is read forwards through one window; small gaps between ranges cost no call to the
-//! system. Memory is one piece and one window a reader; those who read the same rendering share its
-//! segments, which are many for a package with thousands of versions. A file that is shorter than
-//! its segments breaks the body off, so that a client never takes it for whole.
+//! A rendering is a list of [`Segment`]s: ranges of the held document, and literals. A [`Splice`]
+//! makes it from edits in the order of the bytes. Nothing else of the document is touched, so
+//! unknown members, the order of keys and the form of numbers survive.
+//!
+//! Segments go out in large pieces, whatever their size. The file is read forwards through one
+//! window; small gaps between ranges cost no call to the system. Memory is one piece and one window
+//! a reader; those who read the same rendering share its segments, which are many for a package
+//! with thousands of versions. A file that is shorter than its segments breaks the body off, so
+//! that a client never takes it for whole.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,8 +21,6 @@ use bytes::Bytes;
 use futures::stream;
 use tokio::sync::Semaphore;
 
-use super::render::Segment;
-
 /// Bytes handed to the connection at once.
 const PIECE_BYTES: usize = 256 * 1024;
 /// Bytes read ahead for short ranges.
@@ -26,9 +29,106 @@ const WINDOW_BYTES: usize = 64 * 1024;
 /// Renderings that are put together at once.
 const RENDERERS: usize = 2;
 
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Segment {
+    /// Bytes of the document, never empty.
+    Range(Range<u64>),
+    /// Other bytes.
+    Literal(Bytes),
+}
+
+impl Segment {
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Range(range) => range.end - range.start,
+            Self::Literal(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+/// Some bytes of a document; narrow, since there are many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+/// Bytes in the place of a span.
+pub(super) type Edit = (Span, Bytes);
+
+/// Segments as they are put together.
+pub(super) struct Splice {
+    segments: Vec<Segment>,
+    /// In the order of the bytes; none reaches into another.
+    edits: Vec<Edit>,
+}
+
+impl Splice {
+    /// With edits in any order.
+    pub(super) fn new(mut edits: Vec<Edit>) -> Self {
+        edits.sort_by_key(|(span, _)| (span.start, span.end));
+        // An edit within one that takes its surroundings away has nothing left to do.
+        let mut end = 0;
+        edits.retain(|(span, _)| {
+            let stays = span.start >= end;
+            end = end.max(span.end);
+            stays
+        });
+        Self { segments: Vec::new(), edits }
+    }
+
+    /// Other bytes.
+    pub(super) fn literal(&mut self, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        if !bytes.is_empty() {
+            self.segments.push(Segment::Literal(bytes));
+        }
+    }
+
+    /// Bytes of the document, with the edits that lie in them.
+    pub(super) fn copy(&mut self, range: Range<u64>) {
+        let mut at = range.start;
+        let mut next = self.edits.partition_point(|(span, _)| u64::from(span.start) < at);
+        while let Some((span, bytes)) = self.edits.get(next).cloned() {
+            if u64::from(span.end) > range.end {
+                break;
+            }
+            self.verbatim(at..span.start.into());
+            self.literal(bytes);
+            at = span.end.into();
+            next += 1;
+        }
+        self.verbatim(at..range.end);
+    }
+
+    /// What was put together.
+    pub(super) fn segments(self) -> Vec<Segment> {
+        self.segments
+    }
+
+    fn verbatim(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        match self.segments.last_mut() {
+            Some(Segment::Range(last)) if last.end == range.start => last.end = range.end,
+            _ => self.segments.push(Segment::Range(range)),
+        }
+    }
+}
+
+/// The span as a range.
+pub(super) fn wide(span: Span) -> Range<u64> {
+    span.start.into()..span.end.into()
+}
+
 /// The segments of the rendering with that validator: those that another reader has right now, or
 /// new ones.
-pub(super) async fn shared(etag: &str, render: impl FnOnce() -> Vec<Segment>) -> Arc<[Segment]> {
+pub(super) async fn shared<E>(
+    etag: &str,
+    render: impl FnOnce() -> Result<Vec<Segment>, E>,
+) -> Result<Arc<[Segment]>, E> {
     type Known = HashMap<String, Weak<[Segment]>>;
     static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
     static RENDERING: Semaphore = Semaphore::const_new(RENDERERS);
@@ -36,13 +136,13 @@ pub(super) async fn shared(etag: &str, render: impl FnOnce() -> Vec<Segment>) ->
     // Nobody closes it.
     let _turn = RENDERING.acquire().await;
     if let Some(segments) = known().get(etag).and_then(Weak::upgrade) {
-        return segments;
+        return Ok(segments);
     }
-    let segments: Arc<[Segment]> = render().into();
+    let segments: Arc<[Segment]> = render()?.into();
     let mut known = known();
     known.retain(|_, segments| segments.strong_count() > 0);
     known.insert(etag.to_owned(), Arc::downgrade(&segments));
-    segments
+    Ok(segments)
 }
 
 /// Where the reading is.
@@ -151,13 +251,13 @@ mod tests {
 
     #[tokio::test]
     async fn readers_at_the_same_time_share_a_rendering_and_it_ends_with_them() {
-        let render = |end| move || vec![Segment::Range(0..end)];
-        let first = shared("\"a\"", render(1)).await;
-        let second = shared("\"a\"", render(2)).await;
-        let other = shared("\"b\"", render(3)).await;
+        let render = |end| move || Ok::<_, ()>(vec![Segment::Range(0..end)]);
+        let first = shared("\"a\"", render(1)).await.unwrap();
+        let second = shared("\"a\"", render(2)).await.unwrap();
+        let other = shared("\"b\"", render(3)).await.unwrap();
         assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
         drop((first, second));
-        let third = shared("\"a\"", render(4)).await;
+        let third = shared("\"a\"", render(4)).await.unwrap();
         assert!(matches!(&*third, [Segment::Range(range)] if *range == (0..4)));
     }
 }
