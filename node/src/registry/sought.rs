@@ -100,7 +100,7 @@ impl Sought {
             last_modified: None,
             hashes: Hashes::default(),
             limit: self.rules.document_bytes_max,
-            never_html: true,
+            never_html: !variant.accept.contains("html"),
             urgent: true,
             arrival: None,
         }
