@@ -33,7 +33,7 @@ pub(super) const SIGNATURE: &str = ".asc";
 /// Of a file's name.
 const FILE_NAME_MAX_BYTES: usize = 255;
 /// Files of one page.
-const FILES_MAX: usize = 65_536;
+pub(super) const FILES_MAX: usize = 65_536;
 /// What is kept of one page, in all.
 const KEPT_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Anything that is kept of one file.
@@ -102,7 +102,9 @@ pub(super) struct Head {
     pub(super) name: String,
     /// Bytes of the page.
     pub(super) size: u64,
-    /// The versions that JSON lists, as written.
+    /// Items of JSON's list of files that are none.
+    pub(super) odd: Vec<Span>,
+    /// The versions that JSON lists, as written; empty for what is no text.
     pub(super) versions: Vec<(String, Span)>,
     /// The tag that says what URLs in HTML are relative to.
     pub(super) base: Option<Span>,
@@ -111,9 +113,9 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) const fn new(written: Written) -> Self {
-        let name = String::new();
-        Self { written, name, size: 0, versions: Vec::new(), base: None, status: None }
+    pub(super) fn new(written: Written) -> Self {
+        let (name, odd, versions) = (String::new(), Vec::new(), Vec::new());
+        Self { written, name, size: 0, odd, versions, base: None, status: None }
     }
 }
 

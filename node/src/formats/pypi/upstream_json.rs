@@ -7,7 +7,9 @@
 
 use std::io::BufRead;
 
-use super::outline::{Entry, Head, Said, TEXT_MAX_BYTES, Visit, Written, checksum, is_file_name};
+use super::outline::{
+    Entry, FILES_MAX, Head, Said, TEXT_MAX_BYTES, Visit, Written, checksum, is_file_name,
+};
 use crate::formats::json::{Error, Json, Key};
 use crate::formats::splice::Span;
 
@@ -63,14 +65,17 @@ impl Page<'_, '_> {
     }
 
     fn version(&mut self, json: &mut Json<'_>) -> Result<(), Error> {
-        if json.peek()? != b'"' {
-            return json.pass();
-        }
         if self.head.versions.len() >= VERSIONS_MAX {
             return Err(Error::Refused("it lists more versions than are read"));
         }
-        let start = json.at();
-        let written = json.text(VERSION_MAX_BYTES)?.unwrap_or_default();
+        let (first, start) = (json.peek()?, json.at());
+        let written = match first {
+            b'"' => json.text(VERSION_MAX_BYTES)?.unwrap_or_default(),
+            _ => {
+                json.pass()?;
+                String::new()
+            }
+        };
         self.head.versions.push((written, span(start, json.at())?));
         Ok(())
     }
@@ -90,19 +95,30 @@ impl Page<'_, '_> {
     }
 
     fn file(&mut self, json: &mut Json<'_>) -> Result<(), Error> {
-        if json.peek()? != b'{' {
-            return json.pass();
-        }
-        let start = json.at();
+        let (first, start) = (json.peek()?, json.at());
         let mut found = Found::default();
-        json.object(&mut |json, key| found.member(json, &key))?;
-        let Some(mut entry) = found.entry() else { return Ok(()) };
-        entry.place = span(start, json.at())?;
+        match first {
+            b'{' => json.object(&mut |json, key| found.member(json, &key))?,
+            _ => json.pass()?,
+        }
+        let place = span(start, json.at())?;
+        let Some(mut entry) = found.entry() else { return self.odd(place) };
+        entry.place = place;
         entry.inside = entry.place.start + 1;
         (self.visit)(entry).map_err(|why| {
             self.refused = Some(why);
             Error::Refused("the reading was ended")
         })
+    }
+}
+
+impl Page<'_, '_> {
+    fn odd(&mut self, place: Span) -> Result<(), Error> {
+        if self.head.odd.len() >= FILES_MAX {
+            return Err(Error::Refused("it lists too much that is no file"));
+        }
+        self.head.odd.push(place);
+        Ok(())
     }
 }
 
