@@ -57,6 +57,8 @@ mod prefetch;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]
+mod pypi_upstream;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod realms;

@@ -22,6 +22,18 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// Of a URL; `None` if that is no web server's.
+    pub(crate) fn of(url: &str) -> Option<Self> {
+        let url = Url::parse(url).ok()?;
+        let tls = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = url.host_str()?.to_owned();
+        Some(Self { tls, host, port: url.port_or_known_default()? })
+    }
+
     /// Its URL without a slash at the end.
     pub(crate) fn url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
@@ -34,8 +46,8 @@ struct Base {
     site: Site,
     /// With a slash at its end.
     path: String,
-    /// First path segment of the format's doors at the node.
-    mount: &'static str,
+    /// Where the node has what lies below it.
+    mount: String,
     format: &'static str,
     /// Which names the node would ask of it; `None`: all that nothing else claims.
     names: Option<Vec<Pattern>>,
@@ -45,6 +57,12 @@ impl Base {
     /// Whether the node would ask this upstream, and not another one, for what the path names.
     fn is_routed_here(&self, rest: &str) -> bool {
         let Some(patterns) = &self.names else { return true };
+        if self.format == PYPI {
+            let known = node::formats::ALL.iter().find(|format| format.id == self.format);
+            let name = rest.split('/').next().unwrap_or_default();
+            let name = known.and_then(|format| (format.rules.canonical_name)(name).ok());
+            return name.is_some_and(|name| patterns.iter().any(|known| known.matches(&name)));
+        }
         let plain = rest.replace("%2f", "/").replace("%2F", "/");
         let segments = if plain.starts_with('@') { 2 } else { 1 };
         let name = plain.split('/').take(segments).collect::<Vec<_>>().join("/");
@@ -52,11 +70,16 @@ impl Base {
     }
 }
 
+/// The format whose pages say where its files are, on any host.
+const PYPI: &str = "pypi";
+
 /// Who answers a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Goal {
     /// The node, at this path and query.
     Node(String),
+    /// The node, at this path, if it has the file; else the host.
+    NodeOrHost(String),
     /// The host that the client named.
     Host,
 }
@@ -101,9 +124,13 @@ impl Scope {
         if plain.split('/').any(is_dots) {
             return Goal::Host;
         }
-        let here = self.bases.iter().filter(|base| base.site == *site);
-        let below = here.filter_map(|base| Some((base, rest_below(&base.path, plain)?)));
-        let Some((base, rest)) = below.into_iter().next() else { return Goal::Host };
+        let here = || self.bases.iter().filter(|base| base.site == *site);
+        let below = here().filter_map(|base| Some((base, rest_below(&base.path, plain)?)));
+        let Some((base, rest)) = below.into_iter().next() else {
+            let pypi = here().filter(|base| base.format == PYPI && reads(method));
+            let own = pypi.into_iter().find_map(|base| own_file(&base.path, plain));
+            return own.map_or(Goal::Host, Goal::NodeOrHost);
+        };
         let asked = (method, rest, query.unwrap_or_default());
         if !base.is_routed_here(rest) || !of_the_node(base.format, asked) {
             return Goal::Host;
@@ -111,6 +138,39 @@ impl Scope {
         let query = query.map_or_else(String::new, |query| format!("?{query}"));
         Goal::Node(format!("/{}/{rest}{query}", base.mount))
     }
+
+    /// Whether pages of an upstream on this host may name files on it.
+    pub(crate) fn has_files(&self, site: &Site) -> bool {
+        self.bases.iter().any(|base| base.format == PYPI && base.site == *site)
+    }
+}
+
+/// Who answers a request for what may be a file that a page of an upstream has named; `path` is
+/// undecoded and has its query.
+pub(crate) fn file_goal(site: &Site, method: &Method, path: &str) -> Goal {
+    let plain = path.split('?').next().unwrap_or_default();
+    let last = plain.rsplit('/').next().unwrap_or_default();
+    let is_file = last.contains('.') && last.contains('-') && !plain.split('/').any(is_dots);
+    if !is_file || !reads(method) {
+        return Goal::Host;
+    }
+    let url = node::formats::url_segment(&format!("{}{path}", site.url()));
+    Goal::NodeOrHost(format!("/{PYPI}/at/{url}"))
+}
+
+const fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// A file of the node itself, which its pages name relative to the index: those of a realm's
+/// projects do so here, too.
+fn own_file(base: &str, path: &str) -> Option<String> {
+    let parent = base.trim_end_matches('/').rsplit_once('/')?.0;
+    let rest = path.strip_prefix(parent)?.strip_prefix("/files/")?;
+    let parts: Vec<&str> = rest.split('/').collect();
+    let [_, sum, _] = parts.as_slice() else { return None };
+    let is_sum = sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_sum.then(|| format!("/{PYPI}/files/{rest}"))
 }
 
 /// Whether the node asks this upstream, or one declared to be the same, for any name of the format.
@@ -125,16 +185,16 @@ fn is_default(row: &UpstreamRow, rows: &[UpstreamRow]) -> bool {
 fn base(row: &UpstreamRow, rows: &[UpstreamRow]) -> Option<Base> {
     let format = node::formats::ALL.iter().find(|format| format.id == row.format)?;
     let url = Url::parse(&row.url).ok()?;
-    let tls = match url.scheme() {
-        "https" => true,
-        "http" => false,
-        _ => return None,
-    };
-    let site = Site { tls, host: url.host_str()?.to_owned(), port: url.port_or_known_default()? };
+    let site = Site::of(&row.url)?;
     let path = format!("{}/", url.path().trim_end_matches('/'));
     let patterns = row.patterns.iter().filter_map(|pattern| Pattern::parse(pattern).ok());
     let names = (!is_default(row, rows)).then(|| patterns.collect());
-    Some(Base { site, path, mount: format.mount, format: format.id, names })
+    // What is adopted is the simple index, one folder of what the node has.
+    let mount = match format.id {
+        PYPI => format!("{}/simple", format.mount),
+        _ => format.mount.to_owned(),
+    };
+    Some(Base { site, path, mount, format: format.id, names })
 }
 
 /// What follows the base, whose last slash may be missing.
@@ -150,8 +210,10 @@ fn is_dots(segment: &str) -> bool {
 
 /// Whether the node can answer for the upstream: reading alone, and nothing of a person's account.
 fn of_the_node(format: &str, (method, rest, query): (&Method, &str, &str)) -> bool {
-    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let reads = reads(method);
     match (format, rest.strip_prefix("-/")) {
+        // The page of a project, and the list of all.
+        (PYPI, _) => reads && rest.trim_end_matches('/').split('/').count() == 1,
         ("npm", Some(endpoint)) => npm_endpoint(method, endpoint),
         // npm reads with `write=true` what it changes and sends back.
         ("npm", None) => reads && !query.split('&').any(|pair| pair == "write=true"),
@@ -222,6 +284,41 @@ mod tests {
         }
         let audit = "/repo/npm/-/npm/v1/security/advisories/bulk";
         assert_eq!(goal(&Method::POST, audit), node("/npm/-/npm/v1/security/advisories/bulk"));
+    }
+
+    #[test]
+    fn pages_of_an_index_are_the_nodes_and_files_are_if_it_has_them() {
+        let scope = Scope::new(&[row("pypi", "https://packages.test/simple")]);
+        let site = scope.opened("packages.test", 443).unwrap().clone();
+        let goal = |path: &str| scope.goal(&site, &Method::GET, path);
+        for (path, asked) in [
+            ("/simple/pad/", "/pypi/simple/pad/"),
+            ("/simple/pad", "/pypi/simple/pad"),
+            ("/simple/", "/pypi/simple/"),
+            ("/simple/pad/?format=x", "/pypi/simple/pad/?format=x"),
+        ] {
+            assert_eq!(goal(path), node(asked), "{path}");
+        }
+        let sum = "e3".repeat(32);
+        let own = format!("/files/pad/{sum}/pad-1.0.zip");
+        assert_eq!(goal(&own), Goal::NodeOrHost(format!("/pypi{own}")));
+        for path in ["/files/pad/x/pad-1.0.zip", "/legacy/", "/simple/pad/pad-1.0.zip", "/pad"] {
+            assert_eq!(goal(path), Goal::Host, "{path}");
+        }
+        assert_eq!(scope.goal(&site, &Method::POST, &own), Goal::Host);
+        assert!(scope.has_files(&site));
+        let file = |method, path| file_goal(&site, method, path);
+        let at = "/pypi/at/https%3A%2F%2Fpackages.test%3A443%2Fa%2Fpad-1.0.zip%3Fb%3D1";
+        let found = file(&Method::GET, "/a/pad-1.0.zip?b=1");
+        assert_eq!(found, Goal::NodeOrHost(at.into()));
+        for (method, path) in [
+            (Method::GET, "/a/"),
+            (Method::GET, "/a-b/c"),
+            (Method::GET, "/a/../pad-1.0.zip"),
+            (Method::PUT, "/a/pad-1.0.zip"),
+        ] {
+            assert_eq!(file(&method, path), Goal::Host, "{method} {path}");
+        }
     }
 
     #[test]

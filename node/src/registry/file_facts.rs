@@ -13,8 +13,8 @@ use super::{Declared, Door, Error, Registry};
 use crate::store::BlobInfo;
 
 impl Registry {
-    /// Files (version, name) of a package of an upstream that are held here under their record; none
-    /// of a package of a realm.
+    /// Files (version, name) of a package of an upstream that are held here under their record;
+    /// none of a package of a realm.
     ///
     /// # Errors
     /// When the name has no source behind the door, or the store fails.

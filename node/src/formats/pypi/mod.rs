@@ -35,8 +35,6 @@ mod provenance;
 mod routes;
 mod simple;
 mod specifier;
-#[cfg(test)]
-mod tests;
 mod upload;
 mod upstream_files;
 mod upstream_json;

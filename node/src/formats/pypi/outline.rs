@@ -1,7 +1,7 @@
-//! An upstream's page of a project, in either form: what is in it, and where in the bytes it stands.
+//! An upstream's page of a project, in either form: what is in it, and where in the bytes.
 //!
 //! Everything that reads such a page reads it here, file by file, so that what is decided (the
-//! outline), where it is changed (`places.rs`) and what is shown in the other form cannot
+//! outline), where it is changed (`upstream_places.rs`) and what is shown in the other form cannot
 //! contradict each other. The form is told by the first byte, whatever the upstream calls it.
 //! Nothing is held but what is asked for, and the sum of that has a bound.
 //!

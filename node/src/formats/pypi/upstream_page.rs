@@ -100,7 +100,7 @@ fn all_hidden(document: &UpstreamDocument) -> Error {
 
 /// Which files may be shown.
 #[derive(Clone, Copy)]
-struct Reach<'d>(Option<&'d BTreeSet<(String, String)>>);
+pub(super) struct Reach<'d>(pub(super) Option<&'d BTreeSet<(String, String)>>);
 
 impl Reach<'_> {
     fn has(self, file: &File) -> bool {
@@ -283,14 +283,18 @@ impl Shown {
 }
 
 /// How a page shall look.
-struct Look<'a> {
-    project: &'a str,
-    mode: Mode,
-    reach: Reach<'a>,
+pub(super) struct Look<'a> {
+    pub(super) project: &'a str,
+    pub(super) mode: Mode,
+    pub(super) reach: Reach<'a>,
 }
 
 /// The page in its own form.
-fn spliced(places: &Places, look: &Look<'_>, added: &BTreeMap<String, [u8; 32]>) -> Vec<Segment> {
+pub(super) fn spliced(
+    places: &Places,
+    look: &Look<'_>,
+    added: &BTreeMap<String, [u8; 32]>,
+) -> Vec<Segment> {
     let mut edits = Vec::new();
     let own = look.mode == Mode::Own;
     let gone = |file: &File| (own && file.again) || !look.reach.has(file);

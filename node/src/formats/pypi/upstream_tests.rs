@@ -5,8 +5,11 @@ use std::io::{BufReader, Read};
 
 use serde_json::json;
 
+use super::mode::Mode;
 use super::outline::{self, Entry, Said, Seen, UNVERSIONED};
-use crate::formats::splice::Span;
+use super::upstream_page::{Look, Reach, spliced};
+use super::upstream_places::scan;
+use crate::formats::splice::{Segment, Span};
 use crate::registry::{OutlineFile, OutlineVersion};
 
 /// Gives its bytes in pieces of some length: what is read must not hang on where a buffer ends.
@@ -251,7 +254,7 @@ fn what_is_no_page_of_a_project_is_refused_and_an_empty_page_is_one() {
         "",
         "   ",
         "not a page",
-        "<html><h1>Welcome to the village Wi-Fi</h1><form><a href=\"/login.php\">x</a></form></html>",
+        "<html><h1>Welcome to the village Wi-Fi</h1><a href=\"/login.php\">x</a></html>",
         "{}",
         "{\"error\":\"no\"}",
         "{\"files\":{}}",
@@ -307,4 +310,112 @@ fn of_two_files_with_one_name_the_first_counts() {
     let found = files("pad", &page);
     assert_eq!(found["1.0"].len(), 1);
     assert_eq!(found["1.0"][0].url, format!("a/{WHEEL}"));
+}
+
+/// The page as a client gets it in the form that it has.
+fn rendered(page: &str, mode: Mode, files: Option<&[(&str, &str)]>, held: &[(&str, u8)]) -> String {
+    let places = scan("pad", &mut page.as_bytes()).unwrap();
+    let files = files.map(|files| {
+        files.iter().map(|(version, file)| ((*version).to_owned(), (*file).to_owned())).collect()
+    });
+    let look = Look { project: "pad", mode, reach: Reach(files.as_ref()) };
+    let added = held.iter().map(|(file, sum)| ((*file).to_owned(), [*sum; 32])).collect();
+    let mut out = Vec::new();
+    for segment in spliced(&places, &look, &added) {
+        match segment {
+            Segment::Range(range) => {
+                out.extend(&page.as_bytes()[range.start as usize..range.end as usize]);
+            }
+            Segment::Literal(bytes) => out.extend(&bytes),
+        }
+    }
+    String::from_utf8(out).unwrap()
+}
+
+const OTHER: &str = "pad-2.0.tar.gz";
+
+fn full_page() -> String {
+    format!(
+        "{{ \"files\" : [\r\n 7, {{\"x\":1E+2, \"url\":\"https:\\/\\/f.test/{WHEEL}\", \
+         \"hashes\":{{\"sha256\":\"{SUM}\"}},\"filename\":\"{WHEEL}\"}} ,\
+         {{\"filename\":\"{OTHER}\",\"url\":\"{OTHER}\",\"core-metadata\":false}}, null],\
+         \"versions\":[\"1.0\", \"2\"], \"name\":\"pad\", \"tail\":[0.10, \"\\u00e9\"]}}"
+    )
+}
+
+#[test]
+fn of_a_page_in_json_nothing_changes_but_its_urls() {
+    let page = full_page();
+    let own = rendered(&page, Mode::Own, None, &[]);
+    let wheel = format!("\"../../files/pad/{SUM}/{WHEEL}\"");
+    let expected = page.replace(&format!("\"https:\\/\\/f.test/{WHEEL}\""), &wheel).replace(
+        &format!("\"url\":\"{OTHER}\""),
+        &format!("\"url\":\"../../files/pad/-/{OTHER}\""),
+    );
+    assert_eq!(own, expected);
+    assert_eq!(rendered(&page, Mode::Canonical, None, &[]), page);
+}
+
+#[test]
+fn metadata_is_added_where_the_page_is_silent_alone() {
+    let sum = "07".repeat(32);
+    let held = [(WHEEL, 7)];
+    let json: serde_json::Value =
+        serde_json::from_str(&rendered(&full_page(), Mode::Own, None, &held)).unwrap();
+    assert_eq!(json["files"][1]["core-metadata"]["sha256"], sum);
+    assert_eq!(json["files"][2]["core-metadata"], false);
+    let page = format!("<a\nhref={WHEEL}>x</a>");
+    let html = rendered(&page, Mode::Own, None, &held);
+    let added =
+        format!("<a data-core-metadata=\"sha256={sum}\"\nhref=../../files/pad/-/{WHEEL}>x</a>");
+    assert_eq!(html, added);
+}
+
+#[test]
+fn what_is_out_of_reach_is_left_out_and_the_rest_stays_json() {
+    let page = full_page();
+    for (files, left, versions) in [
+        (vec![("1.0", WHEEL)], vec![WHEEL], vec!["1.0"]),
+        (vec![("2.0", OTHER)], vec![OTHER], vec![]),
+        (vec![("2", OTHER)], vec![], vec!["2"]),
+        (vec![], vec![], vec![]),
+    ] {
+        for mode in [Mode::Own, Mode::Canonical] {
+            let text = rendered(&page, mode, Some(&files), &[]);
+            let json: serde_json::Value =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+            let all = json["files"].as_array().unwrap().iter();
+            let names: Vec<&str> = all.map(|file| file["filename"].as_str().unwrap()).collect();
+            assert_eq!((names, &json["versions"]), (left.clone(), &json!(versions)), "{text}");
+        }
+    }
+}
+
+#[test]
+fn of_a_page_in_html_the_urls_change_and_their_fragments_stay() {
+    let page = format!(
+        "<base href=\"https://f.test/a/\">\n<p>&nbsp;\n<a title=\"x\" \
+         href='{WHEEL}#sha256={SUM}&amp;a=\"' data-y>pad</a><BR />\n\
+         <a href={OTHER}#egg=x>y</a><!-- c --><a href=\"../\">up</a>\
+         <a href=\"b/{OTHER}\">again</a>end"
+    );
+    let own = rendered(&page, Mode::Own, None, &[]);
+    let expected = format!(
+        "\n<p>&nbsp;\n<a title=\"x\" \
+         href='../../files/pad/{SUM}/{WHEEL}#sha256={SUM}&amp;a=%22' data-y>pad</a><BR />\n<a href=../../files/pad/-/{OTHER}#egg=x>y</a><!-- c -->\
+         <a href=\"../\">up</a>end"
+    );
+    assert_eq!(own, expected);
+    let away = rendered(&page, Mode::Own, Some(&[("2.0", OTHER)]), &[]);
+    let left = format!("<a href=../../files/pad/-/{OTHER}#egg=x>y</a>");
+    assert!(!away.contains(WHEEL) && away.contains(&left), "{away}");
+    assert_eq!(rendered(&page, Mode::Canonical, None, &[]), page);
+}
+
+#[test]
+fn names_that_are_odd_in_urls_are_quoted() {
+    let page = "<a href=\"pad-1.0%2Bcu12.zip\">x</a><a href=\"a&quot;b%20c%3F%23.txt\">y</a>";
+    let own = rendered(page, Mode::Own, None, &[]);
+    assert!(own.contains("/-/pad-1.0%2Bcu12.zip\""), "{own}");
+    assert!(own.contains("/-/a%22b%20c%3F%23.txt\""), "{own}");
 }

@@ -3,11 +3,9 @@
 use std::io::{Seek as _, SeekFrom, Write as _};
 
 use futures::StreamExt as _;
-use serde_json::{Map, json};
 
 use super::super::mode::Mode;
 use super::super::render::{self, Look};
-use super::super::spans;
 use super::super::upstream_outline::scan;
 use super::{BASE, DOOR, looks};
 use crate::formats::splice::{self, Segment};
