@@ -27,13 +27,16 @@ const HOSTS: HeaderName = HeaderName::from_static("x-griot-hosts");
 const HOSTS_MAX: usize = 64;
 /// For one hop alone, beside those that have a name in the library.
 const HOP: [&str; 3] = ["keep-alive", "proxy-connection", "proxy-authorization"];
+/// For what is good to know at the start.
+const ASK_MAX: Duration = Duration::from_secs(5);
 const CONNECT_MAX: Duration = Duration::from_secs(20);
 
 /// The two ways out of an opened connection.
 #[derive(Debug)]
 pub(crate) struct Ways {
     scope: Scope,
-    /// Hosts of files that pages have named, opened as well from then on.
+    /// Hosts of files that pages have named meanwhile, opened as well from then on. None that
+    /// speaks TLS: the child was given a certificate for those of the beginning alone.
     named: Mutex<BTreeSet<Site>>,
     /// Base address of the node, without a slash at its end.
     node: String,
@@ -121,7 +124,7 @@ impl Ways {
     fn open(&self, hosts: &str) {
         let mut named = self.named();
         for site in hosts.split(',').filter_map(|host| Site::of(host.trim())) {
-            if named.len() < HOSTS_MAX {
+            if !site.tls && named.len() < HOSTS_MAX {
                 named.insert(site);
             }
         }
@@ -130,6 +133,25 @@ impl Ways {
     fn named(&self) -> MutexGuard<'_, BTreeSet<Site>> {
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The hosts on which the node knows files of an index to be. One that knows none yet reads a page
+/// that every index has.
+pub(crate) async fn file_hosts(node: &str) -> Vec<Site> {
+    let client = reqwest::Client::builder().no_proxy().timeout(ASK_MAX).build();
+    let Ok(client) = client else { return Vec::new() };
+    let node = node.trim_end_matches('/');
+    for path in ["/pypi/hosts", "/pypi/simple/pip/"] {
+        let request = client.get(format!("{node}{path}")).header(URLS, "canonical");
+        let Ok(answer) = request.send().await else { break };
+        let hosts = answer.headers().get(HOSTS).and_then(|hosts| hosts.to_str().ok());
+        let hosts = hosts.unwrap_or_default().split(',');
+        let sites: Vec<Site> = hosts.filter_map(|host| Site::of(host.trim())).collect();
+        if !sites.is_empty() {
+            return sites.into_iter().take(HOSTS_MAX).collect();
+        }
+    }
+    Vec::new()
 }
 
 fn path_of(uri: &hyper::Uri) -> String {

@@ -1,6 +1,8 @@
 //! What passes through the node: which hosts are opened, and where each request on them goes.
 //!
-//! Only the hosts of adopted upstreams are opened. On them, what a client *reads* below an adopted
+//! Only the hosts of adopted upstreams are opened, and those on which pages of an index have named
+//! files: these are asked of the node first, by their URL, and of the host if it does not know
+//! them. On the former, what a client *reads* below an adopted
 //! base URL is asked of the node; everything else (a publish, a login, what a client reads before
 //! it writes, other things on the same host) goes to the host itself, unchanged. Pure: a table test
 //! covers it.
@@ -88,6 +90,8 @@ pub(crate) enum Goal {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     bases: Vec<Base>,
+    /// Hosts of files that pages of adopted upstreams have named.
+    files: Vec<Site>,
 }
 
 impl Scope {
@@ -96,7 +100,17 @@ impl Scope {
         let mut bases: Vec<Base> = rows.iter().filter_map(|row| base(row, rows)).collect();
         // The longest first: one base may lie below another.
         bases.sort_by_key(|base| std::cmp::Reverse(base.path.len()));
-        Self { bases }
+        Self { bases, files: Vec::new() }
+    }
+
+    /// With hosts on which the node says that upstreams have files.
+    pub(crate) fn with_files(self, files: Vec<Site>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// Whether upstreams may have files on hosts that only their pages name.
+    pub(crate) fn names_files(&self) -> bool {
+        self.bases.iter().any(|base| base.format == PYPI)
     }
 
     /// Whether there is nothing to take over.
@@ -106,7 +120,8 @@ impl Scope {
 
     /// Every host that is opened, each once.
     pub(crate) fn sites(&self) -> Vec<&Site> {
-        let mut sites: Vec<&Site> = self.bases.iter().map(|base| &base.site).collect();
+        let bases = self.bases.iter().map(|base| &base.site);
+        let mut sites: Vec<&Site> = bases.chain(&self.files).collect();
         sites.sort();
         sites.dedup();
         sites
@@ -114,8 +129,9 @@ impl Scope {
 
     /// The adopted host at this name and port.
     pub(crate) fn opened(&self, host: &str, port: u16) -> Option<&Site> {
-        let sites = self.bases.iter().map(|base| &base.site);
-        sites.into_iter().find(|site| site.port == port && site.host.eq_ignore_ascii_case(host))
+        self.sites()
+            .into_iter()
+            .find(|site| site.port == port && site.host.eq_ignore_ascii_case(host))
     }
 
     /// Who answers a request on an opened host; `path` is undecoded and has its query.
@@ -139,9 +155,10 @@ impl Scope {
         Goal::Node(format!("/{}/{rest}{query}", base.mount))
     }
 
-    /// Whether pages of an upstream on this host may name files on it.
+    /// Whether pages of upstreams may name files on this host.
     pub(crate) fn has_files(&self, site: &Site) -> bool {
-        self.bases.iter().any(|base| base.format == PYPI && base.site == *site)
+        let base = |base: &Base| base.format == PYPI && base.site == *site;
+        self.files.contains(site) || self.bases.iter().any(base)
     }
 }
 
@@ -307,6 +324,10 @@ mod tests {
         }
         assert_eq!(scope.goal(&site, &Method::POST, &own), Goal::Host);
         assert!(scope.has_files(&site));
+        let files = Site::of("https://files.test").unwrap();
+        assert!(!scope.has_files(&files) && scope.opened("files.test", 443).is_none());
+        let scope = scope.clone().with_files(vec![files.clone()]);
+        assert!(scope.has_files(&files) && scope.opened("files.test", 443).is_some());
         let file = |method, path| file_goal(&site, method, path);
         let at = "/pypi/at/https%3A%2F%2Fpackages.test%3A443%2Fa%2Fpad-1.0.zip%3Fb%3D1";
         let found = file(&Method::GET, "/a/pad-1.0.zip?b=1");

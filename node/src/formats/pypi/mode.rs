@@ -3,13 +3,15 @@
 //! A lockfile must come out the same with and without the node, and uv and pip write down the URLs
 //! that a page has. So the proxy of `griot run` asks for the upstream's, and everybody else gets
 //! this node's, relative to the page. The proxy must see the files pass as well, wherever they are:
-//! with such a page it is told the hosts that pages of adopted upstreams have named so far.
+//! it is told the hosts that pages of adopted upstreams have named so far, when it starts
+//! (`GET hosts`) and with each page.
 //!
 //! Source: formats/README.md section 3; formats/pypi.md section 5.
 
 use std::collections::BTreeSet;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use url::Url;
 
 use super::FORMAT;
@@ -86,6 +88,17 @@ pub(super) fn name_hosts(registry: &Registry, headers: &mut HeaderMap) -> Result
         headers.insert(HOSTS, value);
     }
     Ok(())
+}
+
+/// `GET hosts`: tells of them alone.
+///
+/// # Errors
+/// When the store fails.
+pub(super) fn hosts(registry: &Registry) -> Result<Response<Body>, Error> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    name_hosts(registry, response.headers_mut())?;
+    Ok(response)
 }
 
 fn noted(registry: &Registry) -> Result<BTreeSet<String>, Error> {

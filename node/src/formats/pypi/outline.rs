@@ -14,7 +14,7 @@
 //! Source: PEP 503, 592, 658, 691, 700, 714; formats/pypi.md sections 3 and 8.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 
 use crdt::digest::from_hex;
 
@@ -30,6 +30,8 @@ pub(super) const UNVERSIONED: &str = "0.dev0+unversioned";
 /// What is added to a file's name for its METADATA, and for a signature.
 pub(super) const METADATA: &str = ".metadata";
 pub(super) const SIGNATURE: &str = ".asc";
+/// Before the first byte that means something.
+const BLANKS_MAX: usize = 64 * 1024;
 /// Of a file's name.
 const FILE_NAME_MAX_BYTES: usize = 255;
 /// Files of one page.
@@ -141,10 +143,13 @@ pub(super) fn read(
         let first = names.insert(entry.filename.clone());
         visit(entry, if first { Seen::First } else { Seen::Again })
     };
-    let read = match first_byte(input)? {
-        Some(b'{') => upstream_json::read(input, &mut checked),
-        _ => html::read(project, input, &mut checked),
-    };
+    let read = blanks(input).and_then(|(blanks, first)| {
+        let mut input = blanks.as_slice().chain(input);
+        match first {
+            Some(b'{') => upstream_json::read(&mut input, &mut checked),
+            _ => html::read(project, &mut input, &mut checked),
+        }
+    });
     read.map_err(|error| format!("the simple page cannot be used: {error}"))
 }
 
@@ -155,10 +160,24 @@ pub(super) enum Seen {
     Again,
 }
 
-/// The first byte that is no blank; blanks before it are within one buffer, or it is no page.
-fn first_byte(input: &mut dyn BufRead) -> Result<Option<u8>, String> {
-    let start = input.fill_buf().map_err(|error| format!("it cannot be read: {error}"))?;
-    Ok(start.iter().copied().find(|byte| !byte.is_ascii_whitespace()))
+/// The blanks at the beginning, and the byte behind them.
+fn blanks(input: &mut dyn BufRead) -> Result<(Vec<u8>, Option<u8>), String> {
+    let mut blanks = Vec::new();
+    loop {
+        let start = input.fill_buf().map_err(|error| format!("it cannot be read: {error}"))?;
+        let first = start.iter().copied().find(|byte| !byte.is_ascii_whitespace());
+        let many = start.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        if first.is_some() || many == 0 {
+            blanks.extend_from_slice(&start[..many]);
+            input.consume(many);
+            return Ok((blanks, first));
+        }
+        blanks.extend_from_slice(start);
+        input.consume(many);
+        if blanks.len() > BLANKS_MAX {
+            return Err("it begins with blanks alone".to_owned());
+        }
+    }
 }
 
 /// What resolving and fetching need of a page of either form.

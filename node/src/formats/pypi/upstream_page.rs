@@ -77,11 +77,10 @@ pub(super) async fn looked(
     if !places.files.is_empty() && !places.files.iter().any(|file| reach.has(file)) {
         return Err(all_hidden(&document));
     }
-    let added = if mode == Mode::Own {
-        added(&asked, &places).await?
-    } else {
-        mode::note_hosts(&asked.registry, &document.outline).await?;
-        BTreeMap::new()
+    mode::note_hosts(&asked.registry, &document.outline).await?;
+    let added = match mode {
+        Mode::Own => added(&asked, &places).await?,
+        Mode::Canonical => BTreeMap::new(),
     };
     let (document, added) = (Arc::new(document), Arc::new(added));
     Ok(Shown { asked, document, places, form, mode, added }.looked())
