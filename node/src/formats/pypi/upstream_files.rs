@@ -18,12 +18,12 @@ use url::Url;
 
 use super::outline::{self, METADATA, SIGNATURE, checksum};
 use super::upstream_page::{UNKNOWN, wheel_of};
-use super::{FORMAT, name};
+use super::{FORMAT, name, simple};
 use crate::formats::Context;
 use crate::http::arriving;
 use crate::http::body::{self, Label, joined};
 use crate::http::error::Error;
-use crate::registry::{Declared, Obtained, VerifiedBytes};
+use crate::registry::{Declared, Document, Obtained, VerifiedBytes};
 
 const KIND: &str = "application/octet-stream";
 /// Places at which the name of a file is parted, to find its project.
@@ -53,10 +53,17 @@ pub(super) async fn serve(
         return Err(absent(file));
     }
     let version = outline::version_of(&package.name, file);
-    // The checksum in the URL of METADATA is the wheel's.
-    let wheel = wheel_of(&package.name, file);
-    let wanted = Wanted { package, version, file, sha256: sum.filter(|_| wheel.is_none()) };
-    match wheel {
+    let beside = [METADATA, SIGNATURE].iter().find_map(|ending| file.strip_suffix(ending));
+    if let Some(of) = beside {
+        // The checksum in its URL is that of the file beside which it is.
+        let said = context.registry.declared(context.door, package, (&version, of)).await?;
+        let said = said.and_then(|said| said.sha256);
+        if sum.is_some_and(|sum| said.is_some_and(|said| said != sum)) {
+            return Err(absent(file));
+        }
+    }
+    let wanted = Wanted { package, version, file, sha256: sum.filter(|_| beside.is_none()) };
+    match wheel_of(&package.name, file) {
         Some(wheel) => metadata(context, head, &wanted, wheel).await,
         None => whole(context, head, &wanted).await,
     }
@@ -144,9 +151,9 @@ async fn metadata(
 ) -> Result<Response<Body>, Error> {
     let (registry, door) = (&context.registry, context.door);
     let Wanted { package, version, file, .. } = wanted;
-    let said = registry.declared(door, package, (version, file)).await?;
-    if let Some(bytes) = from_held(context, wanted, wheel).await?.filter(|b| fits(b, said.as_ref()))
-    {
+    let Known { said, shown } = known(context, wanted, wheel).await?;
+    let is_it = |bytes: &Vec<u8>| fits(bytes, said.as_ref());
+    if let Some(bytes) = from_held(context, wanted, wheel).await?.filter(is_it) {
         return small(head, bytes);
     }
     let why = match &said {
@@ -156,12 +163,33 @@ async fn metadata(
             Err(why) => Error::from(why),
         },
     };
-    if !in_reach(context, wanted, wheel).await? {
+    if !shown {
         return Err(why);
     }
     registry.artifact(door, package, version, wheel).await?;
     let bytes = from_held(context, wanted, wheel).await?;
-    small(head, bytes.filter(|bytes| fits(bytes, said.as_ref())).ok_or(why)?)
+    small(head, bytes.filter(is_it).ok_or(why)?)
+}
+
+/// What the page says of a wheel's METADATA.
+struct Known {
+    /// Its checksum, if the page advertises it.
+    said: Option<Declared>,
+    /// Whether the wheel is one that the page shows now.
+    shown: bool,
+}
+
+async fn known(context: &Context, wanted: &Wanted<'_>, wheel: &str) -> Result<Known, Error> {
+    let document = simple::document(context, wanted.package).await?;
+    let Document::Upstream(document) = document else { return Err(absent(wanted.file)) };
+    let of = document.outline.versions.iter().find(|of| of.version == wanted.version);
+    let find = |file: &str| of.and_then(|of| of.files.iter().find(|found| found.file == file));
+    let slot = (wanted.version.clone(), wheel.to_owned());
+    let in_reach = document.files.as_ref().is_none_or(|files| files.contains(&slot));
+    Ok(Known {
+        said: find(wanted.file).map(|found| found.declared.clone()),
+        shown: find(wheel).is_some() && in_reach,
+    })
 }
 
 /// Whether bytes are the METADATA that is declared, if any is.
@@ -181,19 +209,6 @@ async fn from_held(
         return Ok(None);
     };
     Ok(context.registry.meta_of(FORMAT.id, wheel, &info.digest).await?)
-}
-
-/// Whether the wheel is one that the page shows now.
-async fn in_reach(context: &Context, wanted: &Wanted<'_>, wheel: &str) -> Result<bool, Error> {
-    let crate::registry::Document::Upstream(document) =
-        super::simple::document(context, wanted.package).await?
-    else {
-        return Ok(false);
-    };
-    let slot = (wanted.version.clone(), wheel.to_owned());
-    let of = document.outline.versions.iter().find(|of| of.version == wanted.version);
-    let known = of.is_some_and(|of| of.files.iter().any(|file| file.file == wheel));
-    Ok(known && document.files.as_ref().is_none_or(|files| files.contains(&slot)))
 }
 
 /// Bytes that are in memory; a HEAD has their length.
