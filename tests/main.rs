@@ -71,6 +71,8 @@ mod strangers;
 #[cfg(test)]
 mod stub;
 #[cfg(test)]
+mod stub_clients;
+#[cfg(test)]
 mod thin;
 #[cfg(test)]
 mod tidy;
