@@ -47,11 +47,15 @@ mod link;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod live_python;
+#[cfg(test)]
 mod neighbours;
 #[cfg(test)]
 mod npm;
 #[cfg(test)]
 mod openapi;
+#[cfg(test)]
+mod own_names;
 #[cfg(test)]
 mod prefetch;
 #[cfg(test)]

@@ -89,14 +89,19 @@ impl Cargo {
 
     /// All variables of a command but the test's own, `PATH` among them.
     pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
+        Self::variables_at(&self.home)
+    }
+
+    /// The variables of any home.
+    pub(crate) fn variables_at(home: &Path) -> Vec<(&'static str, OsString)> {
         let tools = program().and_then(|program| program.parent().map(Path::to_path_buf));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = tools.into_iter().chain(std::env::split_paths(&path));
         let path = std::env::join_paths(path).expect("no folder has a colon in its name");
         vec![
             ("PATH", path),
-            ("HOME", self.home.clone().into()),
-            ("CARGO_HOME", self.home.join(".cargo").into()),
+            ("HOME", home.into()),
+            ("CARGO_HOME", home.join(".cargo").into()),
             ("CARGO_TERM_COLOR", "never".into()),
             ("CARGO_NET_RETRY", "0".into()),
         ]

@@ -96,13 +96,18 @@ impl Python {
 
     /// All variables of a command but the test's own, `PATH` among them.
     pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
-        let at = |name: &str| self.home.join(name).into_os_string();
+        Self::variables_at(&self.home)
+    }
+
+    /// The variables of any home.
+    pub(crate) fn variables_at(home: &Path) -> Vec<(&'static str, OsString)> {
+        let at = |name: &str| home.join(name).into_os_string();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::iter::once(Self::folder()).chain(std::env::split_paths(&path));
         let path = std::env::join_paths(path).expect("no folder has a colon in its name");
         vec![
             ("PATH", path),
-            ("HOME", self.home.clone().into()),
+            ("HOME", home.into()),
             ("XDG_CONFIG_HOME", at(".config")),
             ("XDG_CONFIG_DIRS", at("xdg")),
             ("XDG_CACHE_HOME", at(".cache")),
