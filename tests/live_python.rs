@@ -221,7 +221,7 @@ fn refuses_unknown_names(world: &World, node: &Node) {
 }
 
 /// A folder of `python` with a project that needs [`SMALL`].
-fn small(python: &Python, index: &Index) -> PathBuf {
+fn small(client: &str, python: &Python, index: &Index) -> PathBuf {
     let folder = python.project("till");
     let needs: Vec<String> = SMALL.iter().map(|need| format!("{need:?}")).collect();
     let mut manifest = format!(
@@ -229,8 +229,9 @@ fn small(python: &Python, index: &Index) -> PathBuf {
          dependencies = [{}]\n\n[tool.poetry]\npackage-mode = false\n",
         needs.join(", ")
     );
-    if index.configured {
-        // poetry takes its index from the project alone.
+    if client == "poetry" {
+        // It takes its index from the project alone, and that it has built in must be more than
+        // a simple index.
         let url = &index.url;
         manifest.push_str(&format!(
             "\n[[tool.poetry.source]]\nname = \"own\"\nurl = {url:?}\npriority = \"primary\"\n"
@@ -249,11 +250,11 @@ fn one_lockfile(client: &str, lockfile: &str, (lock, sync): (&[&str], &[&str])) 
     let mut a = node(&world, &tunnel, &index);
     let home = |name: &str| index.home(&world, name).expect("the clients were there");
     let direct = home("direct");
-    let folder = small(&direct, &index);
+    let folder = small(client, &direct, &index);
     ok(direct.command(client).current_dir(&folder).args(lock), &trust());
     let locked = fs_err::read_to_string(folder.join(lockfile)).expect("the client wrote it");
     let through = home("through").by_way_of(&a);
-    let folder = small(&through, &index);
+    let folder = small(client, &through, &index);
     ok(through.command(client).current_dir(&folder).args(lock), &trust());
     let own = fs_err::read_to_string(folder.join(lockfile)).expect("the client wrote it");
     assert_eq!(own, locked, "{client}");
@@ -262,7 +263,7 @@ fn one_lockfile(client: &str, lockfile: &str, (lock, sync): (&[&str], &[&str])) 
 
     pull_the_cable(&mut a, &tunnel);
     let offline = home("offline").by_way_of(&a);
-    let folder = small(&offline, &index);
+    let folder = small(client, &offline, &index);
     fs_err::write(folder.join(lockfile), &locked).expect("a lockfile can be written");
     ok(offline.command(client).current_dir(&folder).args(sync), &cut_off(&tunnel));
     assert!(folder.join(".venv").is_dir(), "{client} installed nothing");
