@@ -48,11 +48,16 @@ pub(super) async fn serve(
         Some(end) => (&name[..name.len() - end.len()], Some(*end)),
         None => (name, None),
     };
-    let dist = dist::parse(&asked.package.name, file).ok_or_else(|| absent(name))?;
+    let Some(dist) = dist::parse(&asked.package.name, file) else {
+        return Err(missing(context, &asked.package, name).await);
+    };
     let place =
         Place { version: dist.version, file: file.to_owned(), sha256: sha256.to_lowercase() };
     match beside {
-        Some(PROVENANCE) => provenance::serve(context, head, &asked.package, file),
+        Some(PROVENANCE) => match provenance::serve(context, head, &asked.package, file)? {
+            Some(found) => Ok(found),
+            None => Err(missing(context, &asked.package, name).await),
+        },
         Some(_) if is_realms(context, &asked.package)? => {
             metadata(context, head, asked, place).await
         }
@@ -151,6 +156,12 @@ async fn metadata(
         }
     };
     asked.answer((context, head), &what, false, look).await
+}
+
+/// The answer for what the project does not have; of one that is not there it tells no more than
+/// its page does.
+async fn missing(context: &Context, package: &PackageId, file: &str) -> Error {
+    simple::document(context, package).await.map_or_else(|error| error, |_| absent(file))
 }
 
 fn absent(file: &str) -> Error {

@@ -6,8 +6,8 @@
 //! Source: PEP 740.
 
 use axum::body::Body;
+use axum::http::Response;
 use axum::http::request::Parts;
-use axum::http::{Response, StatusCode};
 use crdt::{PackageId, RealmId};
 use serde_json::{Value, json};
 
@@ -62,19 +62,15 @@ pub(super) fn attested(registry: &Registry, package: &PackageId) -> Result<Vec<S
     Ok(list.and_then(|list| serde_json::from_slice(&list).ok()).unwrap_or_default())
 }
 
-/// `GET files/…/{file}.provenance`.
+/// `GET files/…/{file}.provenance`; `None`: none came to this node.
 pub(super) fn serve(
     context: &Context,
     head: &Parts,
     package: &PackageId,
     file: &str,
-) -> Result<Response<Body>, Error> {
+) -> Result<Option<Response<Body>>, Error> {
     let found = context.registry.note(FORMAT.id, &key(package, file))?;
-    let found = found.ok_or_else(|| {
-        let message = format!("no attestation of {file} came to this node");
-        Error::new(StatusCode::NOT_FOUND, message)
-    })?;
-    Ok(body::document(&head.method, &head.headers, KIND, found))
+    Ok(found.map(|found| body::document(&head.method, &head.headers, KIND, found)))
 }
 
 fn key(package: &PackageId, file: &str) -> String {
