@@ -61,6 +61,10 @@ mod prefetch;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]
+mod pypi;
+#[cfg(test)]
+mod pypi_http;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod realms;
