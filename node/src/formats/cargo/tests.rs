@@ -1,0 +1,1 @@
+//! The extractor, index lines and the packer, as facts. Every archive is made here.
