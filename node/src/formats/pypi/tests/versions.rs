@@ -114,7 +114,17 @@ fn specifiers_pick_the_highest_that_fits() {
         assert_eq!(best(range, &all).as_deref(), expected, "{range:?}");
     }
     assert_eq!(best("", &["1.0a1", "1.0b1"]).as_deref(), Some("1.0b1"));
-    for bad in ["~=1", "^1.0", "latest", ">=1.0.*", "==1.0.dev1.*", ">=1+local", "=1", "=== a b"] {
+    for bad in [
+        "~=1",
+        "^1.0",
+        "latest",
+        ">=1.0.*",
+        "==1.0a1.*",
+        "==1.0.dev1.*",
+        ">=1+local",
+        "=1",
+        "=== a b",
+    ] {
         assert!(resolve(bad, &[]).is_err(), "{bad:?}");
     }
     assert!(resolve(&">=1,".repeat(2000), &[]).is_err());
