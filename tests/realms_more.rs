@@ -69,7 +69,9 @@ fn what_a_rogue_root_has_revoked_comes_back_when_the_others_declare_it_void() {
     assert!(refused.contains("is no revocation or seal") && code == 3, "{code}: {refused}");
     // The rogue one wants another epoch at the same time: one of the two comes to nothing.
     let grant = ["realm", "grant", "npm:acme-c", &c.publisher(), "--realm", &acme.realm];
-    c.json(&grant);
+    let (carried, _) = c.refused(&grant);
+    assert!(carried.contains("is revoked") && carried.contains("--drop"), "{carried}");
+    c.json(&[&grant[..], &["--drop", &honest]].concat());
     let clear = ["realm", "clear", &id, "--realm", &acme.realm];
     let asked = a.json(&clear);
     assert_eq!(asked["complete"], false, "{asked}");
@@ -325,6 +327,7 @@ fn a_realm_that_is_created_private_is_shown_to_its_readers_alone() {
     assert_eq!(granted["statement"]["complete"], true, "{granted}");
     // Nobody is shown a private realm: its reader gets its first statement by another way.
     reader.json(&["realm", "post", &file]);
+    reader.json(&["route", "add", "npm:secret", &realm]);
     reader.wait_held("npm", ("secret", "1.0.0"), EVENTUALLY);
 
     // By now the stranger would know, too.
@@ -338,10 +341,12 @@ fn a_realm_that_is_created_private_is_shown_to_its_readers_alone() {
     assert!(!found.contains("1.0.0"), "{found}");
     // Nor is there more for one who found the file.
     stranger.json(&["realm", "post", &file]);
+    stranger.json(&["route", "add", "npm:secret", &realm]);
     let other = npm_package(&world.folder("more"), "secret", "1.1.0", "another");
     a.json(&["publish", path(&other), "--realm", &realm]);
     reader.wait_held("npm", ("secret", "1.1.0"), EVENTUALLY);
     assert_eq!(stranger.info("npm", "secret"), Value::Null);
+    assert_eq!(stranger.status()["index"]["packages"], 0);
     assert_eq!(stranger.json(&["realm", "show", &realm])["epoch"], 0, "not even the next epoch");
 }
 
@@ -457,5 +462,7 @@ fn a_long_keep_list_travels_as_a_blob_and_until_it_comes_nobody_guesses() {
     a.up();
     wait_until("the thief's release to fall", EVENTUALLY, || fallen(&a, lost)["revoked"][0] == *id);
     wait_stands(&a, kept);
-    assert_eq!(a.status()["index"], b.status()["index"]);
+    for count in ["packages", "releases"] {
+        assert_eq!(a.status()["index"][count], b.status()["index"][count], "{count}");
+    }
 }

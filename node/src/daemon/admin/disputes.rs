@@ -210,12 +210,14 @@ fn seals(admin: &Admin, realm: &RealmId, files: &[DisputedFile]) -> Result<Vec<S
     Ok(found)
 }
 
-/// The realm that supplies the name, or else one that has it.
+/// The realm that supplies the name, or else one that has it; one in which it has fallen is the
+/// last to be taken.
 fn realm_of(admin: &Admin, package: &PackageId) -> Result<Option<RealmId>, Failure> {
-    Ok(match admin.registry.decide(package)?.source {
-        Source::Realm { realm } => Some(realm),
-        _ => admin.store.realms_with(package)?.first().copied(),
-    })
+    if let Source::Realm { realm } = admin.registry.decide(package)?.source {
+        return Ok(Some(realm));
+    }
+    let standing = admin.store.realms_with(package)?.first().copied();
+    Ok(standing.or(admin.registry.fallen_in(package)?))
 }
 
 pub(super) async fn withdraw(
