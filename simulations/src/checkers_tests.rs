@@ -59,7 +59,7 @@ fn every_fault_that_a_scenario_declares_can_fail_it() {
 #[test]
 fn a_breach_of_the_protocol_between_honest_nodes_fails_the_run() {
     // Frames that are none, that are too long, and lists that nobody asked for.
-    for trick in [0, 1, 2, 4, 5] {
+    for trick in [0, 1, 2, 5] {
         let (world, mut report) = played("village", 20, |world| {
             world.peers[4].conduct = Conduct::Stumbles;
             world.schedule(4_000, Event::Mischief(4, trick));
