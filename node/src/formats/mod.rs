@@ -26,6 +26,7 @@ use crate::http::ready::Ready;
 use crate::registry::{Door, Principal, Registry, Rules};
 
 pub mod archive;
+pub mod cargo;
 mod dispatch;
 pub mod generic;
 mod json;
@@ -43,7 +44,7 @@ mod text;
 pub use dispatch::{Front, serve};
 
 /// Every format, sorted by id.
-pub static ALL: &[&Format] = &[&generic::FORMAT, &npm::FORMAT, &pypi::FORMAT];
+pub static ALL: &[&Format] = &[&cargo::FORMAT, &generic::FORMAT, &npm::FORMAT, &pypi::FORMAT];
 
 /// A format: data and a few plain functions.
 #[derive(Debug, Clone, Copy)]

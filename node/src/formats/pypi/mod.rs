@@ -1,6 +1,6 @@
 //! What pip, uv, poetry and twine speak.
 //!
-//! Files: `name.rs`, `version.rs`, `specifier.rs`, `dist.rs` rules (pure); `metadata.rs`,
+//! Files: `name.rs`, `version.rs`, `specifier.rs`, `dist.rs` rules (pure); `metadata.rs` and
 //! `zipped.rs` archive → meta (pure); `page.rs` one model of a page → HTML and JSON, `accept.rs`
 //! which of them (pure); `hosted.rs` a realm's view → that model; `upstream_rules.rs` how an
 //! upstream is asked; `outline.rs` with `html.rs` and `upstream_json.rs` its page → what is in it;
@@ -35,6 +35,8 @@ mod provenance;
 mod routes;
 mod simple;
 mod specifier;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod upstream_files;
 mod upstream_json;
