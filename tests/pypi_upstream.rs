@@ -331,7 +331,7 @@ fn a_second_node_that_never_saw_the_index_installs_what_the_first_one_has() {
     let index = Index::new(Kind::Full);
     index.stock(&world);
     let a = world.node("a");
-    adopt(&a, &index);
+    a.json(&["upstream", "add", "pypi", &index.url(), "--site"]);
     install(&world, "at-a", Client::Pip, &a);
     drop(index);
     let b = world.node("b");

@@ -3,10 +3,10 @@
 //! Files: `name.rs`, `version.rs`, `specifier.rs`, `dist.rs` rules (pure); `metadata.rs` and
 //! `zipped.rs` archive → meta (pure); `page.rs` one model of a page → HTML and JSON, `accept.rs`
 //! which of them (pure); `hosted.rs` a realm's view → that model; `upstream_rules.rs` how an
-//! upstream is asked; `outline.rs` with `html.rs` and `upstream_json.rs` its page → what is in it;
-//! `upstream_places.rs` and where; `upstream_page.rs` its bytes → what a client reads, in
-//! `mode.rs`'s sense. The handlers: `routes.rs`, and behind it `simple.rs` (pages), `names.rs` (the
-//! list of all), `files.rs`, `upstream_files.rs`, `upload.rs`, `provenance.rs`.
+//! upstream is asked; `outline.rs` with `html.rs`, `html_tags.rs` and `upstream_json.rs` its page →
+//! what is in it; `upstream_places.rs` and where; `upstream_page.rs` its bytes → what a client
+//! reads, in `mode.rs`'s sense. The handlers: `routes.rs`, and behind it `simple.rs` (pages),
+//! `names.rs` (the list of all), `files.rs`, `upstream_files.rs`, `upload.rs`, `provenance.rs`.
 //!
 //! Discrepancies: a yank is of a version, so it shows on each of its files; there is no yank over
 //! HTTP (no client has one), nor XML-RPC, nor a search; attestations are kept and shown as they
@@ -25,6 +25,7 @@ mod dist;
 mod files;
 mod hosted;
 mod html;
+mod html_tags;
 mod metadata;
 mod mode;
 mod name;
