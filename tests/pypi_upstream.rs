@@ -296,9 +296,6 @@ fn there_and_gone(kind: Kind) {
     for client in CLIENTS {
         install(&world, "gone", client, &node);
     }
-    let held = page(&node, "drum");
-    assert_eq!(names(&held), ["drum-1.1-py3-none-any.whl"], "{held}");
-    assert!(held["files"][0]["core-metadata"]["sha256"].is_string(), "{held}");
     let told = refused(&world, "no-such-drum", Client::Uv, &node);
     assert!(told.contains("424"), "{told}");
     refused(&world, "no-such-drum", Client::Pip, &node);
@@ -307,6 +304,9 @@ fn there_and_gone(kind: Kind) {
     assert_eq!(reply.status, 424, "{}", reply.text());
     assert!(asked.elapsed() < SOON, "it took {:?}", asked.elapsed());
     assert!(reply.text().contains("no copy is held"), "{}", reply.text());
+    let held = page(&node, "drum");
+    assert_eq!(names(&held), ["drum-1.1-py3-none-any.whl"], "{held}");
+    assert!(held["files"][0]["core-metadata"]["sha256"].is_string(), "{held}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl Ways {
             let is_sure = matches!(goal, Goal::Node(_));
             let body = is_sure.then_some(body);
             let answer = self.ask_node(asked, headers.clone(), body).await;
-            if is_sure || answer.status() != StatusCode::NOT_FOUND {
+            if is_sure || !knows_nothing(answer.status()) {
                 return answer;
             }
             // Only what is read comes here: it has no body, and can be asked twice.
@@ -152,6 +152,12 @@ pub(crate) async fn file_hosts(node: &str) -> Vec<Site> {
         }
     }
     Vec::new()
+}
+
+/// Whether the node has no such file, or cannot even be asked for it.
+fn knows_nothing(status: StatusCode) -> bool {
+    let odd = [StatusCode::BAD_REQUEST, StatusCode::URI_TOO_LONG];
+    status == StatusCode::NOT_FOUND || odd.contains(&status)
 }
 
 fn path_of(uri: &hyper::Uri) -> String {

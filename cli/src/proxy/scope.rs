@@ -172,7 +172,7 @@ pub(crate) fn file_goal(site: &Site, method: &Method, path: &str) -> Goal {
         return Goal::Host;
     }
     let url = node::formats::url_segment(&format!("{}{path}", site.url()));
-    Goal::NodeOrHost(format!("/{PYPI}/at/{url}"))
+    Goal::NodeOrHost(format!("/{PYPI}/at?url={url}"))
 }
 
 const fn reads(method: &Method) -> bool {
@@ -329,7 +329,7 @@ mod tests {
         let scope = scope.clone().with_files(vec![files.clone()]);
         assert!(scope.has_files(&files) && scope.opened("files.test", 443).is_some());
         let file = |method, path| file_goal(&site, method, path);
-        let at = "/pypi/at/https%3A%2F%2Fpackages.test%3A443%2Fa%2Fpad-1.0.zip%3Fb%3D1";
+        let at = "/pypi/at?url=https%3A%2F%2Fpackages.test%3A443%2Fa%2Fpad-1.0.zip%3Fb%3D1";
         let found = file(&Method::GET, "/a/pad-1.0.zip?b=1");
         assert_eq!(found, Goal::NodeOrHost(at.into()));
         for (method, path) in [

@@ -44,7 +44,7 @@ async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<B
             files::serve(context, head, (project, sha256, file)).await
         }
         (["hosts"], _) => mode::hosts(&context.registry),
-        (["at", url], _) => upstream_files::at(context, head, url).await,
+        (["at"], _) => upstream_files::at(context, head).await,
         ([project, "json"], _) => simple::legacy_json(context, head, (project, None)).await,
         ([project, version, "json"], _) => {
             simple::legacy_json(context, head, (project, Some(version))).await

@@ -69,15 +69,12 @@ pub(super) async fn serve(
     }
 }
 
-/// `GET at/{url}`: the file that an adopted upstream's page has at a URL.
+/// `GET at?url=…`: the file that an adopted upstream's page has at a URL.
 ///
 /// # Errors
 /// 404 when no page that is held has it.
-pub(super) async fn at(
-    context: &Context,
-    head: &Parts,
-    url: &str,
-) -> Result<Response<Body>, Error> {
+pub(super) async fn at(context: &Context, head: &Parts) -> Result<Response<Body>, Error> {
+    let url = context.path.parameter("url").unwrap_or_default();
     let Ok(url) = Url::parse(url) else { return Err(absent(url)) };
     let last = url.path().rsplit('/').next().unwrap_or_default();
     let last = percent_decode_str(last).decode_utf8_lossy().into_owned();
