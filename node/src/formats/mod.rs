@@ -27,6 +27,7 @@ use crate::registry::{Door, Principal, Registry, Rules};
 
 pub mod archive;
 mod block;
+pub mod cargo;
 mod dispatch;
 pub mod generic;
 mod json;
@@ -42,7 +43,7 @@ mod text;
 pub use dispatch::{Front, serve};
 
 /// Every format, sorted by id.
-pub static ALL: &[&Format] = &[&generic::FORMAT, &npm::FORMAT];
+pub static ALL: &[&Format] = &[&cargo::FORMAT, &generic::FORMAT, &npm::FORMAT];
 
 /// A format: data and a few plain functions.
 #[derive(Debug, Clone, Copy)]
