@@ -15,6 +15,8 @@
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod cargo_upstream;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;

@@ -12,6 +12,8 @@ use crate::registry::{Hashes, Rules};
 use super::Format;
 
 mod declared;
+mod link;
+mod lockfile;
 mod name;
 mod outline;
 mod routes;
@@ -47,8 +49,8 @@ pub static FORMAT: Format = Format {
     },
     install: |_, name, version| format!("cargo add {name}@{version}"),
     pack: |_| None,
-    lockfiles: &[],
-    links: &[],
+    lockfiles: lockfile::LOCKFILES,
+    links: link::LINKS,
 };
 
 const MOUNT: &str = "cargo";

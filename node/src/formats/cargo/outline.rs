@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::ops::Range;
 
+use crdt::digest::from_hex;
 use serde::Deserialize;
 
 use super::{name, version};
@@ -148,7 +149,7 @@ impl<'p> Reader<'p> {
             self.stranger = Some(said.name);
             return None;
         }
-        let sha256 = checksum(&said.cksum)?;
+        let sha256 = from_hex(&said.cksum)?;
         let normal = version::canonical(&said.vers).ok()?;
         let at = self.place_of(&normal, &said.vers, &place);
         self.name = Some(said.name);
@@ -214,17 +215,4 @@ pub(super) fn written<'o>(package: &str, of: &'o OutlineVersion, file: &'o str) 
         return &of.written;
     }
     name::version_in(package, file).map_or(&of.written, |version| version.trim_end_matches('+'))
-}
-
-/// Reads a checksum.
-pub(super) fn checksum(hex: &str) -> Option<[u8; 32]> {
-    let mut sum = [0; 32];
-    if hex.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in sum.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        let digit = |digit: u8| char::from(digit).to_digit(16);
-        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
-    }
-    Some(sum)
 }

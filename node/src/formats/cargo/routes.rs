@@ -73,7 +73,8 @@ async fn index(
     let (door, registry) = (context.door, context.registry.clone());
     let part = context.ready.part();
     let key = format!("cargo\n{} {}", context.door_url(MOUNT), package.name);
-    let wish = Wish { refresh: false, wanted: true };
+    let control = body::joined(&head.headers, header::CACHE_CONTROL).unwrap_or_default();
+    let wish = Wish { refresh: control.contains("no-cache"), wanted: true };
     let ask = Ask { key: &key, package: &package, early: true, wish };
     let of = package.clone();
     let look = || -> Look {
@@ -101,7 +102,7 @@ async fn download(
     let package = package(context, name)?;
     let normal = version::canonical(written);
     let normal = normal.map_err(|why| Error::new(StatusCode::NOT_FOUND, why))?;
-    let sum = super::outline::checksum(sum).ok_or_else(Error::no_such_path)?;
+    let sum = crdt::digest::from_hex::<32>(sum).ok_or_else(Error::no_such_path)?;
     let mut file = name::file_name(&package.name, &normal);
     let (registry, door) = (&context.registry, context.door);
     if written != normal {
