@@ -38,8 +38,10 @@ fn write(text: &str, segments: Vec<Segment>) -> String {
 
 #[test]
 fn versions_checksums_and_yanks_are_read_in_the_order_of_the_lines() {
+    let more = ",\"yanked\":false,\"v\":3,\"pubtime\":\"2026\",\"new\":[{}]";
+    let odd = line("Serde", "0.9.0", more);
     let text = line("Serde", "1.0.0", ",\"yanked\":true")
-        + &line("Serde", "0.9.0", ",\"yanked\":false,\"v\":3,\"pubtime\":\"2026\",\"new\":[{}]")
+        + &odd
         + &line("Serde", "1.1.0-rc.1", ",\"yanked\":null");
     let (outline, _) = scan("serde", &text).unwrap();
     assert_eq!(outline.name, "Serde", "as it is written: downloads are asked for by it");
@@ -51,7 +53,7 @@ fn versions_checksums_and_yanks_are_read_in_the_order_of_the_lines() {
     let sum = version.files[0].declared.sha256.unwrap();
     assert_eq!(sum, *blake3::hash(b"0.9.0").as_bytes());
     let (start, end) = (version.declared.start as usize, version.declared.end as usize);
-    assert_eq!(&text[start..end], line("Serde", "0.9.0", &text[end - 64..end - 2][7..]).as_str());
+    assert_eq!(text[start..end], odd);
 }
 
 #[test]
