@@ -34,11 +34,17 @@ pub(crate) struct Cargo {
 impl Cargo {
     /// With an empty home and no settings. Skips without cargo.
     pub(crate) fn new(world: &World, name: &str) -> Option<Self> {
-        if program().is_none() {
+        let home = || world.folder(&format!("cargo-{name}"));
+        Self::is_there().then(|| Self { home: home(), host: None, run: None })
+    }
+
+    /// Whether there is a cargo; skips the running test if not.
+    pub(crate) fn is_there() -> bool {
+        let there = program().is_some();
+        if !there {
             skip("needs cargo");
-            return None;
         }
-        Some(Self { home: world.folder(&format!("cargo-{name}")), host: None, run: None })
+        there
     }
 
     /// With settings that name the node: its hosted crates are the registry `griot`, and in place
@@ -75,10 +81,18 @@ impl Cargo {
 
     /// Replaces the user's settings.
     pub(crate) fn set(&self, text: &str) {
-        let file = self.config();
-        let folder = file.parent().expect("a file lies in a folder");
-        fs_err::create_dir_all(folder).expect("a folder can be made in the test's folder");
-        fs_err::write(file, text).expect("settings can be written");
+        Self::set_at(&self.home, text);
+    }
+
+    /// Puts a sparse index in place of the default registry, by the settings of any home.
+    pub(crate) fn configure_at(home: &Path, index: &str) {
+        Self::set_at(home, &replaced(index));
+    }
+
+    fn set_at(home: &Path, text: &str) {
+        let folder = home.join(".cargo");
+        fs_err::create_dir_all(&folder).expect("a folder can be made in the test's folder");
+        fs_err::write(folder.join("config.toml"), text).expect("settings can be written");
     }
 
     /// Gives the registry `griot` of the settings a token.
@@ -89,14 +103,19 @@ impl Cargo {
 
     /// All variables of a command but the test's own, `PATH` among them.
     pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
+        Self::variables_at(&self.home)
+    }
+
+    /// The variables of any home.
+    pub(crate) fn variables_at(home: &Path) -> Vec<(&'static str, OsString)> {
         let tools = program().and_then(|program| program.parent().map(Path::to_path_buf));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = tools.into_iter().chain(std::env::split_paths(&path));
         let path = std::env::join_paths(path).expect("no folder has a colon in its name");
         vec![
             ("PATH", path),
-            ("HOME", self.home.clone().into()),
-            ("CARGO_HOME", self.home.join(".cargo").into()),
+            ("HOME", home.into()),
+            ("CARGO_HOME", home.join(".cargo").into()),
             ("CARGO_TERM_COLOR", "never".into()),
             ("CARGO_NET_RETRY", "0".into()),
         ]

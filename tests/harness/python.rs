@@ -26,6 +26,11 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// What sits in `target/tools/python`.
 const PROGRAMS: [&str; 5] = ["python", "pip", "uv", "poetry", "twine"];
 
+/// Where the user's settings of pip are in a home.
+const PIP_CONF: &str = ".config/pip/pip.conf";
+/// Where those of uv are.
+const UV_TOML: &str = ".config/uv/uv.toml";
+
 /// Python's clients with one home.
 #[derive(Debug, Clone)]
 pub(crate) struct Python {
@@ -38,13 +43,17 @@ pub(crate) struct Python {
 impl Python {
     /// With an empty home and no settings. Skips without the clients.
     pub(crate) fn new(world: &World, name: &str) -> Option<Self> {
+        let home = || world.folder(&format!("python-{name}"));
+        Self::is_there().then(|| Self { home: home(), host: None, run: None })
+    }
+
+    /// Whether the clients are installed; skips the running test if not.
+    pub(crate) fn is_there() -> bool {
         let lacking = PROGRAMS.iter().find(|name| !Self::folder().join(name).exists());
         if let Some(program) = lacking {
             skip(&format!("needs {program} in target/tools/python: tests/run installs it"));
-            return None;
         }
-        let home = world.folder(&format!("python-{name}"));
-        Some(Self { home, host: None, run: None })
+        lacking.is_none()
     }
 
     /// With settings of pip and uv that name the node as their one index.
@@ -74,20 +83,24 @@ impl Python {
 
     /// The user's file of pip's settings.
     pub(crate) fn pip_conf(&self) -> PathBuf {
-        self.home.join(".config/pip/pip.conf")
+        self.home.join(PIP_CONF)
     }
 
     /// The user's file of uv's settings.
     pub(crate) fn uv_toml(&self) -> PathBuf {
-        self.home.join(".config/uv/uv.toml")
+        self.home.join(UV_TOML)
     }
 
     /// Makes an index the one that pip and uv ask, by their users' files.
     pub(crate) fn configure(&self, index: &str) {
+        Self::configure_at(&self.home, index);
+    }
+
+    /// The same in any home.
+    pub(crate) fn configure_at(home: &Path, index: &str) {
         let uv = format!("[[index]]\nurl = {index:?}\ndefault = true\n");
-        let files =
-            [(self.pip_conf(), format!("[global]\nindex-url = {index}\n")), (self.uv_toml(), uv)];
-        for (file, text) in files {
+        let pip = format!("[global]\nindex-url = {index}\n");
+        for (file, text) in [(home.join(PIP_CONF), pip), (home.join(UV_TOML), uv)] {
             let folder = file.parent().expect("a file lies in a folder");
             fs_err::create_dir_all(folder).expect("a folder can be made in the test's folder");
             fs_err::write(file, text).expect("settings can be written");
@@ -96,13 +109,18 @@ impl Python {
 
     /// All variables of a command but the test's own, `PATH` among them.
     pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
-        let at = |name: &str| self.home.join(name).into_os_string();
+        Self::variables_at(&self.home)
+    }
+
+    /// The variables of any home.
+    pub(crate) fn variables_at(home: &Path) -> Vec<(&'static str, OsString)> {
+        let at = |name: &str| home.join(name).into_os_string();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::iter::once(Self::folder()).chain(std::env::split_paths(&path));
         let path = std::env::join_paths(path).expect("no folder has a colon in its name");
         vec![
             ("PATH", path),
-            ("HOME", self.home.clone().into()),
+            ("HOME", home.into()),
             ("XDG_CONFIG_HOME", at(".config")),
             ("XDG_CONFIG_DIRS", at("xdg")),
             ("XDG_CACHE_HOME", at(".cache")),

@@ -40,7 +40,7 @@ pub(crate) mod python;
 pub(crate) use crates::Crate;
 use documents::{Package, Signer};
 use listener::Listener;
-pub(crate) use packing::Release;
+pub(crate) use packing::{Release, tarred};
 pub(crate) use python::Distribution;
 
 /// Where the documents say that the tarballs are.

@@ -34,6 +34,7 @@ mod json;
 pub mod lockfile;
 pub mod native;
 pub mod npm;
+pub mod pypi;
 mod splice;
 mod spliced;
 #[cfg(test)]
@@ -43,7 +44,7 @@ mod text;
 pub use dispatch::{Front, serve};
 
 /// Every format, sorted by id.
-pub static ALL: &[&Format] = &[&cargo::FORMAT, &generic::FORMAT, &npm::FORMAT];
+pub static ALL: &[&Format] = &[&cargo::FORMAT, &generic::FORMAT, &npm::FORMAT, &pypi::FORMAT];
 
 /// A format: data and a few plain functions.
 #[derive(Debug, Clone, Copy)]

@@ -12,8 +12,7 @@ use serde_json::{Map, Value, json};
 use sha2::Digest as _;
 
 use super::documents::Found;
-use super::packing::hex;
-use super::python::tarred;
+use super::packing::{hex, tarred};
 use super::{Shared, State, Switches, Tarballs};
 
 /// A crate in the making; methods chain.

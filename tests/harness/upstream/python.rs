@@ -9,13 +9,12 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use zip::write::SimpleFileOptions;
 
 use super::documents::{Found, dates};
-use super::packing::hex;
+use super::packing::{hex, tarred};
 use super::{Shared, State, Switches, Tarballs};
 
 /// The media type of a page in JSON.
@@ -221,22 +220,6 @@ fn zipped(files: &[(String, Vec<u8>)]) -> Vec<u8> {
         archive.write_all(bytes).expect("memory takes it all");
     }
     archive.finish().expect("memory takes it all").into_inner()
-}
-
-/// A `.tar.gz` whose entries lie below one folder; the same entries give the same bytes.
-pub(super) fn tarred(folder: &str, files: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::fast());
-    let mut archive = tar::Builder::new(gzip);
-    for (name, bytes) in files {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        header.set_mtime(499_162_500);
-        let path = format!("{folder}/{name}");
-        archive.append_data(&mut header, path, bytes.as_slice()).expect("memory takes it all");
-    }
-    let gzip = archive.into_inner().expect("memory takes it all");
-    gzip.finish().expect("memory takes it all")
 }
 
 /// Lower case, with one `-` for each run of `-`, `_` and `.`.

@@ -209,10 +209,18 @@ impl<'p> Reader<'p> {
     }
 }
 
+/// The version that a file name of the crate says, whatever the case of the name.
+pub(super) fn version_in<'f>(package: &str, file: &'f str) -> Option<&'f str> {
+    let stem = file.strip_suffix(".crate")?;
+    let (before, rest) = stem.split_at_checked(package.len())?;
+    let version = rest.strip_prefix('-')?;
+    before.eq_ignore_ascii_case(package).then_some(version)
+}
+
 /// The version as the line of a file wrote it.
 pub(super) fn written<'o>(package: &str, of: &'o OutlineVersion, file: &'o str) -> &'o str {
     if file == name::file_name(package, &of.version) {
         return &of.written;
     }
-    name::version_in(package, file).map_or(&of.written, |version| version.trim_end_matches('+'))
+    version_in(package, file).map_or(&of.written, |version| version.trim_end_matches('+'))
 }

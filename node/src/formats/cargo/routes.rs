@@ -1,134 +1,132 @@
-//! Which request of cargo is which: config, index files, downloads.
-
-use std::sync::Arc;
+//! Which request of cargo is which: parse the path, and hand it to the file that knows.
+//!
+//! ```text
+//!  index/config.json   index/se/rd/serde          what cargo resolves with
+//!  dl/{crate}/{version}/{sha256}/{file}           the bytes
+//!  api/v1/crates…      me                         publish, yank, owners, search; where tokens are
+//! ```
+//!
+//! Source: formats/cargo.md section 2.
 
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use crdt::PackageId;
-use futures::FutureExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::upstream_rules::INDEX;
-use super::{FORMAT, MOUNT, name, upstream_index, version};
+use super::{FORMAT, MOUNT, download, index, owners, publish, search};
 use crate::formats::Context;
-use crate::http::arriving;
-use crate::http::body::{self, Label};
-use crate::http::error::Error;
-use crate::http::ready::{Ask, Look, Wish};
-use crate::registry::{Document, DocumentAsk, Obtained};
+use crate::http::body::document;
+use crate::http::error::{Error, settle};
+use crate::http::upload;
+
+/// What a yank over HTTP says, since cargo has no reason to give.
+const REASON: &str = "yanked";
 
 /// Answers everything below `/cargo/`.
 pub(super) async fn serve(context: Context, request: Request<Body>) -> Response<Body> {
-    let (head, _) = request.into_parts();
-    let answer = route(&context, &head).await;
-    answer.unwrap_or_else(|mut error| {
-        // cargo retries any 5xx for ten seconds.
-        if error.status.is_server_error() {
-            error.status = StatusCode::FAILED_DEPENDENCY;
+    let (head, body) = request.into_parts();
+    let mut response = settle(route(&context, &head, body).await);
+    let status = response.status();
+    if status.is_server_error() {
+        // cargo repeats any 5xx; what this node cannot do now is shown at once instead.
+        *response.status_mut() = StatusCode::FAILED_DEPENDENCY;
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        let login = format!("Cargo login_url=\"{}/me\"", context.door_url(MOUNT));
+        if let Ok(login) = HeaderValue::from_str(&login) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, login);
         }
-        error.into_response()
-    })
+    }
+    response
 }
 
-async fn route(context: &Context, head: &Parts) -> Result<Response<Body>, Error> {
-    if !matches!(head.method, Method::GET | Method::HEAD) {
-        return Err(Error::method_not_allowed("GET, HEAD"));
+async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<Body>, Error> {
+    let parts = context.path.parts();
+    if let (["api", "v1", "crates", "new"], &Method::PUT) = (parts.as_slice(), &head.method) {
+        return publish::put(context, head, body).await;
     }
-    match context.path.parts().as_slice() {
-        ["index", "config.json"] => Ok(config(context)),
-        ["index", path @ .., name] => index(context, head, (path, name)).await,
-        ["dl", name, version, sum, _] => download(context, head, (name, version, sum)).await,
+    let answer = settle(without_body(context, head, &parts).await);
+    Ok(upload::refuse(&head.headers, body, answer).await)
+}
+
+async fn without_body(
+    context: &Context,
+    head: &Parts,
+    parts: &[&str],
+) -> Result<Response<Body>, Error> {
+    let method = &head.method;
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    match parts {
+        ["index" | "dl" | "me", ..] | ["api", "v1", "crates"] if !reads => {
+            Err(Error::method_not_allowed("GET, HEAD"))
+        }
+        ["index", "config.json"] => index::config(context, head),
+        ["index", path @ ..] => index::file(context, head, path).await,
+        ["dl", name, version, sha256] | ["dl", name, version, sha256, _] => {
+            download::serve(context, head, (name, version), Some(sha256)).await
+        }
+        ["api", "v1", "crates", name, version, "download"] if reads => {
+            download::serve(context, head, (name, version), None).await
+        }
+        ["api", "v1", "crates"] => search::serve(context).await,
+        ["api", "v1", "crates", "new"] => Err(Error::method_not_allowed("PUT")),
+        ["api", "v1", "crates", name, "owners"] => owners::serve(context, method, name).await,
+        ["api", "v1", "crates", name, version, "yank"] if method == Method::DELETE => {
+            yank(context, name, version, Some(REASON)).await
+        }
+        ["api", "v1", "crates", name, version, "unyank"] if method == Method::PUT => {
+            yank(context, name, version, None).await
+        }
+        ["api", "v1", "crates", _, _, "yank"] => Err(Error::method_not_allowed("DELETE")),
+        ["api", "v1", "crates", _, _, "unyank"] => Err(Error::method_not_allowed("PUT")),
+        ["me"] => Ok(me(head)),
         _ => Err(Error::no_such_path()),
     }
 }
 
-fn config(context: &Context) -> Response<Body> {
-    let door = context.door_url(MOUNT);
-    let dl =
-        format!("{door}/dl/{{crate}}/{{version}}/{{sha256-checksum}}/{{crate}}-{{version}}.crate");
-    let mut response = Response::new(Body::from(json!({ "dl": dl, "api": door }).to_string()));
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+async fn yank(
+    context: &Context,
+    name: &str,
+    version: &str,
+    reason: Option<&str>,
+) -> Result<Response<Body>, Error> {
+    let package = readable(context, name)?;
+    if context.registry.is_upstreams(context.door, &package)? {
+        return Err(not_ours(name));
+    }
+    context.registry.yank(&context.who, &package, version, reason).await?;
+    Ok(answer(&json!({ "ok": true })))
+}
+
+/// Where `cargo login` sends people.
+fn me(head: &Parts) -> Response<Body> {
+    let text = "Tokens are made at the node itself:\n\n    griot token create --scope publish\n";
+    document(&head.method, &head.headers, "text/plain; charset=utf-8", text.into())
+}
+
+/// A name that cannot exist is absent.
+pub(super) fn readable(context: &Context, name: &str) -> Result<PackageId, Error> {
+    context
+        .registry
+        .package_id(FORMAT.id, name)
+        .map_err(|error| Error { status: StatusCode::NOT_FOUND, ..Error::from(error) })
+}
+
+/// A small answer in JSON.
+pub(super) fn answer(body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }
 
-fn package(context: &Context, name: &str) -> Result<PackageId, Error> {
-    let package = context.registry.package_id(FORMAT.id, name);
-    let absent = |error| Error { status: StatusCode::NOT_FOUND, ..Error::from(error) };
-    let package = package.map_err(absent)?;
-    context.check_read(&package)?;
-    Ok(package)
-}
-
-async fn index(
-    context: &Context,
-    head: &Parts,
-    (path, name): (&[&str], &str),
-) -> Result<Response<Body>, Error> {
-    let package = package(context, name)?;
-    if name::prefix(&package.name) != path.join("/").to_ascii_lowercase() {
-        return Err(Error::no_such_path());
-    }
-    let (door, registry) = (context.door, context.registry.clone());
-    let part = context.ready.part();
-    let key = format!("cargo\n{} {}", context.door_url(MOUNT), package.name);
-    let control = body::joined(&head.headers, header::CACHE_CONTROL).unwrap_or_default();
-    let wish = Wish { refresh: control.contains("no-cache"), wanted: true };
-    let ask = Ask { key: &key, package: &package, early: true, wish };
-    let of = package.clone();
-    let look = || -> Look {
-        Arc::new(move |wish| {
-            let (registry, package) = (registry.clone(), of.clone());
-            async move {
-                let Wish { refresh, wanted } = wish;
-                let ask = DocumentAsk { variant: INDEX, refresh, wanted };
-                match registry.document(door, &package, ask).await? {
-                    Document::Upstream(found) => upstream_index::looked(&registry, part, *found),
-                    Document::Hosted(_) => Err(Error::no_such_path()),
-                }
-            }
-            .boxed()
-        })
-    };
-    context.ready.answer(&context.registry, head, ask, look).await
-}
-
-async fn download(
-    context: &Context,
-    head: &Parts,
-    (name, written, sum): (&str, &str, &str),
-) -> Result<Response<Body>, Error> {
-    let package = package(context, name)?;
-    let normal = version::canonical(written);
-    let normal = normal.map_err(|why| Error::new(StatusCode::NOT_FOUND, why))?;
-    let sum = crdt::digest::from_hex::<32>(sum).ok_or_else(Error::no_such_path)?;
-    let mut file = name::file_name(&package.name, &normal);
-    let (registry, door) = (&context.registry, context.door);
-    if written != normal {
-        let found = upstream_index::file_with((registry, door), &package, &normal, &sum).await?;
-        file = found.unwrap_or(file);
-    }
-    let found = if arriving::may_flow(head) {
-        registry.obtain(door, &package, &normal, &file).await?
-    } else {
-        Obtained::Held(Box::new(registry.artifact(door, &package, &normal, &file).await?))
-    };
-    let artifact = match found {
-        Obtained::Held(artifact) => *artifact,
-        Obtained::Arriving(file) => {
-            return Ok(arriving::arriving(*file, "application/octet-stream", false));
-        }
-    };
-    if artifact.info.checksums.sha256 != sum {
-        let message = format!("{file} is held with another checksum than that of the index");
-        return Err(Error::new(StatusCode::NOT_FOUND, message));
-    }
-    let label = Label {
-        content_type: "application/octet-stream",
-        etag: format!("\"{}\"", artifact.info.digest),
-        attachment: None,
-        immutable: true,
-    };
-    body::blob(&head.method, &head.headers, artifact, &label).await
+/// The answer to whoever wants to change a crate of an upstream.
+pub(super) fn not_ours(name: &str) -> Error {
+    let message = format!("{name} is the upstream's: this node mirrors it and forwards nothing");
+    Error::new(StatusCode::CONFLICT, message).with_hint(format!(
+        "your own crates are published to sparse+…/{MOUNT}/~hosted/index/; to take this name for \
+         one: griot route add {}:{name} REALM",
+        FORMAT.id
+    ))
 }

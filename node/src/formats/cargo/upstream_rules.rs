@@ -38,7 +38,7 @@ fn file(package: &str, file: &str) -> String {
 }
 
 fn version_of(package: &str, file: &str) -> Option<String> {
-    version::canonical(name::version_in(package, file)?).ok()
+    version::canonical(outline::version_in(package, file)?).ok()
 }
 
 /// The URL of a crate by `dl`, for a name as the index writes it.
