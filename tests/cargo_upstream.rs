@@ -368,7 +368,7 @@ fn a_crate_is_added_by_the_rules_of_cargo() {
     assert_eq!(added["version"], "0.11.4", "{added}");
     let bytes = fs_err::read(folder.join("inflector-0.11.4.crate")).expect("it was fetched");
     assert_eq!(bytes, Crate::new("Inflector", "0.11.4").dependency("syn", "1").bytes());
-    let added = node.json(&["add", "inflector@<0.11.4", "--format", "cargo", "--to", to]);
+    let added = node.json(&["add", "cargo:inflector@<0.11.4", "--to", to]);
     assert_eq!(added["version"], "0.11.3", "{added}");
     let (none, _) = node.refused(&["add", "inflector@2", "--format", "cargo", "--to", to]);
     assert!(none.contains("inflector"), "{none}");

@@ -51,6 +51,8 @@ mod link;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod live_cargo;
+#[cfg(test)]
 mod live_python;
 #[cfg(test)]
 mod neighbours;

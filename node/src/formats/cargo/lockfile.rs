@@ -176,7 +176,7 @@ mod tests {
             ("package = 7\n".to_owned(), None, "no list"),
             ("version = 4\n[[package]]\nversion = \"1\"\n".to_owned(), Some(2), "no name"),
             ("version = 4\n[[package]]\nname = \"a\"\n".to_owned(), Some(2), "no version"),
-            (modern().replace(ZEROS, "12"), Some(14), "SHA-256"),
+            (modern().replace(ZEROS, "12"), Some(16), "SHA-256"),
         ] {
             let error = parse(&text).unwrap_err();
             assert_eq!(error.line, line, "{error}");
