@@ -84,6 +84,8 @@ struct RowLink {
 /// What the links of one command have in common.
 struct Run<'a> {
     node: &'a Node,
+    /// What it has adopted already.
+    upstreams: Vec<UpstreamRow>,
     place: Place,
     publish: bool,
     tell: Tell,
@@ -97,10 +99,10 @@ pub(super) async fn link(context: &Context, args: LinkArgs) -> Result<(), Failur
         args.clients.iter().map(|client| link::find(client)).collect::<Result<Vec<_>, _>>()?;
     let node = context.node()?;
     // Nothing is written for a node that does not answer.
-    node.get::<Vec<UpstreamRow>>("upstreams").await?;
+    let upstreams = node.get("upstreams").await?;
     let place = place(context, args.project.as_deref())?;
     let tell = if args.private { Tell::Nobody } else { Tell::WherePossible };
-    let run = Run { node: &node, place, publish: args.publish, tell };
+    let run = Run { node: &node, upstreams, place, publish: args.publish, tell };
     let mut all = Vec::new();
     for (format, link) in chosen {
         all.push(link_one(&run, format, link).await?);
@@ -139,7 +141,7 @@ async fn link_one(
     scopes.extend(before.iter().flat_map(|before| before.aim.scopes.clone()));
     scopes.sort();
     scopes.dedup();
-    let registry = format!("{}/{}/", node.base(), format.mount);
+    let registry = format!("{}/{}/{}", node.base(), format.mount, link.below);
     let aim = Aim { registry, token, scopes };
     let saved = Saved {
         client: link.client.to_owned(),
@@ -188,7 +190,9 @@ fn discover(
         let first = format.links.first();
         registry = first.and_then(|first| ask(first, run.place.folder(), base)?.registry);
     }
-    let known = registry.is_some();
+    // One that does not say its default is served all the same where the node knows an upstream.
+    let adopted = |row: &UpstreamRow| row.default && row.format == format.id;
+    let known = registry.is_some() || run.upstreams.iter().any(adopted);
     let registry = registry.filter(|url| !ours(url));
     let elsewhere = settings.scopes.iter().filter(|(_, url)| !ours(url));
     let scopes = elsewhere.map(|(scope, url)| (scope.clone(), url.clone())).collect();
@@ -196,8 +200,13 @@ fn discover(
         return Ok(Found { registry, scopes });
     }
     let client = link.client;
+    let hint = if format.links.iter().all(|link| link.ask.is_empty()) {
+        format!("griot upstream add {} URL, with its index; then griot link {client}", format.id)
+    } else {
+        format!("install {client}, or name its registry in its settings, then link it")
+    };
     Err(Failure::new(format!("it is not known which registry {client} uses: it does not say"))
-        .hint(format!("install {client}, or name its registry in its settings, then link it")))
+        .hint(hint))
 }
 
 async fn adopt_all(
@@ -333,10 +342,13 @@ fn past(
     scopes.retain(|_, url| away(url));
     past.extend(scopes.into_iter().map(|(scope, url)| format!("{scope} comes from {url}")));
     if run.place.project.is_none() {
-        let here = std::env::current_dir()?.join(link.project_file);
+        let here = link::in_use(link, std::env::current_dir()?.join(link.project_file));
         let text = saved::text(&here).ok().flatten();
-        let read = text.and_then(|text| (link.read)(link.project_file, &text, &variable).ok());
-        if let Some(url) = read.and_then(|read| read.registry).filter(|url| away(url)) {
+        let mut read = text
+            .and_then(|text| (link.read)(&here.to_string_lossy(), &text, &variable).ok())
+            .unwrap_or_default();
+        (link.settle)(&mut read);
+        if let Some(url) = read.registry.filter(|url| away(url)) {
             past.push(format!(
                 "{} says {url}: griot link {} --project",
                 here.display(),

@@ -31,10 +31,11 @@ impl Place {
     /// The file that is written.
     pub(crate) fn file(&self, link: &Link, answer: &Answer) -> Result<PathBuf, Failure> {
         if let Some(project) = &self.project {
-            return Ok(project.join(link.project_file));
+            return Ok(in_use(link, project.join(link.project_file)));
         }
         let file = answer.user_file.clone().or_else(|| (link.user_file)(&variable));
-        file.filter(|file| file.is_absolute()).ok_or_else(|| {
+        let file = file.filter(|file| file.is_absolute()).map(|file| in_use(link, file));
+        file.ok_or_else(|| {
             Failure::new(format!("it is not known where {} keeps its settings", link.client))
                 .hint("set HOME, or link a project alone: griot link CLIENT --project DIR")
         })
@@ -51,8 +52,15 @@ impl Place {
         if let Some(project) = &self.project {
             files.extend(also(project));
         }
-        files.extend(user);
-        files.extend(self.project.iter().map(|project| project.join(link.project_file)));
+        let folder = user.as_deref().and_then(Path::parent);
+        files
+            .extend(folder.into_iter().flat_map(|of| link.beside.iter().map(|name| of.join(name))));
+        files.extend(user.map(|file| in_use(link, file)));
+        if let Some(project) = &self.project {
+            let above: Vec<&Path> = project.ancestors().skip(1).filter(|_| link.parents).collect();
+            let folders = above.into_iter().rev().chain([project.as_path()]);
+            files.extend(folders.map(|of| in_use(link, of.join(link.project_file))));
+        }
         files
     }
 
@@ -69,9 +77,17 @@ impl Place {
             all.registry = read.registry.or(all.registry);
             all.scopes.extend(read.scopes);
             all.credentials.extend(read.credentials);
+            all.keys.extend(read.keys);
         }
+        (link.settle)(&mut all);
         Ok(all)
     }
+}
+
+/// The file that the client reads: one with the name of former days comes first where it is.
+pub(crate) fn in_use(link: &Link, file: PathBuf) -> PathBuf {
+    let older = link.older_name.map(|name| file.with_file_name(name));
+    older.filter(|older| older.is_file()).unwrap_or(file)
 }
 
 /// A variable of the environment that is not empty.

@@ -26,6 +26,7 @@ use crate::http::ready::Ready;
 use crate::registry::{Door, Principal, Registry, Rules};
 
 pub mod archive;
+mod block;
 pub mod cargo;
 mod dispatch;
 pub mod generic;
@@ -90,12 +91,23 @@ pub struct Link {
     pub user_file: fn(Variables<'_>) -> Option<PathBuf>,
     /// The same of a project, in its folder.
     pub project_file: &'static str,
+    /// The name of former days of either file: where one is, the client reads and this writes it.
+    pub older_name: Option<&'static str>,
+    /// What is written, and what `griot run` answers an upstream's base URL with: the path below
+    /// the format's mount, empty or with a slash at its end.
+    pub below: &'static str,
+    /// Whether it reads the project file of every folder above a project, too.
+    pub parents: bool,
     /// Other files of user and project that it reads, weaker than the written one.
     pub also_reads: &'static [&'static str],
+    /// More files that it reads, in the folder of the user's file.
+    pub beside: &'static [&'static str],
     /// Variables that name its registry before every file, the strongest first.
     pub variables: &'static [&'static str],
     /// Reads a file of settings, by its name.
     pub read: fn(file: &str, text: &str, Variables<'_>) -> Result<Settings, String>,
+    /// Settles what follows only from what all files say together, once they are read.
+    pub settle: fn(&mut Settings),
     /// Adds a marked block that points at the node; an error says why the file must be edited by
     /// hand.
     pub insert: fn(text: &str, &Aim) -> Result<String, String>,
@@ -131,6 +143,8 @@ pub struct Settings {
     pub scopes: BTreeMap<String, String>,
     /// Start of a URL without its scheme (`//host/path/`) and the value of `Authorization` for it.
     pub credentials: BTreeMap<String, String>,
+    /// Whatever else [`Link::settle`] needs: of equal keys that of the strongest file.
+    pub keys: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for Settings {

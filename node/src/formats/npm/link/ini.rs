@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::block;
+use crate::formats::block;
 use crate::formats::{Settings, Variables};
 
 pub(super) fn insert(text: &str, client: &str, lines: &[String]) -> Result<String, String> {

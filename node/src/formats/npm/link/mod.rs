@@ -2,7 +2,7 @@
 //!
 //! Each has one file that is written: a marked block is added to it, taken out again, and nothing
 //! else of it changes. `ini.rs` knows `.npmrc` and `.yarnrc`, `yaml.rs` `.yarnrc.yml`, `toml.rs`
-//! `bunfig.toml`, `block.rs` the marks. Nothing here touches a disk or runs a client.
+//! `bunfig.toml`. Nothing here touches a disk or runs a client.
 //!
 //! npm is always given `replace-registry-host=always`: without it, it fetches the tarballs of an
 //! upstream past the node.
@@ -14,9 +14,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::formats::{Aim, Answer, Link, Settings, Variables};
+use crate::formats::{Aim, Answer, Link, Settings, Variables, block};
 
-mod block;
 mod ini;
 #[cfg(test)]
 mod tests;
@@ -34,9 +33,14 @@ const NPM: Link = Link {
     answer: |text| object(serde_json::from_str(text).ok()),
     user_file: npmrc,
     project_file: ".npmrc",
+    older_name: None,
+    below: "",
+    parents: false,
     also_reads: &[],
+    beside: &[],
     variables: &["npm_config_registry", "NPM_CONFIG_REGISTRY"],
     read,
+    settle: |_| {},
     insert: |text, aim| ini::insert(text, "npm", &npm_lines(aim)),
     remove: |text, aim, former| ini::remove(text, "npm", &npm_lines(aim), former),
     note: None,
