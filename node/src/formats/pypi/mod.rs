@@ -10,6 +10,7 @@ use crate::registry::{Hashes, Rules};
 use super::Format;
 
 mod link;
+mod lockfile;
 
 /// What pip, uv, poetry and twine speak.
 pub static FORMAT: Format = Format {
@@ -45,6 +46,6 @@ pub static FORMAT: Format = Format {
         format!("pip install {name}=={version} --index-url {base}/pypi/simple/")
     },
     pack: |_| None,
-    lockfiles: &[],
+    lockfiles: lockfile::LOCKFILES,
     links: link::LINKS,
 };
