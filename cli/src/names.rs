@@ -11,6 +11,15 @@ pub(crate) fn split(text: &str) -> (String, Option<String>) {
     }
 }
 
+/// `FORMAT:NAME`, where it begins with a format that is known here, or just a name.
+pub(crate) fn format(text: &str) -> (Option<&str>, &str) {
+    let known = |format: &str| node::formats::ALL.iter().any(|known| known.id == format);
+    match text.split_once(':') {
+        Some((format, name)) if known(format) && !name.is_empty() => (Some(format), name),
+        _ => (None, text),
+    }
+}
+
 /// `FORMAT:PATTERN`.
 pub(crate) fn pattern(text: &str) -> Result<(String, String), Failure> {
     match text.split_once(':') {
@@ -41,6 +50,15 @@ mod tests {
         check("a@", "a", Some(""));
         check("", "", None);
         check("é@1", "é", Some("1"));
+    }
+
+    #[test]
+    fn a_name_may_say_its_format() {
+        assert_eq!(format("pypi:six@>=1"), (Some("pypi"), "six@>=1"));
+        assert_eq!(format("npm:@acme/ui"), (Some("npm"), "@acme/ui"));
+        for text in ["six", "nosuch:six", "pypi:", ":six"] {
+            assert_eq!(format(text), (None, text));
+        }
     }
 
     #[test]

@@ -96,6 +96,8 @@ pub enum PackedBytes {
     File(PathBuf),
     /// Positioned at its start; vanishes when closed.
     Made(std::fs::File),
+    /// Several files of the version, by their names, as the one that was made.
+    Several(Vec<(String, std::fs::File)>),
 }
 
 /// What a format's handler gets beside the request.

@@ -11,6 +11,7 @@ use super::Format;
 
 mod link;
 mod lockfile;
+mod pack;
 
 /// What pip, uv, poetry and twine speak.
 pub static FORMAT: Format = Format {
@@ -45,7 +46,7 @@ pub static FORMAT: Format = Format {
     install: |base, name, version| {
         format!("pip install {name}=={version} --index-url {base}/pypi/simple/")
     },
-    pack: |_| None,
+    pack: pack::pack,
     lockfiles: lockfile::LOCKFILES,
     links: link::LINKS,
 };
