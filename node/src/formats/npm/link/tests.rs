@@ -150,6 +150,7 @@ fn scopes_and_token_are_in_the_block() {
         token: Some("griot_abc".to_owned()),
         scopes: vec!["@acme".to_owned()],
         registry: NODE.to_owned(),
+        ..Aim::default()
     };
     for link in [&NPM, &PNPM, &YARN] {
         let before = "@acme:registry=https://acme.test/\n";
