@@ -15,6 +15,8 @@
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod cargo;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;
@@ -47,19 +49,29 @@ mod link;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod live_python;
+#[cfg(test)]
 mod neighbours;
 #[cfg(test)]
 mod npm;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod own_names;
+#[cfg(test)]
 mod prefetch;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]
+mod pypi;
+#[cfg(test)]
+mod pypi_http;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod realms;
+#[cfg(test)]
+mod realms_more;
 #[cfg(test)]
 mod reunion;
 #[cfg(test)]
@@ -70,6 +82,8 @@ mod s3;
 mod strangers;
 #[cfg(test)]
 mod stub;
+#[cfg(test)]
+mod stub_clients;
 #[cfg(test)]
 mod thin;
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::registry::{Door, Principal, Registry, Rules};
 
 pub mod archive;
 mod block;
+pub mod cargo;
 mod dispatch;
 pub mod generic;
 mod json;
@@ -44,7 +45,7 @@ pub use dispatch::{Front, serve};
 pub use link::{Aim, Answer, Builtin, Link, ProjectFile, Settings, TokenUse, Variables};
 
 /// Every format, sorted by id.
-pub static ALL: &[&Format] = &[&generic::FORMAT, &npm::FORMAT, &pypi::FORMAT];
+pub static ALL: &[&Format] = &[&cargo::FORMAT, &generic::FORMAT, &npm::FORMAT, &pypi::FORMAT];
 
 /// A format: data and a few plain functions.
 #[derive(Debug, Clone, Copy)]

@@ -49,6 +49,7 @@ mod info;
 mod keep;
 mod lists;
 mod metadata;
+mod names;
 mod nearby;
 mod news;
 mod notes;
