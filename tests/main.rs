@@ -17,6 +17,8 @@ mod backup;
 #[cfg(test)]
 mod cargo;
 #[cfg(test)]
+mod cargo_upstream;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;
@@ -48,6 +50,8 @@ mod life;
 mod link;
 #[cfg(test)]
 mod live;
+#[cfg(test)]
+mod live_cargo;
 #[cfg(test)]
 mod live_python;
 #[cfg(test)]

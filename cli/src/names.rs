@@ -11,12 +11,12 @@ pub(crate) fn split(text: &str) -> (String, Option<String>) {
     }
 }
 
-/// `FORMAT:NAME`, where it begins with a format that is known here, or just a name.
-pub(crate) fn format(text: &str) -> (Option<&str>, &str) {
-    let known = |format: &str| node::formats::ALL.iter().any(|known| known.id == format);
-    match text.split_once(':') {
-        Some((format, name)) if known(format) && !name.is_empty() => (Some(format), name),
-        _ => (None, text),
+/// `FORMAT:REST` of a format that is known; else all of it, which has no format.
+pub(crate) fn format(text: &str) -> (Option<String>, &str) {
+    let known = |id: &str| node::formats::ALL.iter().any(|format| format.id == id);
+    match text.split_once(':').filter(|(id, _)| known(id)) {
+        Some((id, rest)) => (Some(id.to_owned()), rest),
+        None => (None, text),
     }
 }
 
@@ -53,10 +53,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_say_its_format() {
-        assert_eq!(format("pypi:six@>=1"), (Some("pypi"), "six@>=1"));
-        assert_eq!(format("npm:@acme/ui"), (Some("npm"), "@acme/ui"));
-        for text in ["six", "nosuch:six", "pypi:", ":six"] {
+    fn only_what_is_a_format_stands_before_a_colon() {
+        assert_eq!(format("cargo:serde@1"), (Some("cargo".into()), "serde@1"));
+        for text in ["serde", "nosuch:serde", "@a/b:c", ""] {
             assert_eq!(format(text), (None, text));
         }
     }

@@ -84,6 +84,8 @@ struct RowLink {
 /// What the links of one command have in common.
 struct Run<'a> {
     node: &'a Node,
+    /// What it has adopted already.
+    upstreams: Vec<UpstreamRow>,
     place: Place,
     publish: bool,
     tell: Tell,
@@ -97,10 +99,10 @@ pub(super) async fn link(context: &Context, args: LinkArgs) -> Result<(), Failur
         args.clients.iter().map(|client| link::find(client)).collect::<Result<Vec<_>, _>>()?;
     let node = context.node()?;
     // Nothing is written for a node that does not answer.
-    node.get::<Vec<UpstreamRow>>("upstreams").await?;
+    let upstreams = node.get("upstreams").await?;
     let place = place(context, args.project.as_deref())?;
     let tell = if args.private { Tell::Nobody } else { Tell::WherePossible };
-    let run = Run { node: &node, place, publish: args.publish, tell };
+    let run = Run { node: &node, upstreams, place, publish: args.publish, tell };
     let mut all = Vec::new();
     for (format, link) in chosen {
         all.push(link_one(&run, format, link).await?);
@@ -142,7 +144,7 @@ async fn link_one(
     scopes.extend(before.iter().flat_map(|before| before.aim.scopes.clone()));
     scopes.sort();
     scopes.dedup();
-    let registry = format!("{}/{}/", node.base(), format.mount);
+    let registry = format!("{}/{}/{}", node.base(), format.mount, link.below);
     let aim = Aim { registry, token, scopes, file: name };
     let saved = Saved {
         client: link.client.to_owned(),
@@ -191,7 +193,9 @@ fn discover(
     let named = || link.variables.iter().find_map(|name| variable(name));
     let registry = answer.registry.clone().or_else(named).or(settings.registry.clone());
     let registry = registry.or_else(|| unsaid(run, format, link));
-    let known = registry.is_some();
+    // One that does not say its default is served all the same where the node knows an upstream.
+    let adopted = |row: &UpstreamRow| row.default && row.format == format.id;
+    let known = registry.is_some() || run.upstreams.iter().any(adopted);
     let registry = registry.filter(|url| !ours(url));
     let elsewhere = settings.scopes.iter().filter(|(_, url)| !ours(url));
     let scopes = elsewhere.map(|(scope, url)| (scope.clone(), url.clone())).collect();
@@ -199,8 +203,14 @@ fn discover(
         return Ok(Found { registry, scopes });
     }
     let client = link.client;
+    let mute = |link: &node::formats::Link| link.ask.is_empty() && link.builtin.is_none();
+    let hint = if format.links.iter().all(mute) {
+        format!("griot upstream add {} URL, with its index; then griot link {client}", format.id)
+    } else {
+        format!("install {client}, or name its registry in its settings, then link it")
+    };
     Err(Failure::new(format!("it is not known which registry {client} uses: it does not say"))
-        .hint(format!("install {client}, or name its registry in its settings, then link it")))
+        .hint(hint))
 }
 
 /// The registry that a client uses which no setting names.
@@ -383,7 +393,9 @@ fn of_folder(run: &Run<'_>, link: &node::formats::Link) -> Result<Vec<String>, F
     let away = |url: &str| !is_node(run.node.base(), url);
     let read = |file: &std::path::Path| {
         let text = saved::text(file).ok().flatten()?;
-        (link.read)(&file.to_string_lossy(), &text, &variable).ok()
+        let mut read = (link.read)(&file.to_string_lossy(), &text, &variable).ok()?;
+        (link.settle)(&mut read);
+        Some(read)
     };
     let mut past = Vec::new();
     let own = project_file(link, &folder).filter(|_| run.place.project.is_none());

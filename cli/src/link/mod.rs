@@ -43,7 +43,8 @@ impl Place {
             return Ok(chosen.file);
         }
         let file = answer.user_file.clone().or_else(|| (link.user_file)(&variable));
-        file.filter(|file| file.is_absolute()).ok_or_else(|| {
+        let file = file.filter(|file| file.is_absolute()).map(|file| in_use(link, file));
+        file.ok_or_else(|| {
             Failure::new(format!("it is not known where {} keeps its settings", link.client))
                 .hint("set HOME, or link a project alone: griot link CLIENT --project DIR")
         })
@@ -60,9 +61,15 @@ impl Place {
         if let Some(project) = &self.project {
             files.extend(also(project));
         }
-        files.extend(user);
-        let project = self.project.as_deref().and_then(|project| project_file(link, project));
-        files.extend(project.map(|chosen| chosen.file));
+        let folder = user.as_deref().and_then(Path::parent);
+        let near = link.beside_user_file.iter();
+        files.extend(folder.into_iter().flat_map(|of| near.clone().map(|name| of.join(name))));
+        files.extend(user.map(|file| in_use(link, file)));
+        if let Some(project) = &self.project {
+            let above: Vec<&Path> = project.ancestors().skip(1).filter(|_| link.parents).collect();
+            let folders = above.into_iter().rev().chain([project.as_path()]);
+            files.extend(folders.filter_map(|of| Some(project_file(link, of)?.file)));
+        }
         files
     }
 
@@ -80,7 +87,9 @@ impl Place {
             all.scopes.extend(read.scopes);
             all.credentials.extend(read.credentials);
             all.beside.extend(read.beside);
+            all.keys.extend(read.keys);
         }
+        (link.settle)(&mut all);
         Ok(all)
     }
 }
@@ -116,7 +125,7 @@ pub(crate) fn project_file(link: &Link, project: &Path) -> Option<Chosen> {
     let (folder, known) = found?;
     let program = Some(folder.join(known.program));
     let program = program.filter(|program| !known.program.is_empty() && program.is_file());
-    Some(Chosen { file: folder.join(known.file), program })
+    Some(Chosen { file: in_use(link, folder.join(known.file)), program })
 }
 
 fn no_project(link: &Link, project: &Path) -> Failure {
@@ -147,6 +156,12 @@ pub(crate) fn credential_in(url: &str) -> Option<String> {
     let plain = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
     let both = [plain(url.username()), plain(url.password().unwrap_or_default())].join(&b':');
     (both.len() > 1).then(|| format!("Basic {}", BASE64_STANDARD.encode(both)))
+}
+
+/// The file that the client reads: one with the name of former days comes first where it is.
+fn in_use(link: &Link, file: PathBuf) -> PathBuf {
+    let older = link.older_name.map(|name| file.with_file_name(name));
+    older.filter(|older| older.is_file()).unwrap_or(file)
 }
 
 /// A variable of the environment that is not empty.

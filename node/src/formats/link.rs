@@ -29,6 +29,15 @@ pub struct Link {
     /// The same of a project: the first one whose marker is there. None where it has no settings
     /// of projects.
     pub project_files: &'static [ProjectFile],
+    /// The name of former days of either file: where one is, the client reads and this writes it.
+    pub older_name: Option<&'static str>,
+    /// What is written, and what `griot run` answers an upstream's base URL with: the path below
+    /// the format's mount, empty or with a slash at its end. The first client's is that of all.
+    pub below: &'static str,
+    /// Whether it reads the project file of every folder above a project, too.
+    pub parents: bool,
+    /// More files that it reads, in the folder of the user's file.
+    pub beside_user_file: &'static [&'static str],
     /// Other files of user and project that it reads, weaker than the written one.
     pub also_reads: &'static [&'static str],
     /// Files of a project that are no settings, but may name other places to ask.
@@ -43,6 +52,8 @@ pub struct Link {
     pub token: TokenUse,
     /// Reads a file of settings, by its name.
     pub read: fn(file: &str, text: &str, Variables<'_>) -> Result<Settings, String>,
+    /// Settles what follows only from what all files say together, once they are read.
+    pub settle: fn(&mut Settings),
     /// Adds a marked block that points at the node; an error says why the file must be edited by
     /// hand.
     pub insert: fn(text: &str, &Aim) -> Result<String, String>,
@@ -64,6 +75,10 @@ impl Link {
         builtin: None,
         user_file: |_| None,
         project_files: &[],
+        older_name: None,
+        below: "",
+        parents: false,
+        beside_user_file: &[],
         also_reads: &[],
         also_says: &[],
         variables: &[],
@@ -71,6 +86,7 @@ impl Link {
         only_publishes: false,
         token: TokenUse::Asked,
         read: |_, _, _| Ok(Settings::default()),
+        settle: |_| {},
         insert: |_, _| Err("it has no settings".to_owned()),
         remove: |_, _, _| None,
         note: None,
@@ -147,6 +163,8 @@ pub struct Settings {
     pub credentials: BTreeMap<String, String>,
     /// What is asked beside the registry: the setting's name, and the place.
     pub beside: Vec<(String, String)>,
+    /// Whatever else [`Link::settle`] needs: of equal keys that of the strongest file.
+    pub keys: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for Settings {

@@ -33,6 +33,11 @@ const NAME: &str = "griot";
 /// The user of a token.
 const USER: &str = "__token__";
 
+/// Where clients ask for packages, below the mount.
+const SIMPLE: &str = "simple/";
+/// Where they publish.
+const LEGACY: &str = "legacy/";
+
 const PIP: Link = Link {
     client: "pip",
     program: "pip",
@@ -50,6 +55,7 @@ const PIP: Link = Link {
             ..venv("pyvenv.cfg", "pip.conf")
         },
     ],
+    below: SIMPLE,
     also_reads: &[".netrc"],
     also_says: &["requirements.txt", "requirements.in", "constraints.txt"],
     variables: &["PIP_INDEX_URL"],
@@ -71,6 +77,7 @@ const UV: Link = Link {
         venv("pyproject.toml", "pyproject.toml"),
         ProjectFile::always("uv.toml"),
     ],
+    below: SIMPLE,
     also_reads: &[".netrc"],
     also_says: &["requirements.txt", "requirements.in", "constraints.txt"],
     variables: &["UV_DEFAULT_INDEX", "UV_INDEX_URL"],
@@ -91,6 +98,7 @@ const POETRY: Link = Link {
     program: "poetry",
     user_file: |variable| config(variable, "POETRY_CONFIG_DIR", "pypoetry/config.toml"),
     project_files: &[ProjectFile::always("poetry.toml")],
+    below: SIMPLE,
     also_reads: &[".netrc"],
     also_says: &["pyproject.toml"],
     variables: &["POETRY_PYPI_MIRROR_URL"],
@@ -109,6 +117,7 @@ const TWINE: Link = Link {
     client: "twine",
     program: "twine",
     user_file: |variable| Some(PathBuf::from(variable("HOME")?).join(".pypirc")),
+    below: LEGACY,
     variables: &["TWINE_REPOSITORY_URL"],
     only_publishes: true,
     token: TokenUse::Always,
@@ -167,12 +176,17 @@ fn read_poetry(file: &str, text: &str, _: Variables<'_>) -> Result<Settings, Str
     }
 }
 
-/// Where clients ask for packages.
+/// URL of what clients ask for packages.
 fn simple(aim: &Aim) -> String {
-    format!("{}simple/", aim.registry)
+    format!("{}{SIMPLE}", mount(aim))
 }
 
-/// Where clients publish.
+/// URL of what they publish to.
 fn legacy(aim: &Aim) -> String {
-    format!("{}legacy/", aim.registry)
+    format!("{}{LEGACY}", mount(aim))
+}
+
+fn mount(aim: &Aim) -> &str {
+    let url = aim.registry.as_str();
+    [SIMPLE, LEGACY].into_iter().find_map(|below| url.strip_suffix(below)).unwrap_or(url)
 }
