@@ -4,6 +4,7 @@
 //! from cargo's default registry. What is asked by hand is what cargo itself never shows: lines of
 //! the index, validators, wrong paths.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use crate::harness::client::{clean, find, skip};
 use crate::harness::node::text;
 use crate::harness::samples::sha256;
+use crate::harness::session::{Person, steps};
 use crate::harness::wait::{run, said};
 use crate::harness::{Node, Request, SOON, World};
 
@@ -42,15 +44,11 @@ impl Cargo {
 
     fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let program = program().expect("it was there a moment ago");
-        let beside = program.parent().expect("a program lies in a folder").to_path_buf();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::iter::once(beside).chain(std::env::split_paths(&path));
-        let path = std::env::join_paths(path).expect("no folder has a colon in its name");
         let mut command = clean(&program);
         command
             .args(arguments)
             .current_dir(folder)
-            .env("PATH", path)
+            .env("PATH", path(&program))
             .env("HOME", &self.home)
             .env("CARGO_HOME", self.home.join("cargo"))
             .env("CARGO_TERM_COLOR", "never")
@@ -88,6 +86,15 @@ impl Cargo {
         self.ok(folder, &["publish", "--registry", "griot", "--no-verify"])
     }
 
+    /// `griot publish`, which lets this cargo pack a folder.
+    fn griot_publish(&self, node: &Node, path: &Path) -> Output {
+        let path = path.to_str().expect("paths of tests are UTF-8");
+        let ours = self.command(&self.home, &[]);
+        let mut griot = node.command(&["publish", path, "--json"]);
+        griot.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run(&mut griot, LIMIT)
+    }
+
     /// A program that prints what an expression gives, with these lines of dependencies.
     fn app(&self, needs: &str, expression: &str) -> PathBuf {
         let folder = self.home.join("app");
@@ -113,6 +120,14 @@ impl Cargo {
 /// home.
 fn program() -> Option<PathBuf> {
     Some(PathBuf::from(env!("CARGO"))).filter(|path| path.is_file()).or_else(|| find("cargo"))
+}
+
+/// A `PATH` on which its compiler comes first.
+fn path(program: &Path) -> OsString {
+    let beside = program.parent().expect("a program lies in a folder").to_path_buf();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(beside).chain(std::env::split_paths(&path));
+    std::env::join_paths(path).expect("no folder has a colon in its name")
 }
 
 fn write(folder: &Path, files: &[(&str, &str)]) {
@@ -210,7 +225,9 @@ fn what_cargo_published_on_a_builds_on_b_after_a_was_killed() {
 fn renamed_optional_dependencies_and_both_kinds_of_features_reach_the_index_and_the_build() {
     let world = World::new();
     let Some((node, cargo)) = one(&world) else { return };
-    cargo.publish(&plain(&world, ("real-name", "1.2.3"), "renamed"));
+    let source = "pub fn says() -> &'static str { \"renamed\" }\n";
+    let real = library(&world, ("real-name", "1.2.3"), "[features]\nstd = []\n", source);
+    cargo.publish(&real);
     cargo.publish(&plain(&world, ("for-unix", "0.1.0"), "unix"));
     let more = format!(
         "links = \"rich\"\nbuild = \"build.rs\"\nrust-version = \"1.60\"\n\
@@ -301,8 +318,9 @@ fn a_name_that_differs_by_a_dash_alone_is_refused_and_the_first_is_found_by_eith
     let said = cargo.refused(&twin, &["publish", "--registry", "griot", "--no-verify"]);
     assert!(said.contains("two-words") && said.contains("two_words"), "{said}");
     assert_eq!(node.get("/cargo/~hosted/index/tw/o_/two_words").status, 404);
-    let (said, _) = node.refused(&["publish", twin.to_str().expect("UTF-8")]);
-    assert!(said.contains("two-words"), "{said}");
+    let output = cargo.griot_publish(&node, &twin);
+    let said = words(&output);
+    assert!(!output.status.success() && said.contains("cannot tell two_words from"), "{said}");
 }
 
 #[test]
@@ -478,12 +496,7 @@ fn griot_publishes_a_folder_and_a_crate_as_cargo_packs_them() {
     let Some((node, cargo)) = one(&world) else { return };
     let folder = plain(&world, ("packed", "1.0.0"), "by griot");
     let publish = |path: &Path| {
-        let path = path.to_str().expect("paths of tests are UTF-8");
-        let command = cargo.command(&world.folder("elsewhere"), &[]);
-        let mut griot = node.command(&["publish", path, "--json"]);
-        let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
-        griot.envs(variables).env("GRIOT_HOME", node.home());
-        let output = run(&mut griot, LIMIT);
+        let output = cargo.griot_publish(&node, path);
         assert!(output.status.success(), "{}", said(&output));
         serde_json::from_slice::<Value>(&output.stdout).expect("griot prints JSON")
     };
@@ -502,4 +515,26 @@ fn griot_publishes_a_folder_and_a_crate_as_cargo_packs_them() {
     assert_eq!(cargo.says(&app, &[]), "leaf");
     cargo.ok(&app, &["update", "packed", "--precise", "1.0.0"]);
     assert_eq!(cargo.says(&app, &["--locked"]), "by griot");
+}
+
+/// Types the README of the format in one world; its settings are the user's own.
+fn readme(world_name: &str) {
+    let world = World::new();
+    let home = world.folder("home");
+    let Some(program) = program() else { return skip("needs cargo") };
+    let variables = vec![("PATH", path(&program)), ("CARGO_TERM_COLOR", "never".into())];
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/src/formats/cargo/README.md");
+    let text = fs_err::read_to_string(file).expect("each format has a README");
+    let steps = steps(&text, world_name, &["alone", "mesh", "upstream", "offline"]);
+    Person::new(&home, variables).follow(&steps, || {});
+}
+
+#[test]
+fn the_readme_of_cargo_is_true_alone() {
+    readme("alone");
+}
+
+#[test]
+fn the_readme_of_cargo_is_true_in_the_mesh() {
+    readme("mesh");
 }

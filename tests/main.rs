@@ -75,6 +75,8 @@ mod readers;
 #[cfg(test)]
 mod realms;
 #[cfg(test)]
+mod realms_more;
+#[cfg(test)]
 mod reunion;
 #[cfg(test)]
 mod run_proxy;

@@ -1,5 +1,6 @@
 //! What the end-to-end tests stand on: folders, processes, clients, links, and waiting.
 
+pub(crate) mod acme;
 pub(crate) mod bucket;
 pub(crate) mod cargo;
 pub(crate) mod client;

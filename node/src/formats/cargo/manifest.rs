@@ -184,12 +184,12 @@ fn dependency(alias: &str, item: &Item, kind: &str) -> Result<Option<Dependency>
 }
 
 /// Writes the URL of the default registry to the dependencies that come from there, if the lockfile
-/// says which it is: the one that all of them have in common.
+/// says which it is: the one that all of them share.
 fn place(meta: &mut Meta, lockfile: Option<&[u8]>) {
     let lockfile = lockfile.and_then(|bytes| parse(bytes, "Cargo.lock").ok());
     let Some(lockfile) = lockfile else { return };
     let named: BTreeSet<&str> = meta.deps.iter().filter_map(|d| d.registry.as_deref()).collect();
-    let mut common: Option<BTreeSet<String>> = None;
+    let mut shared: Option<BTreeSet<String>> = None;
     for dependency in meta.deps.iter().filter(|d| d.registry.as_deref() == Some("")) {
         let name = dependency.package.as_ref().unwrap_or(&dependency.name);
         let mut sources = sources(&lockfile, name);
@@ -197,14 +197,14 @@ fn place(meta: &mut Meta, lockfile: Option<&[u8]>) {
         if sources.is_empty() {
             continue;
         }
-        common = Some(match common {
+        shared = Some(match shared {
             None => sources,
-            Some(common) => &common & &sources,
+            Some(shared) => &shared & &sources,
         });
     }
-    let common = common.unwrap_or_default();
-    let mut common = common.into_iter();
-    if let (Some(url), None) = (common.next(), common.next()) {
+    let shared = shared.unwrap_or_default();
+    let mut shared = shared.into_iter();
+    if let (Some(url), None) = (shared.next(), shared.next()) {
         for dependency in &mut meta.deps {
             if let Some(empty) = dependency.registry.as_mut().filter(|url| url.is_empty()) {
                 empty.clone_from(&url);

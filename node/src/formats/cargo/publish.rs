@@ -139,7 +139,7 @@ async fn publish(
     staged: Staged,
 ) -> Result<Published, Error> {
     let (written, said) = (said.vers.clone(), Meta::from(said));
-    let mut file = staged.open().map_err(|error| RegistryError::from(error))?;
+    let mut file = staged.open().map_err(RegistryError::from)?;
     let compare = move || {
         let extracted = manifest::extract(&mut file, "")?;
         let read = serde_json::from_slice(&extracted.meta);

@@ -25,10 +25,8 @@ use crate::registry::{Document, Door, Metadata, Obtained};
 const KIND: &str = "application/octet-stream";
 const METADATA: &str = ".metadata";
 const PROVENANCE: &str = ".provenance";
-/// In place of a checksum, where the upstream says none.
-const UNKNOWN: &str = "-";
 
-/// A file by its place.
+/// A realm's file by its place.
 #[derive(Clone)]
 struct Place {
     version: String,
@@ -44,6 +42,9 @@ pub(super) async fn serve(
     (project, sha256, name): (&str, &str, &str),
 ) -> Result<Response<Body>, Error> {
     let asked = Asked::of(context, project)?;
+    if !is_realms(context, &asked.package)? {
+        return Err(missing(context, &asked.package, name).await);
+    }
     let (file, beside) = match [METADATA, PROVENANCE].iter().find(|end| name.ends_with(**end)) {
         Some(end) => (&name[..name.len() - end.len()], Some(*end)),
         None => (name, None),
@@ -53,17 +54,14 @@ pub(super) async fn serve(
     };
     let place =
         Place { version: dist.version, file: file.to_owned(), sha256: sha256.to_lowercase() };
-    match beside {
-        Some(PROVENANCE) => match provenance::serve(context, head, &asked.package, file)? {
-            Some(found) => Ok(found),
-            None => Err(missing(context, &asked.package, name).await),
-        },
-        Some(_) if is_realms(context, &asked.package)? => {
-            metadata(context, head, asked, place).await
-        }
-        // Of an upstream it is one more file of the version.
-        Some(_) => whole(context, head, &asked.package, (&place, name, false)).await,
-        None => whole(context, head, &asked.package, (&place, file, true)).await,
+    let found = match beside {
+        Some(METADATA) => return metadata(context, head, asked, place).await,
+        Some(_) => provenance::serve(context, head, (&asked.package, &place.sha256, file))?,
+        None => Some(whole(context, head, &asked.package, &place).await?),
+    };
+    match found {
+        Some(found) => Ok(found),
+        None => Err(missing(context, &asked.package, name).await),
     }
 }
 
@@ -79,30 +77,30 @@ fn is_realms(context: &Context, package: &PackageId) -> Result<bool, Error> {
     })
 }
 
-/// The bytes of a file; `is_named`: the checksum of the path is that of these bytes.
+/// The bytes of a file.
 async fn whole(
     context: &Context,
     head: &Parts,
     package: &PackageId,
-    (place, file, is_named): (&Place, &str, bool),
+    place: &Place,
 ) -> Result<Response<Body>, Error> {
-    let (registry, door, version) = (&context.registry, context.door, &place.version);
+    let (registry, door) = (&context.registry, context.door);
+    let (version, file) = (&place.version, &place.file);
     let artifact = if arriving::may_flow(head) {
         match registry.obtain(door, package, version, file).await? {
             Obtained::Held(artifact) => *artifact,
-            Obtained::Arriving(file) => {
-                let declared = declared(context, package, place).await?;
-                if is_named && place.sha256 != declared {
-                    return Err(absent(&place.file));
-                }
-                return Ok(arriving::arriving(*file, KIND, false));
+            Obtained::Arriving(arriving) => {
+                let Document::Hosted(metadata) = simple::document(context, package).await? else {
+                    return Err(absent(file));
+                };
+                place.content(&metadata).ok_or_else(|| absent(file))?;
+                return Ok(arriving::arriving(*arriving, KIND, false));
             }
         }
     } else {
         registry.artifact(door, package, version, file).await?
     };
-    let is_other = to_hex(&artifact.info.checksums.sha256) != place.sha256;
-    if is_named && is_other && (place.sha256 != UNKNOWN || is_realms(context, package)?) {
+    if to_hex(&artifact.info.checksums.sha256) != place.sha256 {
         return Err(absent(file));
     }
     let label = Label {
@@ -114,25 +112,16 @@ async fn whole(
     body::blob(&head.method, &head.headers, artifact, &label).await
 }
 
-/// The SHA-256 of a file before it is here, as its source declares it.
-async fn declared(context: &Context, package: &PackageId, place: &Place) -> Result<String, Error> {
-    let found = match simple::document(context, package).await? {
-        Document::Hosted(metadata) => content(&metadata, place).map(|c| c.checksums.sha256),
-        Document::Upstream(document) => {
-            let mut files = document.outline.versions.iter().flat_map(|version| &version.files);
-            let found = files.find(|file| file.file == place.file);
-            found.and_then(|file| file.declared.sha256)
-        }
-    };
-    Ok(found.map_or(UNKNOWN.to_owned(), |sha256| to_hex(&sha256)))
+impl Place {
+    /// What is served here, if it has the checksum.
+    fn content<'m>(&self, metadata: &'m Metadata) -> Option<&'m Content> {
+        let version = metadata.view.versions.get(&self.version)?;
+        let content = version.files.get(&self.file)?.serves.as_ref()?;
+        (to_hex(&content.checksums.sha256) == self.sha256).then_some(content)
+    }
 }
 
-fn content<'m>(metadata: &'m Metadata, place: &Place) -> Option<&'m Content> {
-    let version = metadata.view.versions.get(&place.version)?;
-    version.files.get(&place.file)?.serves.as_ref()
-}
-
-/// The core metadata of a realm's file: what was extracted from it.
+/// The core metadata of a file: what was extracted from it.
 async fn metadata(
     context: &Context,
     head: &Parts,
@@ -145,11 +134,9 @@ async fn metadata(
         let place = place.clone();
         async move {
             let metadata = asked.metadata().await?;
-            let named = content(&metadata, &place).map(|content| to_hex(&content.checksums.sha256));
-            let meta = metadata.meta(&place.version, &place.file);
-            let Some(meta) = meta.filter(|_| named.as_ref() == Some(&place.sha256)) else {
-                return Err(absent(&place.file));
-            };
+            let meta = place.content(&metadata);
+            let meta = meta.and_then(|_| metadata.meta(&place.version, &place.file));
+            let meta = meta.ok_or_else(|| absent(&place.file))?;
             let seed = Seed::of("pypi metadata 1", &[meta]);
             let (bytes, stamp) = (meta.to_vec(), metadata.stamp);
             Ok(looked((seed, stamp), ("text/plain; charset=utf-8", 0), move || bytes))

@@ -13,9 +13,9 @@ use crdt::digest::to_hex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::dist;
 use super::metadata::Head;
 use super::page::{CoreMetadata, Page, PageFile};
+use super::{dist, provenance};
 use crate::formats::url_segment;
 use crate::http::error::Error;
 use crate::registry::Metadata;
@@ -27,7 +27,7 @@ pub(super) fn page<'m>(metadata: &'m Metadata, url: &str, attested: &[String]) -
     let files = metadata.offered.iter().flat_map(|version| files(metadata, version));
     let files = files.map(|(file, content, meta)| {
         let mut shown = listed(metadata, (file, content, meta));
-        if attested.iter().any(|name| name == file) {
+        if attested.contains(&provenance::row(&to_hex(&content.checksums.sha256), file)) {
             let path = path(name, &content.checksums.sha256, file);
             shown.provenance = Some(format!("{url}/{path}.provenance").into());
         }

@@ -1,6 +1,6 @@
 //! What pip, uv, poetry and twine speak.
 //!
-//! Files: `name.rs`, `version.rs`, `specifier.rs`, `dist.rs` rules (pure); `metadata.rs`,
+//! Files: `name.rs`, `version.rs`, `specifier.rs`, `dist.rs` rules (pure); `metadata.rs` and
 //! `zipped.rs` archive → meta (pure); `page.rs` one model of a page → HTML and JSON, `accept.rs`
 //! which of them (pure); `hosted.rs` a realm's view → that model. The handlers: `routes.rs`, and
 //! behind it `simple.rs` (pages), `names.rs` (the list of all), `files.rs`, `upload.rs`,

@@ -35,46 +35,55 @@ pub(super) fn parse(field: &[u8]) -> Result<Vec<Value>, Error> {
     Ok(list)
 }
 
-/// Keeps those of a file that was just published.
+/// Keeps those of a file that is about to be published: its page is made when it is, and not
+/// again when they come.
 pub(super) async fn keep(
     registry: &Registry,
-    (package, file): (&PackageId, &str),
+    file: Attested<'_>,
     realm: RealmId,
     attestations: &[Value],
 ) -> Result<(), Error> {
     let publisher = json!({ "kind": "griot", "claims": { "realm": realm } });
     let bundle = json!({ "publisher": publisher, "attestations": attestations });
     let provenance = json!({ "version": 1, "attestation_bundles": [bundle] });
-    let mut all = attested(registry, package)?;
-    if !all.iter().any(|known| known == file) {
-        all.push(file.to_owned());
+    let mut all = attested(registry, file.0)?;
+    let row = row(file.1, file.2);
+    if !all.contains(&row) {
+        all.push(row);
     }
     let notes = vec![
-        (key(package, file), provenance.to_string().into_bytes()),
-        (list_key(package), json!(all).to_string().into_bytes()),
+        (key(file), provenance.to_string().into_bytes()),
+        (list_key(file.0), json!(all).to_string().into_bytes()),
     ];
     Ok(registry.put_notes(FORMAT.id, notes).await?)
 }
 
-/// The files of a project with attestations here.
+/// Project, SHA-256 in hexadecimal, and name of a file.
+pub(super) type Attested<'a> = (&'a PackageId, &'a str, &'a str);
+
+/// The files of a project with attestations here, each as its [`row`].
 pub(super) fn attested(registry: &Registry, package: &PackageId) -> Result<Vec<String>, Error> {
     let list = registry.note(FORMAT.id, &list_key(package))?;
     Ok(list.and_then(|list| serde_json::from_slice(&list).ok()).unwrap_or_default())
+}
+
+/// A file in the list of those with attestations.
+pub(super) fn row(sha256: &str, file: &str) -> String {
+    format!("{sha256}/{file}")
 }
 
 /// `GET files/…/{file}.provenance`; `None`: none came to this node.
 pub(super) fn serve(
     context: &Context,
     head: &Parts,
-    package: &PackageId,
-    file: &str,
+    file: Attested<'_>,
 ) -> Result<Option<Response<Body>>, Error> {
-    let found = context.registry.note(FORMAT.id, &key(package, file))?;
+    let found = context.registry.note(FORMAT.id, &key(file))?;
     Ok(found.map(|found| body::document(&head.method, &head.headers, KIND, found)))
 }
 
-fn key(package: &PackageId, file: &str) -> String {
-    format!("provenance/{}/{file}", package.name)
+fn key((package, sha256, file): Attested<'_>) -> String {
+    format!("provenance/{}/{}", package.name, row(sha256, file))
 }
 
 fn list_key(package: &PackageId) -> String {

@@ -36,6 +36,7 @@ pub(super) struct Asked {
     pub(super) url: String,
     pub(super) package: PackageId,
     /// The largest document that is held as it is, in bytes.
+    #[allow(dead_code, reason = "an upstream's page is as large as it likes")]
     pub(super) part: usize,
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Source: PEP 440 "Version specifiers" and "Handling of pre-releases".
 
-use super::version::{self, Version};
+use super::version::{self, Number, Version};
 
 /// The longest list of specifiers, in bytes.
 const RANGE_MAX_BYTES: usize = 1024;
@@ -17,7 +17,7 @@ enum Clause {
     Compatible(Version),
     /// `==`, and the same for `!=`.
     Equal { not: bool, to: Version },
-    /// `==1.2.*`, `!=1.2.*`
+    /// `==1.2.*`, `!=1.2.*`: a release alone.
     Prefix { not: bool, of: Version },
     /// `<=`
     AtMost(Version),
@@ -55,13 +55,14 @@ impl Specifiers {
     /// Whether one of them names a prerelease.
     fn names_prerelease(&self) -> bool {
         self.0.iter().any(|clause| match clause {
-            Clause::Compatible(version)
-            | Clause::Equal { not: false, to: version }
-            | Clause::Prefix { not: false, of: version }
-            | Clause::AtMost(version)
-            | Clause::AtLeast(version) => version.is_prerelease(),
+            Clause::Equal { not: true, .. } | Clause::Prefix { .. } => false,
             Clause::Arbitrary(text) => version::is_prerelease(text),
-            _ => false,
+            Clause::Compatible(version)
+            | Clause::Equal { to: version, .. }
+            | Clause::AtMost(version)
+            | Clause::AtLeast(version)
+            | Clause::Below(version)
+            | Clause::Above(version) => version.is_prerelease(),
         })
     }
 }
@@ -75,8 +76,7 @@ impl Clause {
         let prefix = written.strip_suffix(".*").filter(|_| matches!(operator, "==" | "!="));
         if let Some(prefix) = prefix {
             let of = Version::parse(prefix)?;
-            let whole = of.dev.is_none() && of.local.is_empty();
-            return whole.then_some(Self::Prefix { not, of });
+            return of.is_bare().then_some(Self::Prefix { not, of });
         }
         if operator == "===" {
             let whole = !written.is_empty() && !written.contains(char::is_whitespace);
@@ -100,47 +100,39 @@ impl Clause {
     fn allows(&self, found: &Version) -> bool {
         match self {
             Self::Compatible(of) => {
-                let mut prefix = Version { pre: None, post: None, dev: None, ..of.clone() };
-                prefix.release.pop();
-                found.public().order(of).is_ge() && has_prefix(found, &prefix)
+                let prefix = &of.release[..of.release.len() - 1];
+                found.public().order(of).is_ge() && has_prefix(found, (&of.epoch, prefix))
             }
-            Self::Prefix { not, of } => has_prefix(found, of) != *not,
+            Self::Prefix { not, of } => has_prefix(found, (&of.epoch, &of.release)) != *not,
             Self::Equal { not, to } if to.local.is_empty() => {
                 found.public().order(to).is_eq() != *not
             }
             Self::Equal { not, to } => found.order(to).is_eq() != *not,
             Self::AtMost(bound) => found.public().order(bound).is_le(),
             Self::AtLeast(bound) => found.public().order(bound).is_ge(),
+            // Nor are the prereleases of the bound below it.
+            Self::Below(bound) if bound.is_prerelease() => found.order(bound).is_lt(),
             Self::Below(bound) => {
-                let of_bound = found.is_prerelease() && found.same_base(bound);
-                found.order(bound).is_lt() && (bound.is_prerelease() || !of_bound)
+                let first = Version { dev: Some(Number::of("0")), ..bound.clone() };
+                found.order(&first).is_lt()
             }
+            // Nor are the posts of the bound above it, unless it is one.
             Self::Above(bound) => {
-                let later = found.post.is_some() && bound.post.is_none();
-                let of_bound = (later || !found.local.is_empty()) && found.same_base(bound);
-                found.order(bound).is_gt() && !of_bound
+                let same = found.same_base(bound) && found.pre == bound.pre;
+                let of_bound = same && found.post.is_some() && bound.post.is_none();
+                found.public().order(bound).is_gt() && (bound.dev.is_some() || !of_bound)
             }
             Self::Arbitrary(text) => found.to_string() == *text,
         }
     }
 }
 
-/// Whether a version begins with the parts of another, zeros added to its release.
-fn has_prefix(found: &Version, prefix: &Version) -> bool {
-    let wanted = parts(prefix, prefix.release.len());
-    let given = parts(found, prefix.release.len());
-    given.get(..wanted.len()).is_some_and(|given| given == wanted)
-}
-
-fn parts(version: &Version, release_min: usize) -> Vec<String> {
-    let Version { epoch, release, pre, post, dev, .. } = version;
-    let mut parts = vec![epoch.to_string()];
-    parts.extend(release.iter().map(ToString::to_string));
-    parts.resize(parts.len().max(release_min + 1), "0".to_owned());
-    parts.extend(pre.as_ref().map(|(phase, number)| format!("{phase}{number}")));
-    parts.extend(post.as_ref().map(|number| format!("post{number}")));
-    parts.extend(dev.as_ref().map(|number| format!("dev{number}")));
-    parts
+/// Whether a version is of a release that begins so, zeros added to it.
+fn has_prefix(found: &Version, (epoch, release): (&Number, &[Number])) -> bool {
+    let same = |(at, wanted): (usize, &Number)| {
+        found.release.get(at).map_or_else(|| wanted.is_zero(), |number| number == wanted)
+    };
+    found.epoch == *epoch && release.iter().enumerate().all(same)
 }
 
 /// Highest of the versions that the specifiers allow.

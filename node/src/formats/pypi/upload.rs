@@ -13,8 +13,8 @@ use std::io::Read as _;
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use crdt::PackageId;
 use crdt::digest::to_hex;
+use crdt::{PackageId, RealmId};
 use md5::Digest as _;
 use multer::{Constraints, Field, Multipart, SizeLimit};
 
@@ -27,8 +27,10 @@ use crate::http::error::Error;
 use crate::http::upload;
 use crate::registry::{Error as RegistryError, Outcome, Publication, Published, Scope, Staged};
 
+/// The largest artifact.
+const FILE_MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// The largest body: an artifact, and room for the description and the parts around it.
-const BODY_MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024 + 16 * 1024 * 1024;
+const BODY_MAX_BYTES: u64 = FILE_MAX_BYTES + 16 * 1024 * 1024;
 /// The longest field that is read.
 const FIELD_MAX_BYTES: u64 = 4 * 1024;
 /// The most fields: every keyword and dependency has one.
@@ -177,7 +179,8 @@ async fn stage(
 ) -> Result<Staged, Error> {
     let mut writer = context.registry.stage(FORMAT.id).await?;
     if let Some(room) = announced {
-        upload::expect(&mut writer, room).await?;
+        // Of all of the body, at most; what is not used is given back.
+        upload::expect(&mut writer, room.min(FILE_MAX_BYTES)).await?;
     }
     while let Some(bytes) = field.chunk().await.map_err(malformed)? {
         upload::write(&mut writer, bytes).await?;
@@ -186,7 +189,7 @@ async fn stage(
 }
 
 /// Refuses before the file is read what its name already shows to be refused.
-async fn may_publish(context: &Context, name: &str) -> Result<PackageId, Error> {
+async fn may_publish(context: &Context, name: &str) -> Result<(PackageId, RealmId), Error> {
     let package = context.registry.package_id(FORMAT.id, name)?;
     if context.registry.is_upstreams(context.door, &package)? {
         let message =
@@ -195,8 +198,8 @@ async fn may_publish(context: &Context, name: &str) -> Result<PackageId, Error> 
         let hint = format!("to publish your own under this name: {route}");
         return Err(Error::new(StatusCode::CONFLICT, message).with_hint(hint));
     }
-    context.registry.check_publish(&context.who, FORMAT.id, name, None).await?;
-    Ok(package)
+    let realm = context.registry.check_publish(&context.who, FORMAT.id, name, None).await?;
+    Ok((package, realm))
 }
 
 async fn publish(context: &Context, mut form: Form) -> Result<Published, Error> {
@@ -206,7 +209,7 @@ async fn publish(context: &Context, mut form: Form) -> Result<Published, Error> 
     let (file, staged) =
         form.content.take().ok_or_else(|| Error::invalid("the field content is missing"))?;
     let file = text::file_name(&file).map_err(Error::invalid)?;
-    let package = may_publish(context, form.required("name")?).await?;
+    let (package, realm) = may_publish(context, form.required("name")?).await?;
     let written = form.required("version")?.to_owned();
     let normal = version::canonical(&written).map_err(Error::invalid)?;
     check_name(&form, &package, (&file, &normal))?;
@@ -214,6 +217,7 @@ async fn publish(context: &Context, mut form: Form) -> Result<Published, Error> 
     let staged = check_metadata(&file, staged).await?;
     let attestations = form.attestations.as_deref().map(provenance::parse).transpose()?;
     refuse_yanked(context, &package, (&normal, &file), &staged).await?;
+    let sha256 = to_hex(&staged.info().checksums.sha256);
     let publication = Publication {
         format: FORMAT.id,
         name: package.name.clone(),
@@ -223,13 +227,12 @@ async fn publish(context: &Context, mut form: Form) -> Result<Published, Error> 
         realm: None,
         claimed_time: None,
     };
-    let published = context.registry.publish(&context.who, publication).await;
-    let published = published.map_err(|error| exists(&file, error))?;
-    if let Some(attestations) = attestations.filter(|_| published.new) {
-        let place = (&package, &*file);
-        provenance::keep(&context.registry, place, published.realm, &attestations).await?;
+    if let Some(attestations) = attestations {
+        let place = (&package, &*sha256, &*file);
+        provenance::keep(&context.registry, place, realm, &attestations).await?;
     }
-    Ok(published)
+    let published = context.registry.publish(&context.who, publication).await;
+    published.map_err(|error| exists(&file, error))
 }
 
 /// The file's name must be one of this version, and of the kind that the form says.
@@ -342,7 +345,7 @@ fn done(published: &Published) -> Response<Body> {
 
 /// twine shows the status line alone: the sentence goes into it, too.
 fn told(error: Error) -> Response<Body> {
-    let line = format!("{} ({})", error.sentence(), error.status.as_str());
+    let line = error.sentence();
     let mut response = error.into_response();
     if let Ok(reason) = hyper::ext::ReasonPhrase::try_from(line) {
         response.extensions_mut().insert(reason);

@@ -19,7 +19,7 @@ const VERSION_MAX_BYTES: usize = 128;
 pub(super) struct Number(String);
 
 impl Number {
-    fn of(digits: &str) -> Self {
+    pub(super) fn of(digits: &str) -> Self {
         let plain = digits.trim_start_matches('0');
         Self(if plain.is_empty() { "0" } else { plain }.to_owned())
     }
@@ -116,6 +116,11 @@ impl Version {
     /// Without the local part.
     pub(super) fn public(&self) -> Self {
         Self { local: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether it is a release and nothing else.
+    pub(super) fn is_bare(&self) -> bool {
+        *self == Self { pre: None, post: None, dev: None, ..self.public() }
     }
 
     pub(super) fn is_prerelease(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::registry::Extracted;
 
 const WHEEL: &str = "acme_demo-1.0-py3-none-any.whl";
 const METADATA: &str = "Metadata-Version: 2.4\nName: Acme.Demo\nVersion: 1.0\n\
-                        Summary: shows \x1b[31mthings\nRequires-Python: >=3.8\n\nName: in the text\n";
+    Summary: shows \x1b[31mthings\nRequires-Python: >=3.8\n\nName: in the text\n";
 
 fn zipped(files: &[(&str, &[u8])]) -> std::fs::File {
     let mut zip = ZipWriter::new(tempfile::tempfile().unwrap());
