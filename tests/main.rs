@@ -17,6 +17,8 @@ mod backup;
 #[cfg(test)]
 mod cargo;
 #[cfg(test)]
+mod cargo_upstream;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;
@@ -49,6 +51,8 @@ mod link;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod live_cargo;
+#[cfg(test)]
 mod live_python;
 #[cfg(test)]
 mod neighbours;
@@ -68,6 +72,7 @@ mod pypi;
 mod pypi_http;
 #[cfg(test)]
 mod pypi_upstream;
+mod python_clients;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]

@@ -48,8 +48,8 @@ struct Base {
     site: Site,
     /// With a slash at its end.
     path: String,
-    /// Where the node has what lies below it.
-    mount: String,
+    /// Where the node answers for it, with a slash at its end.
+    door: String,
     format: &'static str,
     /// Which names the node would ask of it; `None`: all that nothing else claims.
     names: Option<Vec<Pattern>>,
@@ -59,6 +59,10 @@ impl Base {
     /// Whether the node would ask this upstream, and not another one, for what the path names.
     fn is_routed_here(&self, rest: &str) -> bool {
         let Some(patterns) = &self.names else { return true };
+        // Its config.json says where all crates are, and is one for all names.
+        if self.format == "cargo" {
+            return false;
+        }
         if self.format == PYPI {
             let known = node::formats::ALL.iter().find(|format| format.id == self.format);
             let name = rest.split('/').next().unwrap_or_default();
@@ -152,7 +156,7 @@ impl Scope {
             return Goal::Host;
         }
         let query = query.map_or_else(String::new, |query| format!("?{query}"));
-        Goal::Node(format!("/{}/{rest}{query}", base.mount))
+        Goal::Node(format!("{}{rest}{query}", base.door))
     }
 
     /// Whether pages of upstreams may name files on this host.
@@ -206,12 +210,9 @@ fn base(row: &UpstreamRow, rows: &[UpstreamRow]) -> Option<Base> {
     let path = format!("{}/", url.path().trim_end_matches('/'));
     let patterns = row.patterns.iter().filter_map(|pattern| Pattern::parse(pattern).ok());
     let names = (!is_default(row, rows)).then(|| patterns.collect());
-    // What is adopted is the simple index, one folder of what the node has.
-    let mount = match format.id {
-        PYPI => format!("{}/simple", format.mount),
-        _ => format.mount.to_owned(),
-    };
-    Some(Base { site, path, mount, format: format.id, names })
+    let below = format.links.first().map_or("", |link| link.below);
+    let door = format!("/{}/{below}", format.mount);
+    Some(Base { site, path, door, format: format.id, names })
 }
 
 /// What follows the base, whose last slash may be missing.
@@ -328,7 +329,7 @@ mod tests {
         assert!(!scope.has_files(&files) && scope.opened("files.test", 443).is_none());
         let scope = scope.clone().with_files(vec![files.clone()]);
         assert!(scope.has_files(&files) && scope.opened("files.test", 443).is_some());
-        let file = |method, path| file_goal(&site, method, path);
+        let file = |method: &Method, path: &str| file_goal(&site, method, path);
         let at = "/pypi/at?url=https%3A%2F%2Fpackages.test%3A443%2Fa%2Fpad-1.0.zip%3Fb%3D1";
         let found = file(&Method::GET, "/a/pad-1.0.zip?b=1");
         assert_eq!(found, Goal::NodeOrHost(at.into()));
@@ -384,6 +385,28 @@ mod tests {
             let scope = Scope::new(&[default.clone(), UpstreamRow { same_as, ..twin.clone() }]);
             let site = scope.opened("twin.test", 443).unwrap();
             assert_eq!(scope.goal(site, &Method::GET, "/x"), asked);
+        }
+    }
+
+    #[test]
+    fn an_index_of_crates_is_asked_behind_the_upstreams_own_door() {
+        let index = row("cargo", "https://index.test/a/index/");
+        let scope = Scope::new(std::slice::from_ref(&index));
+        let site = scope.opened("index.test", 443).unwrap();
+        for path in ["config.json", "se/rd/serde"] {
+            let asked = node(&format!("/cargo/~upstream/index/{path}"));
+            let goal = scope.goal(site, &Method::GET, &format!("/a/index/{path}"));
+            assert_eq!(goal, asked, "{path}");
+        }
+        let put = scope.goal(site, &Method::PUT, "/a/index/api/v1/crates/new");
+        assert_eq!(put, Goal::Host);
+        // One for some names has one config.json for all of them.
+        let patterns = vec!["acme-*".to_owned()];
+        let some = UpstreamRow { default: false, patterns, ..index };
+        let scope = Scope::new(&[some]);
+        let site = scope.opened("index.test", 443).unwrap();
+        for path in ["/a/index/config.json", "/a/index/ac/me/acme-drum"] {
+            assert_eq!(scope.goal(site, &Method::GET, path), Goal::Host, "{path}");
         }
     }
 

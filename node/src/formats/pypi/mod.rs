@@ -26,11 +26,14 @@ mod files;
 mod hosted;
 mod html;
 mod html_tags;
+mod link;
+mod lockfile;
 mod metadata;
 mod mode;
 mod name;
 mod names;
 mod outline;
+mod pack;
 mod page;
 mod provenance;
 mod routes;
@@ -76,9 +79,9 @@ pub static FORMAT: Format = Format {
     install: |base, name, version| {
         format!("pip install {name}=={version} --index-url {base}/pypi/simple/")
     },
-    pack: |_| None,
-    lockfiles: &[],
-    links: &[],
+    pack: pack::pack,
+    lockfiles: lockfile::LOCKFILES,
+    links: link::LINKS,
 };
 
 const MOUNT: &str = "pypi";
