@@ -71,6 +71,8 @@ mod pypi;
 #[cfg(test)]
 mod pypi_http;
 #[cfg(test)]
+mod python_clients;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod realms;

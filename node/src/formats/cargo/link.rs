@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use toml_edit::{Document, Item, TableLike};
 
-use crate::formats::{Aim, Answer, Link, Settings, Variables, block};
+use crate::formats::{Aim, Link, ProjectFile, Settings, Variables, block};
 
 const CLIENT: &str = "cargo";
 /// The name of the source and of the registry.
@@ -33,17 +33,12 @@ const BY_HAND: &str = "the file is not plain enough to be changed by a program";
 pub(super) const LINKS: &[Link] = &[Link {
     client: CLIENT,
     program: CLIENT,
-    speaks: |_| true,
-    ask: &[],
-    answer: |_| Answer::default(),
     user_file,
-    project_file: ".cargo/config.toml",
+    project_files: &[ProjectFile::always(".cargo/config.toml")],
     older_name: Some("config"),
     below: "~upstream/index/",
     parents: true,
-    also_reads: &[],
-    beside: &["credentials", "credentials.toml"],
-    variables: &[],
+    beside_user_file: &["credentials", "credentials.toml"],
     read,
     settle,
     insert,
@@ -52,6 +47,7 @@ pub(super) const LINKS: &[Link] = &[Link {
         "crates of your realm: registry = \"griot\" in a dependency, cargo publish --registry \
          griot; what goes to the public registry itself needs --registry crates-io now",
     ),
+    ..Link::PLAIN
 }];
 
 fn user_file(variable: Variables<'_>) -> Option<PathBuf> {

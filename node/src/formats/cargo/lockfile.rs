@@ -21,8 +21,14 @@ use crate::registry::{Locked, LockedFrom};
 const VERSION_MAX: i64 = 4;
 
 /// The one kind.
-pub(super) static LOCKFILES: &[Lockfile] =
-    &[Lockfile { title: "Cargo.lock", names: &["Cargo.lock"], is, parse, document: INDEX }];
+pub(super) static LOCKFILES: &[Lockfile] = &[Lockfile {
+    title: "Cargo.lock",
+    names: &["Cargo.lock"],
+    is,
+    parse,
+    document: INDEX,
+    ..Lockfile::PLAIN
+}];
 
 fn is(text: &str) -> bool {
     let sources = ["registry+", "sparse+", "git+"];
@@ -90,8 +96,8 @@ fn locked(
         version: version.to_owned(),
         url: Some(url.to_owned()),
         integrity,
-        optional: false,
         from,
+        ..Locked::default()
     }))
 }
 
