@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use crate::harness::node::text;
 use crate::harness::upstream::{Crate, Raw, Stub, Tarballs};
 use crate::harness::wait::{run, said};
-use crate::harness::{Cargo, EVENTUALLY, Node, Reply, Request, World, wait_until};
+use crate::harness::{
+    Cargo, EVENTUALLY, Node, NodeOptions, Reply, Request, TlsFront, World, wait_until,
+};
 
 /// What the application needs, the first of it to be asked what it says.
 const NEEDS: [(&str, &str); 4] =
@@ -110,6 +112,7 @@ fn one_lockfile_with_and_without_the_node_and_builds_go_on_when_the_upstream_is_
     assert_eq!(through.says(&app), "Inflector-0.11.4");
     assert_eq!(lockfile(&app), lock);
     assert!(!lock.contains("127.0.0.1") && lock.contains("300.0.1+3.0.1"), "{lock}");
+    assert_eq!(node.status()["alarms"], json!([]), "lines and crates say the same");
 
     drop(stub);
     node.kill9();
@@ -246,6 +249,23 @@ fn other_bytes_than_the_index_declares_are_refused_and_nothing_of_them_stays() {
 }
 
 #[test]
+fn a_line_that_says_something_else_than_its_crate_is_told_to_a_person() {
+    let world = World::new();
+    let stub = mirror();
+    let more = json!({ "more": [] });
+    stub.add_crate(Crate::new("liar", "1.0.0").line("features", more));
+    let node = adopted(&world, "a", &stub);
+    let Some(cargo) = Cargo::of(&world, "c", &node) else { return };
+    let app = cargo.app("app", &[("liar", "1"), ("syn", "1")]);
+    assert_eq!(cargo.says(&app), "liar-1.0.0", "its checksum is right");
+    wait_until("the alarm", EVENTUALLY, || {
+        let alarms = node.status()["alarms"].to_string();
+        assert!(!alarms.contains("syn"), "{alarms}");
+        alarms.contains("liar") && alarms.contains("feature more")
+    });
+}
+
+#[test]
 fn a_yank_upstream_is_followed_and_a_lockfile_with_it_still_builds() {
     let world = World::new();
     let stub = mirror();
@@ -355,6 +375,37 @@ fn griot_run_gives_the_same_lockfile_and_the_crates_pass_the_node() {
     assert!(config.count() <= 1, "cargo asks for it with every command, the node does not");
     let held = node.version("cargo", "inflector", "0.11.4");
     assert_eq!(held["artifacts"][0]["held"], true, "{held}");
+}
+
+#[test]
+fn griot_run_goes_on_with_the_cable_out_where_the_upstream_speaks_tls() {
+    let world = World::new();
+    let stub = mirror();
+    stub.switch(|s| s.tarballs = Tarballs::OtherHost);
+    let address = stub.url();
+    let socket = address.trim_start_matches("http://").trim_end_matches('/');
+    let socket = socket.parse().expect("a stub listens on a socket");
+    let front = TlsFront::to(socket, &world.path().join("outside.pem"));
+    let authority = front.authority().display().to_string();
+    let trust = |name: &str| vec![(name.to_owned(), authority.clone())];
+    let options = NodeOptions { environment: trust("SSL_CERT_FILE"), ..NodeOptions::default() };
+    let mut node = Node::start(&world, "a", options);
+    let index = format!("{}index/", front.url());
+    node.json(&["upstream", "add", "cargo", &index]);
+    let Some(direct) = Cargo::at(&world, "direct", &index) else { return };
+    let fetch = |cargo: &Cargo| {
+        let app = cargo.app("app", &NEEDS);
+        let output = cargo.run((&app, &["fetch"]), &trust("CARGO_HTTP_CAINFO"));
+        assert!(output.status.success(), "{}", said(&output));
+        lockfile(&app)
+    };
+    let lock = fetch(&direct);
+    let by_run = |name: &str| Cargo::at(&world, name, &index).expect("it is there");
+    assert_eq!(fetch(&by_run("run").by_way_of(&node)), lock);
+    drop((stub, front));
+    node.kill9();
+    node.up();
+    assert_eq!(fetch(&by_run("gone").by_way_of(&node)), lock);
 }
 
 #[test]

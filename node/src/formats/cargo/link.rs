@@ -239,8 +239,8 @@ mod tests {
             "# mine\n[build]\njobs = 2\n",
             "[net]\noffline = false",
             chain,
-            "[source]\n[source.\"crates-io\"]\nreplace-with = \"a\"\n[source.a]\ndirectory = \"v\"\n",
-            "[source.crates-io]\nregistry = \"https://packages.test/git\"\n[alias]\nb = \"build\"\n",
+            "[source]\n[source.\"crates-io\"]\nreplace-with = \"a\"\n[source.a]\ngit = \"v\"\n",
+            "[source.crates-io]\nregistry = \"https://packages.test/\"\n[alias]\nb = \"build\"\n",
             "[registries.acme]\nindex = \"sparse+https://packages.test/acme/\"\n",
             "[registries]\nacme = { index = \"sparse+https://packages.test/acme/\" }\n",
         ] {
@@ -306,7 +306,7 @@ mod tests {
             "",
             round,
             "[source.crates-io]\nreplace-with = \"a\"\n[source.a]\ndirectory = \"vendor\"\n",
-            "[source.crates-io]\nreplace-with = \"a\"\n[source.a]\nregistry = \"https://p.test/\"\n",
+            "[source.crates-io]\nreplace-with = \"a\"\n[source.a]\nregistry = \"http://p.test/\"\n",
             "[source.crates-io]\nreplace-with = \"nowhere\"\n",
             "source = 7\n[registries]\na = 1\n",
         ] {

@@ -1,8 +1,8 @@
 //! `Cargo.lock` → what it locks.
 //!
-//! Packages without a source are folders of the project and lock nothing. The name of the source of
-//! a registry is that of the registry which was replaced, so the file is the same with and without a
-//! node. Of version 1 the checksums stand under `[metadata]`.
+//! Packages without a source are folders of the project and lock nothing. The source of a registry
+//! is that of the registry which was replaced, so the file is the same with and without a node. Of
+//! version 1 the checksums stand under `[metadata]`.
 //!
 //! Source: formats/cargo.md section 5; cargo's own `Cargo.lock` of versions 1 to 4.
 

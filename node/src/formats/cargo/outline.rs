@@ -6,7 +6,8 @@
 //! passes over it, too. Keys that are not known here are of no matter, whatever `v` says.
 //!
 //! Versions that differ by build metadata alone are one version with several files: the first has
-//! the plain name, and one without metadata a `+` behind its version where it comes later. Of lines with the same version, letter by letter, the last one counts.
+//! the plain name, and one without metadata a `+` behind its version where it comes later. Of
+//! lines with the same version, letter by letter, the last one counts.
 //!
 //! Does not judge: everything in here is the upstream's word.
 //!
