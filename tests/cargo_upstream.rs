@@ -416,7 +416,9 @@ fn the_upstream_is_the_end_of_the_chain_in_the_folders_above_a_project() {
         fs_err::create_dir_all(&folder).expect("a folder can be made");
         fs_err::write(folder.join(name), text).expect("settings can be written");
     };
-    cargo.set("[source.far]\nreplace-with = \"end\"\n");
+    // cargo wants a place for every source, used or not.
+    let unused = "registry = \"sparse+https://packages.test/unused/\"";
+    cargo.set(&format!("[source.far]\n{unused}\nreplace-with = \"end\"\n"));
     let index = stub.index_url();
     settings("deep", "config", &format!("[source.end]\nregistry = \"sparse+{index}\"\n"));
     settings("deep/er", "config.toml", "[source.crates-io]\nreplace-with = \"far\"\n");
