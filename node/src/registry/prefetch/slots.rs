@@ -161,25 +161,28 @@ enum Sums<'o> {
     Signed(&'o Checksums),
 }
 
-/// The files that fit the entry's checksums. One of which no checksum is known is let through: its
-/// bytes are judged when they are here.
+/// The files that fit the entry's checksums. Where none is known to, those of which no checksum is
+/// known: their bytes are judged when they are here.
 fn allowed<'f>(
     package: &PackageId,
     locked: &Locked,
     files: impl Iterator<Item = (&'f str, Sums<'f>)>,
 ) -> Result<Vec<String>, Error> {
     let demanded = locked.integrity.as_deref().and_then(Integrity::parse);
-    let (mut fit, mut some) = (Vec::new(), false);
+    let (mut fit, mut unknown, mut some) = (Vec::new(), Vec::new(), false);
     for (file, sums) in files {
         some = true;
         let agrees = demanded.as_ref().and_then(|demanded| match sums {
             Sums::Declared(file) => demanded.agrees_with(&file.declared),
             Sums::Signed(sums) => demanded.fits(sums),
         });
-        if agrees != Some(false) {
-            fit.push(file.to_owned());
+        match agrees {
+            Some(true) => fit.push(file.to_owned()),
+            Some(false) => {}
+            None => unknown.push(file.to_owned()),
         }
     }
+    let fit = if fit.is_empty() { unknown } else { fit };
     if some && fit.is_empty() {
         return Err(Error::invalid(format!(
             "no file of {}@{} has a checksum that the lockfile allows",
