@@ -2,8 +2,8 @@
 //! other one.
 //!
 //! Each test is an attack: somebody registers our name outside, with a version that every range
-//! prefers. The stub upstream keeps every request, so "was not asked" is seen and not believed. What
-//! npm does with such a name is in `confusion.rs`.
+//! prefers. The stub upstream keeps every request, so "was not asked" is seen and not believed.
+//! What npm does with such a name is in `confusion.rs`.
 
 use std::path::Path;
 
