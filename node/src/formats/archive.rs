@@ -183,7 +183,10 @@ fn check<R: Read>(
 }
 
 /// The parts of a path that stays below the folder it is unpacked into.
-fn parts(raw: &[u8]) -> Result<Vec<&str>, Error> {
+///
+/// # Errors
+/// For a path that leaves it, or that two readers could understand differently.
+pub(super) fn parts(raw: &[u8]) -> Result<Vec<&str>, Error> {
     let bad = |why| Error::Path { path: shown(raw), why };
     if raw.len() > PATH_MAX_BYTES {
         return Err(bad("is too long"));
@@ -235,22 +238,26 @@ fn shown(raw: &[u8]) -> String {
     String::from_utf8_lossy(&raw[..raw.len().min(120)]).into_owned()
 }
 
+/// What lies under a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
+    /// A folder, named or implied.
     Folder,
+    /// Bytes.
     File,
+    /// A symbolic or hard link.
     Link,
 }
 
 /// Every path so far, folded as disks fold names, by hash: bounded whatever their length.
-#[derive(Default)]
-struct Names {
+#[derive(Debug, Default)]
+pub(super) struct Names {
     seen: HashMap<[u8; 16], Kind>,
 }
 
 impl Names {
     /// Remembers a path and the folders above it; says why it cannot stand beside the others.
-    fn add(&mut self, parts: &[&str], kind: Kind) -> Result<(), &'static str> {
+    pub(super) fn add(&mut self, parts: &[&str], kind: Kind) -> Result<(), &'static str> {
         let mut hasher = blake3::Hasher::new();
         for (index, part) in parts.iter().enumerate() {
             let folded = part.nfc().collect::<String>().to_lowercase();

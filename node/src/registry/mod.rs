@@ -50,6 +50,7 @@ mod keep;
 mod keep_queue;
 mod lists;
 mod metadata;
+mod names;
 mod nearby;
 mod news;
 mod notes;

@@ -67,6 +67,38 @@ impl Store {
         }
         Ok((rows, total))
     }
+
+    /// At most `count` names of packages of a format that are shown, in their order, from the first
+    /// behind `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn names_after(
+        &self,
+        (format, after): (&str, &str),
+        count: usize,
+        shows: &dyn Fn(&RealmId, &PackageId) -> bool,
+    ) -> Result<Vec<String>, Error> {
+        let txn = self.read()?;
+        let table = txn.table(tables::PACKAGE)?;
+        let mut names: Vec<String> = Vec::new();
+        for row in table.range((format, after, &[0; 32])..)? {
+            let key = row?.0;
+            let (of, name, realm) = key.value();
+            if of != format || names.len() == count {
+                break;
+            }
+            // A name of several realms is one.
+            if name == after || names.last().is_some_and(|last| last == name) {
+                continue;
+            }
+            let realm = RealmId(Digest::from_bytes(*realm));
+            if shows(&realm, &PackageId::new(of, name)) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
 }
 
 /// Whether `text` has the lower-case `query` in it.

@@ -1,0 +1,165 @@
+//! A realm's view of a project → what clients read: pure, the same bytes for the same view.
+//!
+//! What is listed is what can be had: files that are held here or by a connected peer. What a page
+//! says of a file comes out of its own metadata and its signed checksums. A yank is of a version,
+//! so each of its files shows it.
+//!
+//! Source: formats/pypi.md section 3.
+
+use axum::http::StatusCode;
+use crdt::Content;
+use crdt::derive::VersionView;
+use crdt::digest::to_hex;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::metadata::Head;
+use super::page::{CoreMetadata, Page, PageFile};
+use super::{dist, provenance};
+use crate::formats::url_segment;
+use crate::http::error::Error;
+use crate::registry::Metadata;
+
+/// The page; `url` is that of the door, without a slash at its end, `attested` are the files with
+/// attestations here.
+pub(super) fn page<'m>(metadata: &'m Metadata, url: &str, attested: &[String]) -> Page<'m> {
+    let name = &metadata.view.package.name;
+    let files = metadata.offered.iter().flat_map(|version| files(metadata, version));
+    let files = files.map(|(file, content, meta)| {
+        let mut shown = listed(metadata, (file, content, meta));
+        if attested.contains(&provenance::row(&to_hex(&content.checksums.sha256), file)) {
+            let path = path(name, &content.checksums.sha256, file);
+            shown.provenance = Some(format!("{url}/{path}.provenance").into());
+        }
+        shown
+    });
+    Page {
+        name: name.into(),
+        files: files.collect(),
+        versions: metadata.offered.iter().map(Into::into).collect(),
+        status: None,
+    }
+}
+
+/// The files of a version that can be had: name, content, meta.
+fn files<'m>(
+    metadata: &'m Metadata,
+    version: &'m str,
+) -> impl Iterator<Item = (&'m String, &'m Content, &'m [u8])> {
+    let of = metadata.view.versions.get(version).into_iter().flat_map(|found| &found.files);
+    of.filter_map(move |(file, slot)| {
+        let content = slot.serves.as_ref().filter(|content| metadata.is_in_reach(content))?;
+        // What is named otherwise could not be asked for.
+        let named = dist::parse(&metadata.view.package.name, file)?;
+        let meta = metadata.meta(version, file)?;
+        (named.version == version).then_some((file, content, meta))
+    })
+}
+
+fn listed<'m>(
+    metadata: &'m Metadata,
+    (file, content, meta): (&'m String, &Content, &'m [u8]),
+) -> PageFile<'m> {
+    let name = &metadata.view.package.name;
+    let named = dist::parse(name, file);
+    let view = named.as_ref().and_then(|named| metadata.view.versions.get(&named.version));
+    // An sdist may say one thing and build another.
+    let is_wheel = named.is_some_and(|named| named.kind == dist::Kind::Wheel);
+    let core_metadata = if is_wheel {
+        CoreMetadata::Sha256(to_hex(&Sha256::digest(meta)))
+    } else {
+        CoreMetadata::No
+    };
+    PageFile {
+        filename: file.into(),
+        url: format!("../../{}", path(name, &content.checksums.sha256, file)).into(),
+        sha256: Some(to_hex(&content.checksums.sha256)),
+        size: Some(content.size),
+        upload_time: view.map(|view| timestamp(view.claimed_time).into()),
+        requires_python: requires_python(meta).map(Into::into),
+        yanked: view.and_then(|view| view.yanked.as_deref()).map(Into::into),
+        core_metadata,
+        ..PageFile::default()
+    }
+}
+
+/// Where a file lies below a door.
+fn path(name: &str, sha256: &[u8; 32], file: &str) -> String {
+    format!("files/{name}/{}/{}", to_hex(sha256), url_segment(file))
+}
+
+fn requires_python(meta: &[u8]) -> Option<&str> {
+    Head::of(meta).ok()?.first("Requires-Python")
+}
+
+/// As PEP 700 has it; a claimed time beyond its years is shown as the epoch.
+fn timestamp(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).ok();
+    let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.unwrap_or(jiff::Timestamp::UNIX_EPOCH).strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string()
+}
+
+/// The older document of a project, or of one version: what tools read of it, no more.
+pub(super) fn legacy_json(
+    metadata: &Metadata,
+    url: &str,
+    wanted: Option<&str>,
+) -> Result<String, Error> {
+    let name = &metadata.view.package.name;
+    let shown = wanted.or_else(|| metadata.tags.get("latest").map(String::as_str));
+    let found = shown.and_then(|version| metadata.view.versions.get_key_value(version));
+    let Some((version, view)) = found else {
+        let message = format!("{name} has no version {}", shown.unwrap_or("that can be had"));
+        return Err(Error::new(StatusCode::NOT_FOUND, message));
+    };
+    let urls: Vec<Value> = urls(metadata, url, version);
+    let mut document = json!({
+        "info": info(metadata, (version, view)), "urls": urls, "last_serial": 0,
+        "vulnerabilities": [],
+    });
+    if wanted.is_none() {
+        let releases = metadata.offered.iter();
+        let releases =
+            releases.map(|version| (version.clone(), json!(self::urls(metadata, url, version))));
+        document["releases"] = Value::Object(releases.collect());
+    }
+    Ok(document.to_string())
+}
+
+fn info(metadata: &Metadata, (version, view): (&String, &VersionView)) -> Value {
+    let first = files(metadata, version).next().map(|(_, _, meta)| meta).unwrap_or_default();
+    let head = Head::of(first).unwrap_or_default();
+    let requires: Vec<&str> = head.all("Requires-Dist").collect();
+    json!({
+        "name": head.first("Name").unwrap_or(&metadata.view.package.name),
+        "version": version,
+        "summary": head.first("Summary"),
+        "license": head.first("License-Expression").or_else(|| head.first("License")),
+        "author": head.first("Author"),
+        "home_page": head.first("Home-page"),
+        "requires_python": head.first("Requires-Python"),
+        "requires_dist": requires,
+        "yanked": view.yanked.is_some(),
+        "yanked_reason": view.yanked,
+    })
+}
+
+fn urls(metadata: &Metadata, url: &str, version: &str) -> Vec<Value> {
+    let name = &metadata.view.package.name;
+    let one = |(file, content, meta): (&String, &Content, &[u8])| {
+        let shown = listed(metadata, (file, content, meta));
+        let is_wheel = file.ends_with(".whl");
+        json!({
+            "filename": file,
+            "url": format!("{url}/{}", path(name, &content.checksums.sha256, file)),
+            "digests": { "sha256": shown.sha256 },
+            "size": content.size,
+            "packagetype": if is_wheel { "bdist_wheel" } else { "sdist" },
+            "requires_python": shown.requires_python,
+            "upload_time_iso_8601": shown.upload_time,
+            "yanked": shown.yanked.is_some(),
+            "yanked_reason": shown.yanked.filter(|reason| !reason.is_empty()),
+        })
+    };
+    files(metadata, version).map(one).collect()
+}
