@@ -19,8 +19,15 @@ use crate::figures::{Beside, Report, median};
 const STARTS: usize = 5;
 /// How long it is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long it is left alone once, as nobody knows what a node does later.
-const IDLE_LONG: Duration = Duration::from_secs(60);
+/// It is left alone until it does next to nothing: what it found at its start it may work off for
+/// minutes, and nobody has seen yet what it needs then.
+const QUIET_WITHIN: Duration = Duration::from_secs(20 * 60);
+/// Between two looks at what it does.
+const QUIET_STEP: Duration = Duration::from_secs(30);
+/// Of a core: what goes on for ever, such as timers.
+const QUIET_SHARE: f64 = 0.02;
+/// Steps in a row in which it is quiet.
+const QUIET_STEPS: usize = 2;
 /// What was promised.
 const START_MAX_MS: f64 = 1_000.0;
 /// What was promised.
@@ -56,12 +63,27 @@ pub(crate) fn measure(binary: &Path, home: &Path, packages: u64, report: &mut Re
     let memory = [Beside::AtMost(MEMORY_MAX_MIB)];
     report.line(&format!("{name}, idle, resident"), (median(resident), "MiB"), &memory);
     report.line(&format!("{name}, idle, its share"), (median(shared), "MiB"), &[]);
-    let node = Running::start(binary, home)?;
-    std::thread::sleep(IDLE_LONG);
-    let (resident, shared) = (node.memory("Rss:")?, node.memory("Pss:")?);
-    report.line(&format!("{name}, idle for a minute, resident"), (resident, "MiB"), &memory);
-    report.line(&format!("{name}, idle for a minute, its share"), (shared, "MiB"), &[]);
-    node.end(Signal::TERM)
+    quiet(&Running::start(binary, home)?, &name, report)
+}
+
+/// Memory once the node has nothing left to do, and at the most until then.
+fn quiet(node: &Running, name: &str, report: &mut Report) -> Outcome {
+    let (began, mut steps, mut before) = (Instant::now(), 0, node.cpu()?);
+    while steps < QUIET_STEPS && began.elapsed() < QUIET_WITHIN {
+        std::thread::sleep(QUIET_STEP);
+        let now = node.cpu()?;
+        let is_quiet = now - before <= QUIET_SHARE * QUIET_STEP.as_secs_f64();
+        (steps, before) = (if is_quiet { steps + 1 } else { 0 }, now);
+    }
+    let memory = [Beside::AtMost(MEMORY_MAX_MIB)];
+    report.line(&format!("{name}, until quiet"), (began.elapsed().as_secs_f64(), "s"), &[]);
+    report.line(&format!("{name}, until quiet"), (before, "CPU-s"), &[]);
+    report.line(&format!("{name}, quiet, resident"), (node.memory("Rss:")?, "MiB"), &memory);
+    report.line(&format!("{name}, quiet, its share"), (node.memory("Pss:")?, "MiB"), &[]);
+    let status = PathBuf::from(format!("/proc/{}/status", node.child.id()));
+    let most = number_after(&status, "VmHWM:")? / 1024.0;
+    report.line(&format!("{name}, at the most until then"), (most, "MiB RSS"), &[]);
+    Ok(())
 }
 
 impl Running {
@@ -95,6 +117,14 @@ impl Running {
     fn memory(&self, word: &str) -> Outcome<f64> {
         let file = PathBuf::from(format!("/proc/{}/smaps_rollup", self.child.id()));
         Ok(number_after(&file, word)? / 1024.0)
+    }
+
+    /// CPU-seconds so far: ticks are hundredths of a second wherever this runs.
+    fn cpu(&self) -> Outcome<f64> {
+        let text = fs_err::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let (_, rest) = text.rsplit_once(')').ok_or("a process has a name")?;
+        let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+        Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
     }
 
     fn end(mut self, signal: Signal) -> Outcome {

@@ -1,9 +1,10 @@
 //! A revocation of a key that has signed much: every package of its is derived anew.
 //!
-//! A realm of twenty thousand packages of five releases, of which one key has signed a hundredth, a
-//! tenth, or all; the realm's own key has signed the rest. The key is revoked without a list, the
-//! next root declares that void, and it is revoked with a list: of each package all releases but
-//! the last. The list is held before its statement comes, as where `griot key revoke` was typed.
+//! A realm of five thousand packages of five releases (`--full`: twenty thousand), of which one key
+//! has signed a hundredth, a tenth, or all; the realm's own key has signed the rest. The key is
+//! revoked without a list, the next root declares that void, and it is revoked with a list: of each
+//! package all releases but the last. The list is held before its statement comes, as where `griot
+//! key revoke` was typed.
 
 use std::path::Path;
 
@@ -36,7 +37,7 @@ struct World {
 
 /// All shares, each in a store of its own.
 pub(crate) async fn measure(options: &Options, report: &mut Report) -> Outcome {
-    let packages = options.size(200, 20_000, 20_000);
+    let packages = options.size(200, 5_000, 20_000);
     for share in SHARES {
         let home = tempfile::tempdir()?;
         let mut world = World::filled(home.path(), packages, share).await?;

@@ -12,25 +12,24 @@
 //!
 //! Source: DESIGN section 4; trust.md section 12.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use crdt::session::Index as _;
 use crdt::statement::MetaBody;
-use crdt::{Body, Collection, Digest, PackageId, PublicKey, RealmId, StatementId};
+use crdt::{Body, Collection, Digest, PublicKey, RealmId, StatementId};
 use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::keep_queue::{Entry, KEEP, KEYS, Lacking, Places, Stretch};
 use super::{Error, FollowKind, Registry};
 
 /// The largest file that is kept ahead. Source: trust.md section 12.
 const KEEP_FILE_MAX: u64 = 64 * 1024 * 1024;
 /// The most that is kept ahead in all.
 const KEEP_TOTAL_MAX: u64 = 5 * 1024 * 1024 * 1024;
-/// Rows of the queue, read again after a restart.
-const KEEP: &str = "keep";
 /// Where the log was read to, and the bytes kept so far.
 const KEEP_STATE: &str = "keep-state";
 const LOG_PAGE: usize = 1024;
@@ -38,8 +37,8 @@ const LOG_PAGE: usize = 1024;
 const REREAD_MAX: u64 = 1024;
 /// Files that are fetched at a time.
 pub(super) const KEEP_AT_ONCE: usize = 4;
-/// Files that are tried in one pass; the next pass goes on behind them.
-const ROUND_FILES_MAX: usize = 1024;
+/// Rows that are dropped in one commit.
+const DROPPED_AT_ONCE: usize = 4096;
 /// A pass waits no longer for a slow peer: what is new has its turn, the flight goes on meanwhile.
 pub(super) const ROUND_MAX: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -48,22 +47,14 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 /// While nothing lacks; an admission or a new want wakes it at once.
 const IDLE_WAKE: Duration = Duration::from_secs(60 * 60);
 
-/// One file that lacks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Lacking {
-    package: PackageId,
-    release: StatementId,
-    signer: PublicKey,
-    size: u64,
-    /// A meta blob or extras rather than an artifact: never counted nor bounded by signer.
-    attached: bool,
-}
-
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
     epoch: u64,
     sequence: u64,
     kept_bytes: u64,
+    /// How the keys of the queue are made.
+    #[serde(default)]
+    keys: u8,
 }
 
 impl Registry {
@@ -73,10 +64,11 @@ impl Registry {
     /// None; the type is that of a task.
     pub async fn keep_new_artifacts(self) -> Result<(), Error> {
         let mut admissions = self.inner.store.subscribe();
-        let (mut wait, mut from_start, mut skip) = (RETRY_FIRST, false, 0);
+        let (mut wait, mut from_start) = (RETRY_FIRST, false);
+        let mut places = Places::default();
         loop {
             // A full disk or a broken file must not end the node: what it holds is still served.
-            let (progressed, lacking) = match self.keep_round(from_start, &mut skip).await {
+            let (progressed, lacking) = match self.keep_round(from_start, &mut places).await {
                 Ok(kept) => {
                     from_start = false;
                     kept
@@ -111,11 +103,15 @@ impl Registry {
     /// One pass: whether anything was fetched, and whether anything still lacks.
     ///
     /// `from_start` reads the whole log: a key that was granted since makes old releases stand.
-    async fn keep_round(&self, from_start: bool, skip: &mut usize) -> Result<(bool, bool), Error> {
+    async fn keep_round(
+        &self,
+        from_start: bool,
+        places: &mut Places,
+    ) -> Result<(bool, bool), Error> {
         let (listed, lists_lack) = self.fetch_lists().await?;
         // What a list seals stands now.
         let fresh = self.read_log(from_start || listed).await?;
-        let (fetched, lacking) = self.fetch_lacking(fresh, skip).await?;
+        let (fetched, lacking) = self.fetch_lacking(fresh, places).await?;
         let (wants, wanting) = self.due_wants()?;
         let tries = wants.into_iter().map(|(digest, want)| self.try_want(digest, want));
         let tries = stream::iter(tries).buffer_unordered(KEEP_AT_ONCE);
@@ -133,14 +129,17 @@ impl Registry {
     }
 
     /// Turns releases admitted since the cursor into rows of the queue; answers the last of them.
-    pub(super) async fn read_log(&self, from_start: bool) -> Result<Vec<(Digest, Lacking)>, Error> {
+    pub(super) async fn read_log(&self, from_start: bool) -> Result<Vec<Entry>, Error> {
         let store = &self.inner.store;
         let (mut fresh, delegates) = (Vec::new(), self.delegates()?);
         let mut progress = self.progress()?;
         let same = progress.epoch == store.epoch();
         let seen = if same { progress.sequence } else { 0 };
-        if from_start || !same {
-            progress = Progress { epoch: store.epoch(), sequence: 0, ..progress };
+        if progress.keys != KEYS {
+            while store.delete_rows(KEEP, DROPPED_AT_ONCE).await? > 0 {}
+        }
+        if from_start || !same || progress.keys != KEYS {
+            progress = Progress { epoch: store.epoch(), sequence: 0, keys: KEYS, ..progress };
         }
         while let Some(page) = store.log(progress.sequence, LOG_PAGE) {
             let Some((last, ..)) = page.last() else { break };
@@ -162,11 +161,11 @@ impl Registry {
     }
 
     /// Writes rows of the queue, in one commit.
-    async fn queue(&self, lacking: &[(Digest, Lacking)]) -> Result<(), Error> {
+    async fn queue(&self, lacking: &[Entry]) -> Result<(), Error> {
         let mut rows = Vec::new();
         for (digest, row) in lacking {
             let value = serde_json::to_vec(row).map_err(|e| Error::invalid(e.to_string()))?;
-            rows.push((row_key(digest, &row.release), value));
+            rows.push((row.key(digest), value));
         }
         Ok(self.inner.store.put_rows(KEEP, rows).await?)
     }
@@ -177,7 +176,7 @@ impl Registry {
         &self,
         (id, signer): (StatementId, PublicKey),
         is_new: bool,
-        lacking: &mut Vec<(Digest, Lacking)>,
+        lacking: &mut Vec<Entry>,
     ) -> Result<(), Error> {
         let Some(statement) = self.inner.store.statement(&id)? else { return Ok(()) };
         let statement = statement.statement();
@@ -209,29 +208,49 @@ impl Registry {
     /// else's files. Says whether anything came, and whether anything that has room still lacks.
     async fn fetch_lacking(
         &self,
-        fresh: Vec<(Digest, Lacking)>,
-        skip: &mut usize,
+        fresh: Vec<Entry>,
+        places: &mut Places,
     ) -> Result<(bool, bool), Error> {
         let mut progress = self.progress()?;
         let budget_bytes = self.keep_budget()?.saturating_sub(progress.kept_bytes);
-        let this = self.clone();
-        let turns = tokio::task::spawn_blocking(move || this.turns()).await;
-        let turns = turns.map_err(|_| Error::invalid("the queue could not be read"))??;
-        let rows = chosen(fresh, turns, budget_bytes, *skip);
-        let chosen = rows.len();
-        let fetches = rows.into_iter().map(|(digest, row)| self.keep_one(digest, row));
+        let stretch = self.next_stretch(places).await?;
+        if self.is_alone().await {
+            return Ok((false, !stretch.entries.is_empty()));
+        }
+        let entries = stretch.choose(fresh, budget_bytes);
+        let digests: Vec<Digest> = entries.iter().map(|(digest, _)| *digest).collect();
+        let chosen = entries.len();
+        let fetches = entries.into_iter().map(|(digest, row)| self.keep_one(digest, row));
         let fetches = stream::iter(fetches).buffer_unordered(KEEP_AT_ONCE);
         let tried: Vec<_> = fetches.take_until(tokio::time::sleep(ROUND_MAX)).collect().await;
         let under_way = KEEP_AT_ONCE.min(chosen - tried.len());
         let tried = tried.into_iter().collect::<Result<Vec<Option<u64>>, _>>()?;
         let kept: Vec<u64> = tried.iter().copied().flatten().collect();
         // What lacks still waits there; the next pass begins behind it.
-        *skip += tried.len() - kept.len() + under_way;
+        stretch.had_turns(places, &digests, tried.len() + under_way);
         progress.kept_bytes += kept.iter().sum::<u64>();
         if !kept.is_empty() {
             self.set_progress(progress).await?;
         }
-        Ok((!kept.is_empty(), kept.len() < chosen || chosen == ROUND_FILES_MAX))
+        Ok((!kept.is_empty(), kept.len() < chosen || stretch.more))
+    }
+
+    async fn next_stretch(&self, places: &mut Places) -> Result<Stretch, Error> {
+        let (store, mut at) = (self.inner.store.clone(), std::mem::take(places));
+        let read = move || Stretch::read(&store, &mut at).map(|stretch| (stretch, at));
+        let read = tokio::task::spawn_blocking(read).await;
+        let read = read.map_err(|_| Error::invalid("the queue could not be read"))?;
+        let (stretch, at) = read?;
+        *places = at;
+        Ok(stretch)
+    }
+
+    /// Whether nobody is connected: then nobody has a file, and nothing is looked up in vain.
+    async fn is_alone(&self) -> bool {
+        match self.mesh() {
+            Some(mesh) => mesh.peers().await.is_empty(),
+            None => true,
+        }
     }
 
     /// Fetches one file; answers the bytes it counts for, or `None` if nothing came.
@@ -239,7 +258,7 @@ impl Registry {
         let store = &self.inner.store;
         let Some(mesh) = self.mesh() else { return Ok(None) };
         if !self.stands(&row)? {
-            store.delete_row(KEEP, &row_key(&digest, &row.release)).await?;
+            store.delete_row(KEEP, &row.key(&digest)).await?;
             return Ok(None);
         }
         // Here already: it came after its pass was over, or somebody asked for it.
@@ -250,29 +269,8 @@ impl Registry {
             return Ok(None);
         }
         self.check_meta(&digest).await?;
-        store.delete_row(KEEP, &row_key(&digest, &row.release)).await?;
+        store.delete_row(KEEP, &row.key(&digest)).await?;
         Ok(Some(if row.attached { 0 } else { row.size }))
-    }
-
-    /// The queue in turns by signer, so that one who publishes much does not hold up the others.
-    fn turns(&self) -> Result<Vec<(Digest, Lacking)>, Error> {
-        let mut by_signer: BTreeMap<PublicKey, VecDeque<(Digest, Lacking)>> = BTreeMap::new();
-        for (key, value) in self.inner.store.rows(KEEP)? {
-            let digest = key.split('/').next().and_then(|digest| digest.parse().ok());
-            let (Some(digest), Ok(row)) = (digest, serde_json::from_slice::<Lacking>(&value))
-            else {
-                continue;
-            };
-            by_signer.entry(row.signer).or_default().push_back((digest, row));
-        }
-        let mut turns = Vec::new();
-        while !by_signer.is_empty() {
-            by_signer.retain(|_, rows| {
-                turns.extend(rows.pop_front());
-                !rows.is_empty()
-            });
-        }
-        Ok(turns)
     }
 
     /// Whether a standing publisher is behind the release, or the realm's authority has not
@@ -329,38 +327,6 @@ impl Registry {
         self.inner.store.put_row(KEEP_STATE, "log", value).await?;
         Ok(())
     }
-}
-
-/// A row for each release that names the file: one that does not stand must not take the place of
-/// one that does.
-fn row_key(digest: &Digest, release: &StatementId) -> String {
-    format!("{}/{release}", digest.to_hex())
-}
-
-/// The rows of one pass: the fresh ones, then a stretch of the queue behind `skip`, as far as the
-/// budget goes.
-fn chosen(
-    fresh: Vec<(Digest, Lacking)>,
-    mut turns: Vec<(Digest, Lacking)>,
-    mut budget_bytes: u64,
-    skip: usize,
-) -> Vec<(Digest, Lacking)> {
-    let queued = turns.len().max(1);
-    turns.rotate_left(skip % queued);
-    let (mut seen, mut rows) = (BTreeSet::new(), Vec::new());
-    for (digest, row) in fresh.into_iter().chain(turns) {
-        if rows.len() >= ROUND_FILES_MAX {
-            break;
-        }
-        let cost_bytes = if row.attached { 0 } else { row.size };
-        if let Some(left) = budget_bytes.checked_sub(cost_bytes)
-            && seen.insert(digest)
-        {
-            budget_bytes = left;
-            rows.push((digest, row));
-        }
-    }
-    rows
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ mod from_bucket;
 mod from_peers;
 mod info;
 mod keep;
+mod keep_queue;
 mod lists;
 mod metadata;
 mod names;

@@ -3,6 +3,7 @@
 //! Never gossiped and never rebuilt. Each method is durable when it returns.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crdt::routes::Rule;
 use crdt::{RealmId, StatementId};
@@ -16,6 +17,38 @@ use super::statements::{IDS, digests, document_id, load_statement};
 use super::tables::{self, Tables};
 use super::{Error, FollowKind, Followed, Inner, Store};
 use super::{collections, delegates, grounds, kinds, rulings, views};
+
+/// A row of another layer: its key, and what it says.
+type Row = (String, Vec<u8>);
+
+/// Rows of one kind; a range whose bounds are the wrong way round is empty.
+fn rows_of(
+    table: &impl ReadableTable<(&'static str, &'static str), &'static [u8]>,
+    kind: &str,
+    (low, high): (Bound<&str>, Bound<&str>),
+    most: usize,
+) -> Result<Vec<Row>, Error> {
+    let from = match low {
+        Bound::Included(key) => Bound::Included((kind, key)),
+        Bound::Excluded(key) => Bound::Excluded((kind, key)),
+        Bound::Unbounded => Bound::Included((kind, "")),
+    };
+    let is_past = |key: &str| match high {
+        Bound::Included(high) => key > high,
+        Bound::Excluded(high) => key >= high,
+        Bound::Unbounded => false,
+    };
+    let mut found = Vec::new();
+    for row in table.range::<(&str, &str)>((from, Bound::Unbounded))? {
+        let (name, value) = row?;
+        let (of, key) = name.value();
+        if of != kind || is_past(key) || found.len() == most {
+            break;
+        }
+        found.push((key.to_owned(), value.value().to_vec()));
+    }
+    Ok(found)
+}
 
 impl Store {
     /// Starts to keep a realm's statements, or changes how. What was offered before is not kept:
@@ -186,6 +219,37 @@ impl Store {
             Ok(removed)
         };
         self.write_scoped(|changed: &bool| changed.then_some(scope), change, |_, _| {}).await
+    }
+
+    /// Removes up to so many rows of a kind, in one commit; says how many there were.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn delete_rows(&self, kind: &str, most: usize) -> Result<usize, Error> {
+        let (kind, scope) = (kind.to_owned(), Scope::of_row(kind));
+        let change = move |_: &Inner, txn: &WriteTransaction| {
+            let mut table = txn.open_table(tables::ROW)?;
+            let bounds = (Bound::Unbounded, Bound::Unbounded);
+            let rows = rows_of(&table, &kind, bounds, most)?;
+            for (key, _) in &rows {
+                table.remove((kind.as_str(), key.as_str()))?;
+            }
+            Ok(rows.len())
+        };
+        self.write_scoped(|count: &usize| (*count > 0).then_some(scope), change, |_, _| {}).await
+    }
+
+    /// The first rows of a kind whose keys lie between two bounds, by key.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn rows_between(
+        &self,
+        kind: &str,
+        keys: (Bound<&str>, Bound<&str>),
+        most: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        self.reading(|txn| rows_of(&txn.table(tables::ROW)?, kind, keys, most))
     }
 
     /// One row.
