@@ -98,8 +98,8 @@ impl Clients {
         command.env("PIP_CONFIG_FILE", "/dev/null").env("PIP_NO_INPUT", "1");
         command
             .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-            .env("PIP_CACHE_DIR", self.home.join("pip"));
-        command.env("UV_CACHE_DIR", self.home.join("uv")).env("UV_NO_CONFIG", "1");
+            .env("PIP_CACHE_DIR", self.home.join("cache-pip"));
+        command.env("UV_CACHE_DIR", self.home.join("cache-uv")).env("UV_NO_CONFIG", "1");
         command.env("UV_PYTHON", Self::program("python")).env("UV_PYTHON_DOWNLOADS", "never");
         command.env("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring");
         command.env("NO_COLOR", "1");
@@ -116,11 +116,11 @@ impl Clients {
         run_ok(&mut python, LIMIT).trim().into()
     }
 
-    fn twine(&self, node: &Node, token: &str, arguments: &[&str], file: &Path) -> Output {
+    fn twine(&self, node: &Node, token: &str, file: &Path) -> Output {
         let mut twine = self.command("twine");
         twine.args(["upload", "--non-interactive", "--disable-progress-bar"]);
         twine.args(["--repository-url", &node.url("/pypi/legacy/")]);
-        twine.args(["-u", "__token__", "-p", token]).args(arguments).arg(file);
+        twine.args(["-u", "__token__", "-p", token]).arg(file);
         run(&mut twine, LIMIT)
     }
 
@@ -175,8 +175,8 @@ fn what_twine_and_uv_published_on_a_is_installed_from_b_after_a_was_killed() {
     let token = a.token("publish");
     let needs =
         Sample { more: "Requires-Dist: acme-base>=1", ..Sample::wheel("Acme.Demo", "2.0", "demo") };
-    ok(&clients.twine(&a, &token, &[], &clients.make(needs)));
-    ok(&clients.twine(&a, &token, &[], &clients.make(Sample::sdist("Acme.Demo", "2.0"))));
+    ok(&clients.twine(&a, &token, &clients.make(needs)));
+    ok(&clients.twine(&a, &token, &clients.make(Sample::sdist("Acme.Demo", "2.0"))));
     let base = clients.make(Sample::wheel("acme_base", "1.0+local.1", "base"));
     ok(&clients.uv_publish(&a, &token, &[], &base));
     let row = b.wait_held("pypi", ("acme-demo", "2.0"), SOON);
@@ -200,7 +200,7 @@ fn a_yank_is_honoured_by_resolvers_and_ignored_by_a_pin() {
     let token = node.token("publish");
     for (version, says) in [("1.0", "old"), ("1.1", "new")] {
         let file = clients.make(Sample::wheel("acme", version, says));
-        ok(&clients.twine(&node, &token, &[], &file));
+        ok(&clients.twine(&node, &token, &file));
     }
     let reason = "it \"breaks\" <all> & more";
     node.griot(&["yank", "acme@1.1", "--format", "pypi", "--reason", reason]);
@@ -217,7 +217,7 @@ fn a_yank_is_honoured_by_resolvers_and_ignored_by_a_pin() {
     }
     // A file that joins would bring the yanked ones back.
     let more = Sample { build: "2", ..Sample::wheel("acme", "1.1", "more") };
-    refused(&clients.twine(&node, &token, &[], &clients.make(more)), "is yanked");
+    refused(&clients.twine(&node, &token, &clients.make(more)), "is yanked");
     node.griot(&["unyank", "acme@1.1", "--format", "pypi"]);
     ok(&clients.uv(&node, "uv-back", &["acme>=1", "--refresh"]));
     assert_eq!(clients.says("uv-back", "acme"), "new");
@@ -230,30 +230,28 @@ fn a_file_is_never_replaced_and_a_wheel_may_join_its_version() {
     let Some(clients) = Clients::new(&world, "clients") else { return };
     let token = node.token("publish");
     let file = clients.make(Sample::wheel("acme", "1.0", "first"));
-    ok(&clients.twine(&node, &token, &[], &file));
+    ok(&clients.twine(&node, &token, &file));
     // The same bytes once more are no failure, whoever sends them.
-    ok(&clients.twine(&node, &token, &[], &file));
+    ok(&clients.twine(&node, &token, &file));
     ok(&clients.uv_publish(&node, &token, &[], &file));
     let index = node.url("/pypi/simple/");
     let skipped = ok(&clients.uv_publish(&node, &token, &["--check-url", &index], &file));
     assert!(skipped.contains("skipping"), "{skipped}");
 
     let other = clients.make(Sample::wheel("acme", "1.0", "other"));
-    refused(&clients.twine(&node, &token, &[], &other), "File already exists");
+    refused(&clients.twine(&node, &token, &other), "File already exists");
     refused(&clients.uv_publish(&node, &token, &[], &other), "File already exists");
-    let skipped = ok(&clients.twine(&node, &token, &["--skip-existing"], &other));
-    assert!(skipped.contains("Skipping"), "{skipped}");
 
     let joins = clients.make(Sample { build: "1", ..Sample::wheel("acme", "1.0", "second") });
-    ok(&clients.twine(&node, &token, &[], &joins));
+    ok(&clients.twine(&node, &token, &joins));
     let row = node.version("pypi", "acme", "1.0");
     assert_eq!(row["artifacts"].as_array().map(Vec::len), Some(2), "{row}");
     // The higher build number is the better one.
     ok(&clients.pip(&node, "pip", &["acme"]));
     assert_eq!(clients.says("pip", "acme"), "second");
 
-    refused(&clients.twine(&node, "wrong", &[], &joins), "401");
-    refused(&clients.twine(&node, &node.token("read"), &[], &joins), "403");
+    refused(&clients.twine(&node, "wrong", &joins), "401");
+    refused(&clients.twine(&node, &node.token("read"), &joins), "403");
 }
 
 #[test]
@@ -271,7 +269,7 @@ fn resolvers_honour_requires_python_epochs_and_prereleases() {
         future,
     ];
     for sample in files {
-        ok(&clients.twine(&node, &token, &[], &clients.make(sample)));
+        ok(&clients.twine(&node, &token, &clients.make(sample)));
     }
     ok(&clients.pip(&node, "pip", &["acme"]));
     ok(&clients.uv(&node, "uv", &["acme"]));
