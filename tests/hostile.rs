@@ -1,16 +1,27 @@
 //! Bad input over HTTP: the right status, one clear sentence, and nothing left behind.
 //!
-//! One table of requests; after each of them the node lists what it listed before and holds as many
-//! blobs as before.
+//! A table: each row is a bad request, made for every format in its own protocol
+//! (`hostile/doors.rs`). After each request the node lists what it listed before and holds as many
+//! blobs as before. What is bad in one protocol alone stands below, in a test of its own.
 
 use serde_json::{Value, json};
 
-use crate::harness::samples::{noise, npm_package};
-use crate::harness::{Node, Npm, Reply, Request, World};
+use crate::harness::samples::noise;
+use crate::harness::{Node, Reply, Request, World};
+
+mod doors;
+
+use doors::{DOORS, Door, npm_body};
+
+/// What the node has in each format.
+const NAME: &str = "left-shift";
+/// Its one version.
+const VERSION: &str = "1.0.0";
 
 /// A node with one package in each format, and what must not change about it.
 struct Target {
-    world: World,
+    /// Its folder: kept until the node has ended.
+    _world: World,
     node: Node,
     publish: String,
     read: String,
@@ -21,28 +32,36 @@ impl Target {
         let world = World::new();
         let node = world.node("a");
         let (publish, read) = (node.token("publish"), node.token("read"));
-        let source = npm_package(&world.folder("sources"), "left-shift", "1.0.0", "one");
-        node.json(&["publish", source.to_str().expect("paths of tests are UTF-8")]);
-        let first = Request::put("/generic/tool/1.0.0/tool.bin", noise(1, 1_000)).token(&publish);
-        assert_eq!(node.send(&first).status, 201);
-        Self { world, node, publish, read }
+        let target = Self { _world: world, node, publish, read };
+        for door in DOORS {
+            let archive = (door.archive)(NAME, VERSION, 1);
+            let put = (door.put)(NAME, VERSION, &archive).token(&target.publish);
+            let reply = target.node.send(&put);
+            assert!((200..300).contains(&reply.status), "{}: {}", door.format, reply.text());
+            for path in [(door.document)(NAME), (door.file)(NAME, VERSION, &archive)] {
+                assert_eq!(target.node.get(&path).status, 200, "{path}");
+            }
+        }
+        target
     }
 
     fn state(&self) -> Value {
         let status = self.node.status();
-        json!([
-            self.node.info("npm", "left-shift"),
-            self.node.info("generic", "tool"),
-            status["index"],
-            status["blobs"]["count"],
-            status["wants"],
-        ])
+        let infos = DOORS.map(|door| self.node.info(door.format, NAME));
+        json!([infos, status["index"], status["blobs"]["count"], status["wants"]])
     }
 
     /// Sends a request and checks status, message and that nothing changed.
     #[track_caller]
     fn refuses(&self, request: &Request, statuses: &[u16]) {
         let before = self.state();
+        self.refuses_without_a_look(request, statuses);
+        assert_eq!(self.state(), before, "{} left something behind", request.title());
+    }
+
+    /// The same for requests that write nothing; the state is compared once, after all of them.
+    #[track_caller]
+    fn refuses_without_a_look(&self, request: &Request, statuses: &[u16]) {
         let reply = self.node.send(request);
         let title = request.title();
         assert!(statuses.contains(&reply.status), "{title}: {} {}", reply.status, reply.text());
@@ -52,7 +71,16 @@ impl Target {
         for leak in ["an error occurred", "panicked", "backtrace", "/home/", "src/"] {
             assert!(!lower.contains(leak), "{title}: {sentence}");
         }
-        assert_eq!(self.state(), before, "{title} left something behind");
+    }
+
+    /// Requests that may write nothing, all of them refused.
+    #[track_caller]
+    fn refuses_all(&self, requests: impl IntoIterator<Item = Request>, statuses: &[u16]) {
+        let before = self.state();
+        for request in requests {
+            self.refuses_without_a_look(&request, statuses);
+        }
+        assert_eq!(self.state(), before, "something was left behind");
     }
 }
 
@@ -65,37 +93,29 @@ fn sentence(reply: &Reply) -> String {
     found.unwrap_or_else(|| panic!("no error in {body}")).to_owned()
 }
 
-/// What npm sends to publish one file, with these bytes as its archive.
-fn npm_body(name: &str, version: &str, archive: &[u8]) -> String {
-    use base64::Engine as _;
-    let data = base64::engine::general_purpose::STANDARD.encode(archive);
-    let file = format!("{name}-{version}.tgz");
-    json!({
-        "_id": name,
-        "name": name,
-        "dist-tags": { "latest": version },
-        "versions": { version: { "name": name, "version": version, "dist": {
-            "integrity": crate::harness::samples::integrity(archive),
-        }}},
-        "_attachments": { file: {
-            "content_type": "application/octet-stream", "data": data, "length": archive.len(),
-        }},
-    })
-    .to_string()
+/// The request that publishes the next version as it should be.
+fn next(door: Door) -> Request {
+    let archive = (door.archive)(NAME, "2.0.0", 2);
+    (door.put)(NAME, "2.0.0", &archive)
+}
+
+#[test]
+fn the_table_has_every_format_of_the_node() {
+    let ids: Vec<&str> = node::formats::ALL.iter().map(|format| format.id).collect();
+    assert_eq!(DOORS.map(|door| door.format).to_vec(), ids);
 }
 
 #[test]
 fn red_28_writing_needs_a_token_with_the_scope() {
     let target = Target::new();
-    let put = Request::put("/generic/tool/2.0.0/tool.bin", noise(2, 1_000));
-    target.refuses(&put, &[401]);
-    target.refuses(&put.clone().token("griot_nonsense"), &[401]);
-    target.refuses(&put.clone().header("authorization", "Basic !!!"), &[401]);
-    target.refuses(&put.clone().token(&target.read), &[403]);
-    let npm = Request::put("/npm/left-shift", npm_body("left-shift", "2.0.0", b"x"))
-        .header("content-type", "application/json");
-    target.refuses(&npm, &[401]);
-    target.refuses(&npm.token(&target.read), &[403]);
+    for door in DOORS {
+        let put = next(door);
+        target.refuses(&put, &[401]);
+        target.refuses(&put.clone().token("griot_nonsense"), &[401]);
+        target.refuses(&put.clone().header("authorization", "Basic !!!"), &[401]);
+        target.refuses(&put.clone().header("authorization", "griot_nonsense"), &[401]);
+        target.refuses(&put.token(&target.read), &[403]);
+    }
     for path in ["/api/admin/statements", "/api/admin/tokens", "/api/packages/publish"] {
         target.refuses(&Request::post(path, "x"), &[401, 404]);
         target.refuses(&Request::post(path, "x").token(&target.read), &[403, 404]);
@@ -107,88 +127,89 @@ fn red_28_writing_needs_a_token_with_the_scope() {
 #[test]
 fn bad_names_and_versions_are_refused_before_anything_is_kept() {
     let target = Target::new();
-    for path in [
-        "/generic/Tool/2.0.0/tool.bin",
-        "/generic/-tool/2.0.0/tool.bin",
-        "/generic/to..ol/2.0.0/tool.bin",
-        "/generic/con/2.0.0/tool.bin",
-        "/generic/re%D0%B0ct/2.0.0/tool.bin",
-        "/generic/tool/%20/tool.bin",
-        "/generic/tool/2.0.0/to%00ol",
-        "/generic/tool/2.0.0/to%0aol",
-        "/generic/tool/2.0.0/tool.bin.",
-        "/generic/tool/2.0.0",
-    ] {
-        let put = Request::put(path, noise(2, 1_000)).token(&target.publish);
-        target.refuses(&put, &[400, 404, 405]);
+    for door in DOORS {
+        let requests = door.bad.iter().map(|(name, version)| {
+            let archive = (door.archive)(name, version, 2);
+            (door.put)(name, version, &archive).token(&target.publish)
+        });
+        target.refuses_all(requests, &[400, 404, 405]);
     }
-    for (name, version) in [("left-shift", "one"), ("left-shift", "1.0"), ("Left Shift", "1.0.0")] {
-        let path = format!("/npm/{}", name.replace(' ', "%20"));
-        let put = Request::put(&path, npm_body(name, version, b"not an archive"))
-            .header("content-type", "application/json")
-            .token(&target.publish);
-        target.refuses(&put, &[400]);
-    }
+    let files =
+        ["to%00ol", "to%0aol", "tool.bin."].map(|file| format!("/generic/tool/2.0.0/{file}"));
+    let puts = files.map(|path| Request::put(&path, noise(2, 1_000)).token(&target.publish));
+    target.refuses_all(puts, &[400]);
+    let bare = Request::put("/generic/tool/2.0.0", noise(2, 1_000)).token(&target.publish);
+    target.refuses(&bare, &[400, 404, 405]);
 }
 
 #[test]
 fn a_path_cannot_leave_its_place() {
     let target = Target::new();
-    for path in [
-        "/generic/tool/2.0.0/../../../etc/passwd",
-        "/generic/tool/2.0.0/%2e%2e/x",
-        "/generic/tool/2.0.0/..%2f..%2fx",
-        "/generic/tool/2.0.0/%2e%2e%2fx",
-        "/generic/tool/2.0.0/..%5cx",
-        "/generic/tool/2.0.0/..\\x",
-        "/generic/tool/%2e%2e/x",
-        "/generic/%2e%2e/2.0.0/x",
-        "/generic//2.0.0/x",
-        "/generic/tool/2.0.0/%zz",
-        "/generic/tool/2.0.0/%ff%fe",
-    ] {
-        let put = Request::put(path, noise(2, 1_000)).token(&target.publish);
-        target.refuses(&put, &[400, 404]);
-        target.refuses(&Request::get(path), &[400, 404]);
+    let tails = [
+        "..%2f..%2fetc",
+        "%2e%2e",
+        "%2e%2e/x",
+        "../../../etc/passwd",
+        "..%5cx",
+        "..\\x",
+        "%zz",
+        "%ff%fe",
+        "x%00y",
+        "x%0ay",
+        "%2fetc",
+    ];
+    for door in DOORS {
+        let paths = door
+            .below
+            .iter()
+            .flat_map(|below| tails.map(|tail| format!("/{}/{below}{tail}", door.format)));
+        let paths: Vec<String> = paths.collect();
+        let gets = paths.iter().map(|path| Request::get(path));
+        target.refuses_all(gets, &[400, 404, 405, 424]);
+        let puts = paths.iter().map(|path| Request::put(path, noise(2, 1_000)));
+        target.refuses_all(puts.map(|put| put.token(&target.publish)), &[400, 404, 405]);
     }
-    for path in ["/npm/..%2f..%2fetc", "/npm/%2e%2e", "/npm/left-shift/-/..%2fx.tgz"] {
-        target.refuses(&Request::get(path), &[400, 404, 424]);
-    }
+    let more = ["/generic/%2e%2e/2.0.0/x", "/generic//2.0.0/x", "/generic/tool/%2e%2e/x"];
+    let puts = more.map(|path| Request::put(path, noise(2, 1_000)).token(&target.publish));
+    target.refuses_all(puts, &[400, 404]);
 }
 
 #[test]
 fn a_version_that_exists_does_not_change() {
     let target = Target::new();
-    let put = Request::put("/generic/tool/1.0.0/tool.bin", noise(2, 1_000));
-    target.refuses(&put.token(&target.publish), &[409]);
-    let Some(npm) = Npm::new(&target.world, "packer", &target.node, None) else { return };
-    let other = npm_package(&target.world.folder("other"), "left-shift", "1.0.0", "other");
-    npm.ok(&other, &["pack"]);
-    let archive = fs_err::read(other.join("left-shift-1.0.0.tgz")).expect("npm packed it");
-    let put = Request::put("/npm/left-shift", npm_body("left-shift", "1.0.0", &archive))
-        .header("content-type", "application/json")
-        .token(&target.publish);
-    target.refuses(&put, &[409]);
+    for door in DOORS {
+        let other = (door.archive)(NAME, VERSION, 2);
+        let put = (door.put)(NAME, VERSION, &other).token(&target.publish);
+        // 400 is what tells twine that it is there.
+        target.refuses(&put, if door.format == "pypi" { &[400] } else { &[409] });
+    }
 }
 
 #[test]
 fn a_body_that_is_not_what_it_says_is_refused() {
     let target = Target::new();
-    let put = |body: String| {
+    for door in DOORS {
+        let right = (door.archive)(NAME, "2.0.0", 2);
+        target.refuses(&(door.lie)(NAME, "2.0.0", &right).token(&target.publish), &[400]);
+        if !door.reads_archives {
+            continue;
+        }
+        let half = &right[..right.len() / 2];
+        let other_name = (door.archive)("right-shift", "2.0.0", 2);
+        let other_version = (door.archive)(NAME, "2.0.1", 2);
+        for archive in [&b""[..], b"not an archive", half, &other_name, &other_version] {
+            let put = (door.put)(NAME, "2.0.0", archive).token(&target.publish);
+            target.refuses(&put, &[400]);
+        }
+    }
+    let npm = |body: String| {
         Request::put("/npm/left-shift", body)
             .header("content-type", "application/json")
             .token(&target.publish)
     };
-    target.refuses(&put("{".to_owned()), &[400]);
-    target.refuses(&put("[]".to_owned()), &[400]);
-    target.refuses(&put(npm_body("left-shift", "2.0.0", b"not an archive")), &[400]);
-    target.refuses(&put(npm_body("other-name", "2.0.0", b"not an archive")), &[400]);
-    let lying = npm_body("left-shift", "2.0.0", b"x").replace("sha512-", "sha512-AAAA");
-    target.refuses(&put(lying), &[400]);
-    let digest = Request::put("/generic/tool/2.0.0/tool.bin", noise(2, 1_000))
-        .header("repr-digest", "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:")
-        .token(&target.publish);
-    target.refuses(&digest, &[400]);
+    target.refuses(&npm("{".to_owned()), &[400]);
+    target.refuses(&npm("[]".to_owned()), &[400]);
+    target.refuses(&npm(npm_body("other-name", "2.0.0", b"not an archive")), &[400]);
     let statement = Request::post("/api/admin/statements", vec![0xff, 0x00, 0x17])
         .header("content-type", "application/cbor")
         .token(&target.node.admin_token());
@@ -196,63 +217,109 @@ fn a_body_that_is_not_what_it_says_is_refused() {
 }
 
 #[test]
+fn a_frame_that_is_not_well_formed_is_refused() {
+    let target = Target::new();
+    let cargo =
+        |body: Vec<u8>| Request::put("/cargo/api/v1/crates/new", body).token(&target.publish);
+    let huge = [&u32::MAX.to_le_bytes()[..], b"{}"].concat();
+    let text = [&4_u32.to_le_bytes()[..], b"nope", &0_u32.to_le_bytes()].concat();
+    for body in [Vec::new(), vec![1, 0], huge, text] {
+        target.refuses(&cargo(body), &[400, 413]);
+    }
+    let form = |body: &str, boundary: &str| {
+        let kind = format!("multipart/form-data{boundary}");
+        Request::post("/pypi/legacy/", body).header("content-type", &kind).token(&target.publish)
+    };
+    let field = "--edge\r\ncontent-disposition: form-data; name=\":action\"\r\n\r\nfile_upload\r\n";
+    let other = field.replace("file_upload", "submit");
+    for (body, boundary) in [
+        ("", "; boundary=edge"),
+        (field, ""),
+        (field, "; boundary=edge"),
+        ("--edge--\r\n", "; boundary=edge"),
+        (&format!("{field}--edge--\r\n"), "; boundary=edge"),
+        (&format!("{other}--edge--\r\n"), "; boundary=edge"),
+    ] {
+        target.refuses(&form(body, boundary), &[400, 415]);
+    }
+}
+
+#[test]
 fn a_body_that_breaks_off_is_never_kept() {
     let target = Target::new();
     let before = target.state();
-    let npm = npm_body("left-shift", "2.0.0", &noise(3, 10_000));
-    let half = npm[..npm.len() / 2].to_owned();
-    for request in [
-        Request::put("/generic/tool/2.0.0/tool.bin", noise(2, 1_000)).claiming(100_000),
-        Request::put("/npm/left-shift", half).claiming(npm.len()),
-    ] {
-        let request = request.token(&target.publish);
+    for door in DOORS {
+        let request = next(door).token(&target.publish).claiming(100_000);
         if let Some(reply) = request.send(target.node.address()) {
             assert_eq!(reply.status, 400, "{}: {}", request.title(), reply.text());
         }
         assert_eq!(target.state(), before, "{} left something behind", request.title());
     }
+    let npm = npm_body(NAME, "2.0.0", &noise(3, 10_000));
+    let half = npm[..npm.len() / 2].to_owned();
+    let half = Request::put("/npm/left-shift", half).claiming(npm.len()).token(&target.publish);
+    if let Some(reply) = half.send(target.node.address()) {
+        assert_eq!(reply.status, 400, "{}", reply.text());
+    }
+    assert_eq!(target.state(), before, "half a document left something behind");
 }
 
 #[test]
 fn red_27_a_foreign_page_reaches_nothing() {
     let target = Target::new();
     let port = target.node.address().rsplit(':').next().expect("an address has a port");
-    for host in ["evil.test", &format!("evil.test:{port}"), "127.0.0.1:1", "localhost.evil.test"] {
-        target.refuses(&Request::get("/npm/left-shift").header("host", host), &[421]);
+    let mut paths = vec!["/api/search?q=x".to_owned(), "/".to_owned()];
+    for door in DOORS {
+        paths.push((door.document)(NAME));
+        paths.push((door.file)(NAME, VERSION, &(door.archive)(NAME, VERSION, 1)));
     }
-    for path in ["/npm/left-shift", "/generic/tool/1.0.0/tool.bin", "/api/search?q=x", "/"] {
+    let evil = format!("evil.test:{port}");
+    for path in &paths {
         let get = Request::get(path);
-        target.refuses(&get.clone().header("origin", "http://evil.test"), &[403]);
-        target.refuses(&get.clone().header("origin", "null"), &[403]);
-        target.refuses(&get.clone().header("sec-fetch-site", "cross-site"), &[403]);
-        target.refuses(&get.clone().header("sec-fetch-site", "same-site"), &[403]);
-        target.refuses(&Request::new("OPTIONS", path), &[403]);
+        for host in ["evil.test", &evil, "127.0.0.1:1", "localhost.evil.test"] {
+            target.refuses_without_a_look(&get.clone().header("host", host), &[421]);
+        }
+        for (name, value) in [
+            ("origin", "http://evil.test"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            target.refuses_without_a_look(&get.clone().header(name, value), &[403]);
+        }
+        target.refuses_without_a_look(&Request::new("OPTIONS", path), &[403]);
     }
     for target_url in ["http://evil.test/npm/left-shift", "http://evil.test:80/"] {
         target.refuses(&Request::get(target_url), &[400, 403, 421]);
     }
-    let put = Request::put("/generic/tool/2.0.0/tool.bin", noise(2, 1_000))
-        .header("origin", "http://evil.test")
-        .token(&target.publish);
-    target.refuses(&put, &[403]);
     let named = format!("localhost:{port}");
-    let reply = target.node.send(&Request::get("/npm/left-shift").header("host", &named));
-    assert_eq!(reply.status, 200);
-    assert_eq!(reply.header("access-control-allow-origin"), None);
+    for door in DOORS {
+        let put = next(door).header("origin", "http://evil.test").token(&target.publish);
+        target.refuses(&put, &[403]);
+        let get = Request::get(&(door.document)(NAME)).header("host", &named);
+        let reply = target.node.send(&get);
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.header("access-control-allow-origin"), None);
+    }
 }
 
 #[test]
 fn what_nobody_has_is_an_honest_miss_and_an_unknown_path_a_short_404() {
     let target = Target::new();
-    for path in ["/npm/nobody-has-this", "/npm/left-shift/-/left-shift-9.0.0.tgz"] {
-        target.refuses(&Request::get(path), &[404, 424]);
+    for door in DOORS {
+        let absent = (door.archive)(NAME, "9.0.0", 9);
+        let misses = [
+            (door.document)("nobody-has-this"),
+            (door.file)("nobody-has-this", VERSION, &absent),
+            (door.file)(NAME, "9.0.0", &absent),
+        ];
+        target.refuses_all(misses.iter().map(|path| Request::get(path)), &[404, 424]);
+        let patch = Request::new("PATCH", &(door.document)(NAME)).token(&target.publish);
+        target.refuses(&patch, &[404, 405]);
     }
-    target.refuses(&Request::get("/generic/tool/9.0.0/tool.bin"), &[404, 424]);
-    target.refuses(&Request::get("/generic/nobody/1.0.0/tool.bin"), &[404, 424]);
     let unknown = "00".repeat(32);
     target.refuses(&Request::get(&format!("/api/blobs/{unknown}")), &[404, 424]);
     target.refuses(&Request::get("/api/blobs/nonsense"), &[400, 404]);
     target.refuses(&Request::get("/.well-known/anything"), &[404]);
     target.refuses(&Request::get("/no/such/door"), &[404]);
-    target.refuses(&Request::new("PATCH", "/npm/left-shift").token(&target.publish), &[404, 405]);
 }

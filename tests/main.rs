@@ -15,6 +15,10 @@
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod cargo;
+#[cfg(test)]
+mod cargo_upstream;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;
@@ -47,11 +51,17 @@ mod link;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod live_cargo;
+#[cfg(test)]
+mod live_python;
+#[cfg(test)]
 mod neighbours;
 #[cfg(test)]
 mod npm;
 #[cfg(test)]
 mod openapi;
+#[cfg(test)]
+mod own_names;
 #[cfg(test)]
 mod prefetch;
 #[cfg(test)]
@@ -61,9 +71,13 @@ mod pypi;
 #[cfg(test)]
 mod pypi_http;
 #[cfg(test)]
+mod python_clients;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod realms;
+#[cfg(test)]
+mod realms_more;
 #[cfg(test)]
 mod reunion;
 #[cfg(test)]
@@ -74,6 +88,8 @@ mod s3;
 mod strangers;
 #[cfg(test)]
 mod stub;
+#[cfg(test)]
+mod stub_clients;
 #[cfg(test)]
 mod thin;
 #[cfg(test)]

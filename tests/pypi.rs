@@ -3,13 +3,11 @@
 //! Nothing here knows how a page looks: the clients are the judges. What they do not show (headers,
 //! ranges, forms) is asked in `pypi_http`.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use crate::harness::client::{clean, skip};
-use crate::harness::session::{Person, steps};
 use crate::harness::wait::{run, run_ok, said};
 use crate::harness::{Node, SOON, World};
 
@@ -281,34 +279,4 @@ fn resolvers_honour_requires_python_epochs_and_prereleases() {
         assert_eq!(clients.says(target, "acme"), says, "{target}");
     }
     refused(&clients.pip(&node, "never", &["acme==9!1"]), "No matching distribution");
-}
-
-/// What a person types who reads the format's page.
-fn live(name: &str) {
-    let world = World::new();
-    let Some(clients) = Clients::new(&world, "home") else { return };
-    let cli = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs_err::read_to_string(cli.join("../node/src/formats/pypi/README.md"));
-    let steps = steps(&readme.expect("each format has a README"), name, &["alone", "mesh"]);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let tools = Clients::program("").into_os_string();
-    let all = std::iter::once(tools.into()).chain(std::env::split_paths(&path));
-    let path = std::env::join_paths(all).expect("no folder of the tools has a colon in its name");
-    let plain =
-        ["PIP_NO_INPUT", "PIP_DISABLE_PIP_VERSION_CHECK", "NO_COLOR", "TWINE_NON_INTERACTIVE"];
-    let mut variables: Vec<(&str, OsString)> = plain.map(|name| (name, "1".into())).into();
-    variables.push(("PIP_CONFIG_FILE", "/dev/null".into()));
-    variables.push(("PATH", path));
-    variables.push(("HOME", clients.home.clone().into()));
-    Person::new(&clients.home, variables).follow(&steps, || unreachable!("there is no cable here"));
-}
-
-#[test]
-fn the_readme_of_pypi_is_true_alone() {
-    live("alone");
-}
-
-#[test]
-fn the_readme_of_pypi_is_true_in_the_mesh() {
-    live("mesh");
 }

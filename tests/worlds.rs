@@ -9,8 +9,8 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use crate::harness::session::{Person, Step, fits, steps};
-use crate::harness::upstream::Stub;
-use crate::harness::{Client, Curl, World};
+use crate::harness::upstream::{Crate, Distribution, Stub};
+use crate::harness::{Cargo, Client, Curl, Python, World};
 
 const WORLDS: [&str; 4] = ["alone", "mesh", "upstream", "offline"];
 
@@ -20,33 +20,79 @@ fn readme(format: &str) -> String {
     fs_err::read_to_string(path).expect("each format has a README")
 }
 
-/// Types the README of a format in one world; a stub is the upstream where there is one.
-fn live(format: &str, name: &str, variables: impl Fn(&Path) -> Vec<(&'static str, OsString)>) {
-    let world = World::new();
-    let home: PathBuf = world.folder("home");
-    let stub = matches!(name, "upstream" | "offline").then(upstream);
-    if let Some(stub) = &stub {
-        Client::Npm11.configure(&home, &stub.url(), None);
-    }
-    let steps = steps(&readme(format), name, &WORLDS);
-    Person::new(&home, variables(&home)).follow(&steps, || {
-        let stub = stub.as_ref().expect("only a world with an upstream has a cable");
-        stub.switch(|s| s.black_hole = true);
-    });
+/// Whose README it is, and what the client of the person who types it is like.
+struct Reader {
+    format: &'static str,
+    /// The variables of a client with this home.
+    variables: fn(&Path) -> Vec<(&'static str, OsString)>,
+    /// Writes settings of the client into the home: the stub is its registry.
+    points_at: fn(&Path, &Stub),
 }
 
-/// What the session asks for, as the outside has it.
+const NPM: Reader = Reader {
+    format: "npm",
+    variables: |home| Client::Npm11.variables(home),
+    points_at: |home, stub| Client::Npm11.configure(home, &stub.url(), None),
+};
+
+const PYPI: Reader = Reader {
+    format: "pypi",
+    variables: Python::variables_at,
+    points_at: |home, stub| Python::configure_at(home, &stub.simple_url()),
+};
+
+const CARGO: Reader = Reader {
+    format: "cargo",
+    variables: Cargo::variables_at,
+    points_at: |home, stub| Cargo::configure_at(home, &stub.index_url()),
+};
+
+const GENERIC: Reader =
+    Reader { format: "generic", variables: |_| Vec::new(), points_at: |_, _| {} };
+
+impl Reader {
+    /// Types the README in one world; a stub is the upstream where there is one.
+    fn follow(&self, name: &str) {
+        let world = World::new();
+        let home: PathBuf = world.folder("home");
+        let stub = matches!(name, "upstream" | "offline").then(upstream);
+        if let Some(stub) = &stub {
+            (self.points_at)(&home, stub);
+        }
+        let steps = steps(&readme(self.format), name, &WORLDS);
+        Person::new(&home, (self.variables)(&home)).follow(&steps, || {
+            let stub = stub.as_ref().expect("only a world with an upstream has a cable");
+            stub.switch(|s| s.black_hole = true);
+        });
+    }
+}
+
+/// What the sessions ask for, as the outside has it.
 fn upstream() -> Stub {
     let stub = Stub::start();
-    stub.publish("left-pad", "1.2.0", |p| p);
-    stub.publish("left-pad", "1.3.0", |p| p);
-    stub.publish("is-odd", "3.0.1", |p| p);
+    for (name, version) in [("left-pad", "1.2.0"), ("left-pad", "1.3.0"), ("is-odd", "3.0.1")] {
+        stub.publish(name, version, |p| p);
+        stub.upload(Distribution::wheel(name, version));
+        stub.add_crate(Crate::new(name, version));
+    }
     stub
 }
 
 fn npm(name: &str) {
     if Client::Npm11.is_there() {
-        live("npm", name, |home| Client::Npm11.variables(home));
+        NPM.follow(name);
+    }
+}
+
+fn pypi(name: &str) {
+    if Python::is_there() {
+        PYPI.follow(name);
+    }
+}
+
+fn cargo(name: &str) {
+    if Cargo::is_there() {
+        CARGO.follow(name);
     }
 }
 
@@ -71,16 +117,56 @@ fn the_readme_of_npm_is_true_offline() {
 }
 
 #[test]
+fn the_readme_of_pypi_is_true_alone() {
+    pypi("alone");
+}
+
+#[test]
+fn the_readme_of_pypi_is_true_in_the_mesh() {
+    pypi("mesh");
+}
+
+#[test]
+fn the_readme_of_pypi_is_true_with_an_upstream() {
+    pypi("upstream");
+}
+
+#[test]
+fn the_readme_of_pypi_is_true_offline() {
+    pypi("offline");
+}
+
+#[test]
+fn the_readme_of_cargo_is_true_alone() {
+    cargo("alone");
+}
+
+#[test]
+fn the_readme_of_cargo_is_true_in_the_mesh() {
+    cargo("mesh");
+}
+
+#[test]
+fn the_readme_of_cargo_is_true_with_an_upstream() {
+    cargo("upstream");
+}
+
+#[test]
+fn the_readme_of_cargo_is_true_offline() {
+    cargo("offline");
+}
+
+#[test]
 fn the_readme_of_generic_files_is_true_alone() {
     if Curl::new().is_some() {
-        live("generic", "alone", |_| Vec::new());
+        GENERIC.follow("alone");
     }
 }
 
 #[test]
 fn the_readme_of_generic_files_is_true_in_the_mesh() {
     if Curl::new().is_some() {
-        live("generic", "mesh", |_| Vec::new());
+        GENERIC.follow("mesh");
     }
 }
 

@@ -19,20 +19,26 @@ use crate::tally::Tally;
 
 /// How many orders a pool is delivered in.
 const ORDERS: usize = 6;
+/// In so many pools every mistake comes to light, most in the first few.
+const POOLS_TO_NOTICE: u64 = 500;
 
 /// Whether the two are the same; else what to print.
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, one: &T, other: &T) -> Result<(), String> {
     if one == other { Ok(()) } else { Err(format!("{what}:\n{one:?}\nand\n{other:?}")) }
 }
 
+/// The code that is judged: [`derive::realm`], or one with a mistake in it.
+type Rules = dyn Fn(&[Verified], RealmId, &AllPins, &Lists) -> RealmView;
+
 /// The view, once it was compared with the model's.
 fn seen(
+    rules: &Rules,
     set: &[Verified],
     realm: RealmId,
     pins: &AllPins,
     lists: &Lists,
 ) -> Result<(RealmView, Model), String> {
-    let view = derive::realm(set, realm, pins, lists);
+    let view = rules(set, realm, pins, lists);
     let theirs = model(&Given::gather(set, pins, lists), realm);
     same("the code and the model", &project(&view), &theirs)?;
     Ok((view, theirs))
@@ -55,31 +61,31 @@ fn keeps_pins(pool: &Pool, view: &RealmView) -> Result<(), String> {
     Ok(())
 }
 
-fn judge(pool: &Pool, number: u64) -> Result<Model, String> {
+fn judge(rules: &Rules, pool: &Pool, number: u64) -> Result<Model, String> {
     let mut dice = Dice(number ^ 0x5eed);
     let (realm, pins) = (pool.realms[0], &pool.pins);
-    let (view, theirs) = seen(&pool.set, realm, pins, &pool.lists)?;
+    let (view, theirs) = seen(rules, &pool.set, realm, pins, &pool.lists)?;
     keeps_pins(pool, &view)?;
     for _ in 0..ORDERS {
-        let other = derive::realm(&pool.delivery(&mut dice), realm, pins, &pool.lists);
+        let other = rules(&pool.delivery(&mut dice), realm, pins, &pool.lists);
         same("one order and another", &view, &other)?;
     }
-    let known = derive::realm(&pool.without_strangers(), realm, pins, &pool.lists);
+    let known = rules(&pool.without_strangers(), realm, pins, &pool.lists);
     same("with strangers and without", &format!("{view:?}"), &format!("{known:?}"))?;
     // Late blobs: known at last, in whatever order.
     let all = pool.all_lists();
-    let (whole, _) = seen(&pool.set, realm, pins, &all)?;
-    let other = derive::realm(&pool.delivery(&mut dice), realm, pins, &all);
+    let (whole, _) = seen(rules, &pool.set, realm, pins, &all)?;
+    let other = rules(&pool.delivery(&mut dice), realm, pins, &all);
     same("one order and another, with late lists", &whole, &other)?;
     // Nodes that held parts, each with its own lists, agree once they hold all.
     for (at, part) in pool.parts(&mut dice).into_iter().enumerate() {
-        seen(&part, realm, pins, if at == 0 { &pool.late } else { &pool.lists })?;
+        seen(rules, &part, realm, pins, if at == 0 { &pool.late } else { &pool.lists })?;
         let mut held = part;
         held.extend(pool.delivery(&mut dice));
-        same("a part and then all", &derive::realm(&held, realm, pins, &all), &whole)?;
+        same("a part and then all", &rules(&held, realm, pins, &all), &whole)?;
     }
     // A team is a realm like any other.
-    seen(&split(&pool.set), pool.realms[1], pins, &pool.lists)?;
+    seen(rules, &split(&pool.set), pool.realms[1], pins, &pool.lists)?;
     Ok(theirs)
 }
 
@@ -89,7 +95,7 @@ fn smallest(mut pool: Pool, number: u64) -> Pool {
     while at < pool.set.len() {
         let mut less = pool.clone();
         less.set.remove(at);
-        if judge(&less, number).is_err() {
+        if judge(&derive::realm, &less, number).is_err() {
             (pool, at) = (less, 0);
         } else {
             at += 1;
@@ -102,11 +108,11 @@ fn run(numbers: std::ops::Range<u64>) -> Tally {
     let mut tally = Tally::default();
     for number in numbers {
         let pool = Pool::of(number);
-        match judge(&pool, number) {
+        match judge(&derive::realm, &pool, number) {
             Ok(model) => tally.count(&pool, &model),
             Err(_) => {
                 let pool = smallest(pool, number);
-                let why = judge(&pool, number).unwrap_err();
+                let why = judge(&derive::realm, &pool, number).unwrap_err();
                 panic!("pool {number}\n{}\n{why}", pool.text());
             }
         }
@@ -121,6 +127,71 @@ fn red_07_five_hundred_pools_agree_in_any_order_and_with_the_model() {
     let tally = run(0..more.unwrap_or(500).max(500));
     println!("{tally}");
     tally.assert_at_least(100);
+}
+
+/// Whether a mistake is noticed in one of the first pools.
+fn is_noticed(rules: &Rules) -> bool {
+    (0..POOLS_TO_NOTICE).any(|number| judge(rules, &Pool::of(number), number).is_err())
+}
+
+/// The rules on what is left of a set.
+fn of_part(
+    set: &[Verified],
+    realm: RealmId,
+    (pins, lists): (&AllPins, &Lists),
+    counts: impl Fn(&Verified) -> bool,
+) -> RealmView {
+    let part: Vec<Verified> = set.iter().filter(|one| counts(one)).cloned().collect();
+    derive::realm(&part, realm, pins, lists)
+}
+
+#[test]
+#[should_panic(expected = "only 0 of 1 pools")]
+fn a_case_that_no_pool_comes_to_fails_the_run() {
+    run(0..1).assert_at_least(100);
+}
+
+#[test]
+fn every_law_is_broken_by_rules_with_a_mistake() {
+    // One type of statement that has no effect.
+    for deaf in ["root", "release", "withdraw", "yank", "unyank", "tag", "revoke", "seal"] {
+        let rules = move |set: &[Verified], realm: RealmId, pins: &AllPins, lists: &Lists| {
+            of_part(set, realm, (pins, lists), |one| {
+                let is_genesis = one.statement().id().0 == realm.0;
+                is_genesis || one.statement().kind() != deaf
+            })
+        };
+        assert!(is_noticed(&rules), "a {deaf} without effect");
+    }
+    // What came last is not seen: the order decides.
+    let hasty = |set: &[Verified], realm: RealmId, pins: &AllPins, lists: &Lists| {
+        derive::realm(&set[..set.len().saturating_sub(1)], realm, pins, lists)
+    };
+    assert!(is_noticed(&hasty), "the order decides");
+    // A pin moves by itself.
+    let loose = |set: &[Verified], realm: RealmId, _: &AllPins, lists: &Lists| {
+        derive::realm(set, realm, &AllPins::default(), lists)
+    };
+    assert!(is_noticed(&loose), "pins are forgotten");
+    // A list that has not come is taken for an empty one.
+    let guessing = |set: &[Verified], realm: RealmId, pins: &AllPins, lists: &Lists| {
+        let missing = derive::realm(set, realm, pins, lists).missing;
+        let mut all = lists.clone();
+        all.extend(missing.into_iter().map(|digest| (digest, Vec::new())));
+        derive::realm(set, realm, pins, &all)
+    };
+    assert!(is_noticed(&guessing), "a list that lacks is empty");
+    // Of several signatures one is enough to be heard, and the others are lost.
+    let narrow = |set: &[Verified], realm: RealmId, pins: &AllPins, lists: &Lists| {
+        let one_each = |one: &Verified| {
+            let mut envelope = one.envelope().clone();
+            envelope.signatures = envelope.signatures.into_iter().take(1).collect();
+            Verified::from_admitted(envelope)
+        };
+        let set: Vec<Verified> = set.iter().map(one_each).collect();
+        derive::realm(&set, realm, pins, lists)
+    };
+    assert!(is_noticed(&narrow), "further signatures are lost");
 }
 
 #[test]

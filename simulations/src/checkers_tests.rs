@@ -8,6 +8,7 @@ use crdt::{Envelope, Verified};
 use super::*;
 use crate::peer::Conduct;
 use crate::scenarios::{self, GUESTS, Scenario};
+use crate::world::Event;
 
 fn played(name: &str, nodes: usize, spoil: impl FnOnce(&mut World)) -> (World, Report) {
     let scenario = scenarios::find(name).unwrap();
@@ -53,6 +54,30 @@ fn every_fault_that_a_scenario_declares_can_fail_it() {
         assert_eq!(fired(&[*fault], &Fired::default()), Err(Broken::Idle(*fault)));
         assert_eq!(fired(&[*fault], &report.faults), Ok(()), "{fault}");
     }
+}
+
+#[test]
+fn a_breach_of_the_protocol_between_honest_nodes_fails_the_run() {
+    // Frames that are none, that are too long, and lists that nobody asked for.
+    for trick in [0, 1, 2, 5] {
+        let (world, mut report) = played("village", 20, |world| {
+            world.peers[4].conduct = Conduct::Stumbles;
+            world.schedule(4_000, Event::Mischief(4, trick));
+        });
+        assert!(report.converged_ms.is_some(), "they dial again, and all is well: {report}");
+        let links = world.network.at[4].len() as u64;
+        let ended = report.traffic.quarrels;
+        assert!((1..=links).contains(&ended), "trick {trick}: {ended} of {links} links");
+        assert_eq!(checked(&world, &mut report), Err(Broken::Quarrels(ended)), "trick {trick}");
+    }
+    // From a node that is known to be hostile it is no quarrel.
+    let (world, mut report) = played("village", 20, |world| {
+        world.peers[4].conduct = Conduct::Babbles;
+        world.schedule(4_000, Event::Mischief(4, 1));
+    });
+    assert!(report.traffic.closed > 0, "{report}");
+    assert_eq!(report.traffic.quarrels, 0);
+    assert_eq!(checked(&world, &mut report), Ok(()));
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl World {
             }
             match self.peers[node].conduct {
                 Conduct::Floods => self.flood(at, round),
-                Conduct::Babbles => self.babble(at, round),
+                Conduct::Babbles | Conduct::Stumbles => self.babble(at, round),
                 Conduct::Replays => self.replay(at),
                 Conduct::Withholds | Conduct::Honest | Conduct::Drops => {}
             }

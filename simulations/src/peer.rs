@@ -35,6 +35,8 @@ pub(crate) enum Conduct {
     Replays,
     /// Admits what it is given and drops every second statement, for a test of the checkers.
     Drops,
+    /// Breaks the protocol though it counts as honest, for a test of the checkers.
+    Stumbles,
 }
 
 /// One node.
@@ -73,7 +75,7 @@ impl Peer {
     }
 
     pub(crate) fn is_honest(&self) -> bool {
-        matches!(self.conduct, Conduct::Honest | Conduct::Drops)
+        matches!(self.conduct, Conduct::Honest | Conduct::Drops | Conduct::Stumbles)
     }
 
     pub(crate) fn follow(&mut self, realm: RealmId) {

@@ -1,6 +1,8 @@
 //! What the end-to-end tests stand on: folders, processes, clients, links, and waiting.
 
+pub(crate) mod acme;
 pub(crate) mod bucket;
+pub(crate) mod cargo;
 pub(crate) mod client;
 pub(crate) mod clients;
 pub(crate) mod clock;
@@ -11,6 +13,7 @@ pub(crate) mod invite;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod project;
+pub(crate) mod python;
 pub(crate) mod samples;
 pub(crate) mod session;
 pub(crate) mod small_disk;
@@ -21,6 +24,7 @@ pub(crate) mod wait;
 pub(crate) mod world;
 
 pub(crate) use bucket::BucketServer;
+pub(crate) use cargo::Cargo;
 pub(crate) use client::{Curl, Npm};
 pub(crate) use clients::Client;
 pub(crate) use clock::Clock;
@@ -29,6 +33,7 @@ pub(crate) use http::{Reply, Request};
 pub(crate) use network::Lan;
 pub(crate) use node::{Node, NodeOptions};
 pub(crate) use project::Project;
+pub(crate) use python::Python;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use tls::TlsFront;
 pub(crate) use tunnel::Tunnel;

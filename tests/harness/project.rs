@@ -14,7 +14,14 @@ use super::world::World;
 /// Several hundred packages on a bad line.
 const INSTALL: Duration = Duration::from_secs(400);
 /// Of the certificates that this machine trusts.
-const TRUST: [&str; 4] = ["SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE"];
+const TRUST: [&str; 6] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+];
 /// How a command learns of a proxy.
 const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
 
@@ -25,7 +32,7 @@ pub(crate) fn trust() -> Vec<(String, String)> {
 }
 
 /// All that is not on loopback is asked of the tunnel.
-fn cut_off(tunnel: &Tunnel) -> Vec<(String, String)> {
+pub(crate) fn cut_off(tunnel: &Tunnel) -> Vec<(String, String)> {
     let mut variables = PROXIES.map(|name| (name.to_owned(), tunnel.url())).to_vec();
     for name in ["NO_PROXY", "no_proxy", "npm_config_noproxy"] {
         variables.push((name.to_owned(), "127.0.0.1".to_owned()));

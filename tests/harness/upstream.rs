@@ -1,4 +1,5 @@
-//! An outside registry that tests publish to and then break: npm's read side, on loopback.
+//! An outside registry that tests publish to and then break: the read side of npm, of PyPI and of
+//! cargo, on loopback.
 //!
 //! It stands for what people have behind griot: a public registry, a poor proxy, a captive portal,
 //! a black hole. Everything is built from values; switches change while it runs; every request is
@@ -12,9 +13,9 @@
 //! assert_eq!(stub.requests().len(), 1);
 //! ```
 //!
-//! Source: formats/npm.md sections 1, 2 and 8.
+//! Source: formats/npm.md sections 1, 2 and 8; formats/pypi.md; formats/cargo.md.
 
-#![allow(dead_code, reason = "each crate that includes it uses a part")]
+#![allow(dead_code, unused_imports, reason = "each crate that includes it uses a part")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,16 +26,22 @@ use serde_json::Value;
 
 #[path = "upstream/connection.rs"]
 mod connection;
+#[path = "upstream/crates.rs"]
+pub(crate) mod crates;
 #[path = "upstream/documents.rs"]
 mod documents;
 #[path = "upstream/listener.rs"]
 mod listener;
 #[path = "upstream/packing.rs"]
 mod packing;
+#[path = "upstream/python.rs"]
+pub(crate) mod python;
 
+pub(crate) use crates::Crate;
 use documents::{Package, Signer};
 use listener::Listener;
-pub(crate) use packing::Release;
+pub(crate) use packing::{Release, tarred};
+pub(crate) use python::Distribution;
 
 /// Where the documents say that the tarballs are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,15 +55,17 @@ pub(crate) enum Tarballs {
     OtherHost,
 }
 
-/// What goes wrong. All off at the start, but for `etag` and `ranges`.
+/// What goes wrong. All off at the start, but for `etag`, `ranges` and `core_metadata`.
 #[derive(Debug, Clone)]
 pub(crate) struct Switches {
-    /// No validators, no abbreviated form, no tag but `latest`.
+    /// No validators, no abbreviated form, no tag but `latest`; of Python HTML alone.
     pub(crate) crippled: bool,
     /// Sends ETag and Last-Modified, and answers 304 to them.
     pub(crate) etag: bool,
     /// Honours `Range` on tarballs.
     pub(crate) ranges: bool,
+    /// Serves the METADATA of wheels beside them, and says so on the page.
+    pub(crate) core_metadata: bool,
     /// Accepts connections and requests, and never answers.
     pub(crate) black_hole: bool,
     /// A login page in HTML with status 200, whatever is asked.
@@ -91,6 +100,7 @@ impl Default for Switches {
             crippled: false,
             etag: true,
             ranges: true,
+            core_metadata: true,
             black_hole: false,
             portal: false,
             wrong_bytes: false,
@@ -167,6 +177,8 @@ impl Seen {
 #[derive(Debug, Default)]
 struct State {
     packages: BTreeMap<String, Package>,
+    projects: python::Projects,
+    crates: crates::Crates,
     advisories: BTreeMap<String, Vec<Value>>,
     raw: BTreeMap<String, Raw>,
     switches: Switches,
@@ -241,6 +253,46 @@ impl Stub {
         state.published += 1;
         let order = state.published;
         state.packages.entry(name.to_owned()).or_default().add(release, order);
+    }
+
+    /// The index that pip and uv are pointed at, with the slash at its end.
+    pub(crate) fn simple_url(&self) -> String {
+        format!("{}simple/", self.url())
+    }
+
+    /// One more wheel or sdist of a Python project.
+    pub(crate) fn upload(&self, distribution: Distribution) {
+        let mut state = self.shared.lock();
+        state.published += 1;
+        let kept = python::Kept::new(distribution, state.published);
+        state.projects.entry(kept.project()).or_default().push(kept);
+    }
+
+    /// Yanks all files of a version of a Python project; with `None` it unyanks them.
+    pub(crate) fn yank_python(&self, project: &str, version: &str, why: Option<&str>) {
+        let mut state = self.shared.lock();
+        let files = state.projects.get_mut(project).expect("the project was uploaded before");
+        files.iter_mut().filter(|kept| kept.version() == version).for_each(|kept| kept.yank(why));
+    }
+
+    /// The sparse index that cargo is pointed at: it stands after `sparse+`.
+    pub(crate) fn index_url(&self) -> String {
+        format!("{}index/", self.url())
+    }
+
+    /// One more crate.
+    pub(crate) fn add_crate(&self, new: Crate) {
+        let mut state = self.shared.lock();
+        state.published += 1;
+        let kept = crates::Kept::new(new, state.published);
+        state.crates.entry(kept.key()).or_default().push(kept);
+    }
+
+    /// Yanks or unyanks a version of a crate.
+    pub(crate) fn yank_crate(&self, name: &str, version: &str, yanked: bool) {
+        let mut state = self.shared.lock();
+        let all = state.crates.get_mut(&name.to_lowercase()).expect("it was added before");
+        all.iter_mut().filter(|kept| kept.version() == version).for_each(|kept| kept.yank(yanked));
     }
 
     /// Points a tag at a version.

@@ -106,6 +106,13 @@ fn describe(shown: &Shown) -> Vec<String> {
         }
     }
     out.extend(shown.fallen.iter().map(fallen));
+    let sealed_twice =
+        shown.files.iter().any(|file| file.candidates.iter().filter(|one| one.sealed).count() > 1);
+    if sealed_twice {
+        out.push(
+            "more than one is sealed: the roots declare a seal void: griot realm clear ID".into(),
+        );
+    }
     if shown.state != SlotState::Ok {
         out.push(format!("griot dispute resolve {name} --digest DIGEST"));
     }
@@ -119,9 +126,8 @@ fn candidate(shown: &Shown, file: &DisputedFile, one: &Candidate) -> String {
     });
     let signers: Vec<String> = signers.collect();
     let mut notes = vec![size(one.content.size), format!("signed by {}", signers.join(", "))];
-    if one.sealed {
-        notes.push("sealed".into());
-    }
+    let seals = shown.seals.iter().filter(|it| one.releases.contains(&it.release));
+    notes.extend(seals.map(|it| format!("sealed by {}", it.seal)));
     if file.pin.as_ref() == Some(&one.content) {
         notes.push("kept here".into());
     }

@@ -14,6 +14,7 @@ use crdt::statement::{Grant, Pattern, Root, RouteSource};
 use crdt::{Body, RealmId, Statement, StatementId};
 use node::daemon::admin::realms::RealmInfo;
 use node::daemon::admin::realms::post::Posted;
+use node::daemon::admin::realms::releases::KeptList;
 use node::daemon::keys::{self, Role};
 use serde::Serialize;
 
@@ -199,11 +200,15 @@ pub(crate) fn confirm(output: Output, yes: bool, question: &str) -> Result<(), F
     }
 }
 
-/// Posts what a parcel holds: a genesis of a new realm makes the node follow it.
+/// Posts what a parcel holds: a genesis of a new realm makes the node follow it. A list comes
+/// before the statement that names it.
 async fn post(node: &Node, parcel: &Parcel) -> Result<(), Failure> {
     let main = parcel.main.envelope().encode();
     let is_genesis = root(parcel.statement()).is_some_and(|root| root.prev.is_none());
     let path = if is_genesis { "realms" } else { "statements" };
+    if let Some(list) = &parcel.list {
+        node.post_bytes::<KeptList>("lists", list.clone()).await?;
+    }
     node.post_bytes::<Posted>(path, main).await?;
     for other in parcel.others.iter().filter(|other| !other.signatures().is_empty()) {
         node.post_bytes::<Posted>("statements", other.envelope().encode()).await?;

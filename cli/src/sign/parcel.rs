@@ -11,11 +11,16 @@
 //! -----BEGIN GRIOT CONTEXT-----
 //! another statement that explains the first, such as the root that it follows
 //! -----END GRIOT CONTEXT-----
+//! -----BEGIN GRIOT LIST-----
+//! base64 of the ids of releases, where they are too many for the statement itself
+//! -----END GRIOT LIST-----
 //! ```
 //!
 //! The first envelope is what is signed. Further ones are signed with it where the key has a say:
 //! the routes of a realm whose roots change. Context is there so that a laptop without a node can
 //! say in words what it signs; a statement is bound to its id, so context that lies is not found.
+//! A list goes along because the node that it was made on may be away for good when the last
+//! signature is there; one that is not the statement's own is refused.
 //! What stands behind `#` is for people: it is never read, but made anew from the envelope.
 //!
 //! Everything in a file comes from a stranger: bounded, verified, and shown before it is signed.
@@ -27,8 +32,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use crdt::realm::{Quorum, quorums};
-use crdt::statement::Root;
-use crdt::{Body, Envelope, PublicKey, SecretKey, Statement, StatementId, Verified};
+use crdt::statement::{BlobRef, Root};
+use crdt::{Body, Digest, Envelope, PublicKey, SecretKey, Statement, StatementId, Verified};
 
 use super::seen::Seen;
 use crate::output::{Code, Failure, plain};
@@ -38,6 +43,8 @@ const TITLE: &str = "griot envelope v1";
 const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Blocks of one file.
 const BLOCKS_MAX: usize = 2_000;
+/// Bytes of the longest list that goes along: 262,144 releases. A longer one stays on its node.
+const LIST_BYTES_MAX: usize = 8 << 20;
 /// Letters of a line of base64.
 const LINE: usize = 76;
 
@@ -50,13 +57,21 @@ pub(crate) struct Parcel {
     pub(crate) others: Vec<Verified>,
     /// What it refers to.
     pub(crate) context: Vec<Verified>,
+    /// The bytes of its list, where that is a blob.
+    pub(crate) list: Option<Vec<u8>>,
 }
 
 impl Parcel {
     /// A statement that nobody has signed yet.
     pub(crate) fn new(statement: Statement) -> Self {
         let main = Verified::sign(statement, &[]);
-        Self { main, others: Vec::new(), context: Vec::new() }
+        Self { main, others: Vec::new(), context: Vec::new(), list: None }
+    }
+
+    /// Puts in the bytes of its list.
+    pub(crate) fn listing(mut self, list: Option<Vec<u8>>) -> Self {
+        self.list = list.filter(|bytes| bytes.len() <= LIST_BYTES_MAX);
+        self
     }
 
     /// Puts in what a reader without a node needs: the root that the statement follows.
@@ -164,12 +179,13 @@ impl Parcel {
 
     /// Reads the text of a file.
     fn parse(text: &str) -> Result<Self, String> {
-        let (mut envelopes, mut context) = (Vec::new(), Vec::new());
+        let (mut envelopes, mut context, mut list) = (Vec::new(), Vec::new(), None);
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
             let kind = match line.trim() {
                 "-----BEGIN GRIOT ENVELOPE-----" => "ENVELOPE",
                 "-----BEGIN GRIOT CONTEXT-----" => "CONTEXT",
+                "-----BEGIN GRIOT LIST-----" => "LIST",
                 _ => continue,
             };
             let end = format!("-----END GRIOT {kind}-----");
@@ -184,12 +200,20 @@ impl Parcel {
             if envelopes.len() + context.len() >= BLOCKS_MAX {
                 return Err(format!("it has more than {BLOCKS_MAX} blocks"));
             }
+            if kind == "LIST" {
+                list = Some(BASE64_STANDARD.decode(body).map_err(|error| error.to_string())?);
+                continue;
+            }
             let verified = block(&body)?;
             if kind == "ENVELOPE" { &mut envelopes } else { &mut context }.push(verified);
         }
         let mut envelopes = envelopes.into_iter();
         let main = envelopes.next().ok_or("there is no block GRIOT ENVELOPE in it")?;
-        Ok(Self { main, others: envelopes.collect(), context })
+        let named = blob(main.statement()).map(|blob| blob.digest);
+        if list.as_ref().is_some_and(|bytes| named != Some(Digest::of(bytes))) {
+            return Err("its list is not the one that the statement names".into());
+        }
+        Ok(Self { main, others: envelopes.collect(), context, list })
     }
 
     /// The text of a file; `says` is its head for people.
@@ -201,9 +225,11 @@ impl Parcel {
         let signed = self.others.iter().filter(|it| !it.signatures().is_empty());
         let envelopes = std::iter::once(&self.main).chain(signed);
         let blocks = envelopes.map(|it| ("ENVELOPE", it));
-        for (kind, one) in blocks.chain(self.context.iter().map(|it| ("CONTEXT", it))) {
+        let blocks = blocks.chain(self.context.iter().map(|it| ("CONTEXT", it)));
+        let blocks = blocks.map(|(kind, one)| (kind, one.envelope().encode()));
+        for (kind, bytes) in blocks.chain(self.list.iter().map(|it| ("LIST", it.clone()))) {
             text += &format!("-----BEGIN GRIOT {kind}-----\n");
-            let letters = BASE64_STANDARD.encode(one.envelope().encode());
+            let letters = BASE64_STANDARD.encode(bytes);
             for line in letters.as_bytes().chunks(LINE) {
                 text += &String::from_utf8_lossy(line);
                 text.push('\n');
@@ -245,6 +271,14 @@ pub(crate) const fn root(statement: &Statement) -> Option<&Root> {
     }
 }
 
+/// The blob of a statement's list, if it has one.
+const fn blob(statement: &Statement) -> Option<BlobRef> {
+    match statement.body() {
+        Body::Seal { releases: list } | Body::Revoke { keep: list, .. } => list.blob(),
+        _ => None,
+    }
+}
+
 fn add(to: &mut Verified, key: &SecretKey) -> bool {
     let signed = Verified::sign(to.statement().clone(), &[key]);
     to.merge(&signed)
@@ -259,7 +293,7 @@ fn block(letters: &str) -> Result<Verified, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crdt::statement::recovery_hash;
+    use crdt::statement::{IdList, recovery_hash};
 
     fn key(seed: u8) -> SecretKey {
         SecretKey::from_seed(&[seed; 32])
@@ -298,6 +332,26 @@ mod tests {
         for wrong in ["", "hello", cut, &flipped] {
             assert!(Parcel::parse(wrong).is_err(), "{wrong:.60}");
         }
+    }
+
+    #[test]
+    fn a_long_list_goes_along_and_another_one_is_refused() {
+        let ids = |seed: u32| (seed..seed + 501).map(|n| StatementId(Digest::of(&n.to_le_bytes())));
+        let (list, bytes) = IdList::of(ids(0).collect()).unwrap();
+        let bytes = bytes.unwrap();
+        let realm = founding().statement().realm();
+        let seal = Statement::new(realm, None, Body::Seal { releases: list }).unwrap();
+        let text = Parcel::new(seal).listing(Some(bytes.clone())).text(&[]);
+        assert_eq!(Parcel::parse(&text).unwrap().list, Some(bytes));
+        let (_, other) = IdList::of(ids(1).collect()).unwrap();
+        let letters = BASE64_STANDARD.encode(other.unwrap());
+        let (head, _) = text.split_once("-----BEGIN GRIOT LIST-----").unwrap();
+        let wrong =
+            format!("{head}-----BEGIN GRIOT LIST-----\n{letters}\n-----END GRIOT LIST-----\n");
+        assert!(Parcel::parse(&wrong).unwrap_err().contains("is not the one"));
+        let mut genesis = founding();
+        genesis.list = Some(vec![0; 32]);
+        assert!(Parcel::parse(&genesis.text(&[])).is_err(), "a root has no list");
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::figures::{Beside, Report, median};
 const STARTS: usize = 5;
 /// How long it is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(5);
+/// How long it is left alone once, as nobody knows what a node does later.
+const IDLE_LONG: Duration = Duration::from_secs(60);
 /// What was promised.
 const START_MAX_MS: f64 = 1_000.0;
 /// What was promised.
@@ -54,7 +56,12 @@ pub(crate) fn measure(binary: &Path, home: &Path, packages: u64, report: &mut Re
     let memory = [Beside::AtMost(MEMORY_MAX_MIB)];
     report.line(&format!("{name}, idle, resident"), (median(resident), "MiB"), &memory);
     report.line(&format!("{name}, idle, its share"), (median(shared), "MiB"), &[]);
-    Ok(())
+    let node = Running::start(binary, home)?;
+    std::thread::sleep(IDLE_LONG);
+    let (resident, shared) = (node.memory("Rss:")?, node.memory("Pss:")?);
+    report.line(&format!("{name}, idle for a minute, resident"), (resident, "MiB"), &memory);
+    report.line(&format!("{name}, idle for a minute, its share"), (shared, "MiB"), &[]);
+    node.end(Signal::TERM)
 }
 
 impl Running {

@@ -49,11 +49,21 @@ pub(crate) async fn measure(growing: &mut Growing, report: &mut Report) -> Outco
 
 /// The next epoch, with these grants.
 fn root(realm: &Realm, last: &Verified, grants: Vec<Grant>) -> Outcome<Verified> {
+    next(realm, last, |root| root.grants = grants)
+}
+
+/// The next epoch, changed in something.
+pub(crate) fn next(
+    realm: &Realm,
+    last: &Verified,
+    change: impl FnOnce(&mut Root),
+) -> Outcome<Verified> {
     let Body::Root(before) = last.statement().body() else {
         return Err("a realm's chain is of roots".into());
     };
     let prev = Some(last.statement().id());
-    let next = Root { epoch: before.epoch + 1, prev, grants, ..before.clone() };
+    let mut next = Root { epoch: before.epoch + 1, prev, ..before.clone() };
+    change(&mut next);
     let next = Statement::new(realm.id, None, Body::Root(next))?;
     Ok(Verified::sign(next, &[&realm.key]))
 }

@@ -1,11 +1,11 @@
 //! The index on a disk: `cargo bench -p griot-node --bench store`, one line a figure.
 //!
 //! Sections: `realm` (admission as a realm grows; the file, a node's start and memory when it is
-//! large), `authority` (with `realm`: new roots and a revocation when it is large), `package`
-//! (admission as one package grows). All run unless some are named. `-- --full` grows the realm to
-//! a million statements, which takes about half an hour; `-- --json` prints an object a line; `--
-//! --binary PATH` names the node to start, else it is the `griot` of the same build, if there is
-//! one.
+//! large), `authority` (revocations of keys that have signed much; with `realm`, new roots when it is
+//! large), `package` (admission as one package grows). All run unless some are named. `-- --full`
+//! grows the realm to a million statements, which takes about half an hour; `-- --json` prints an
+//! object a line; `-- --binary PATH` names the node to start, else it is the `griot` of the same
+//! build, if there is one.
 //!
 //! Bytes written are what the process gave to the system to write, whatever came of it. Signatures
 //! are not checked here: a store admits what was verified, and what that costs is measured in
@@ -25,6 +25,7 @@ mod daemon;
 mod epoch;
 mod package;
 mod realm;
+mod revoked;
 
 use figures::{Options, Report};
 
@@ -38,6 +39,9 @@ fn main() -> Outcome {
     runtime.block_on(async {
         if options.wants("realm") {
             realm::measure(&options, &mut report).await?;
+        }
+        if options.wants("authority") {
+            revoked::measure(&options, &mut report).await?;
         }
         if options.wants("package") {
             package::measure(&options, &mut report).await?;

@@ -350,7 +350,7 @@ impl Registry {
             let Ok(name) = (rules.canonical_name)(name) else { continue };
             let package = PackageId::new(rules.format, name);
             let stands = !self.inner.store.realms_with(&package)?.is_empty();
-            if stands || self.is_fallen(&package)? || self.upstream_known(&package)? {
+            if stands || self.fallen_in(&package)?.is_some() || self.upstream_known(&package)? {
                 formats.push(rules.format.to_owned());
             } else if self.default_endpoint(rules.format)?.is_some() {
                 may_have.push(rules.format.to_owned());
@@ -359,15 +359,18 @@ impl Registry {
         Ok(if formats.is_empty() { may_have } else { formats })
     }
 
-    /// Whether some followed realm has releases of the name, of which none stands.
-    fn is_fallen(&self, package: &PackageId) -> Result<bool, Error> {
+    /// The first followed realm that has releases of the name which do not stand.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn fallen_in(&self, package: &PackageId) -> Result<Option<RealmId>, Error> {
         for followed in self.inner.store.followed()? {
             let view = self.inner.store.derived(&followed.realm, package)?;
             if view.is_some_and(|view| !view.fallen.is_empty()) {
-                return Ok(true);
+                return Ok(Some(followed.realm));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Why the name is what it is here, one sentence a line.

@@ -50,6 +50,14 @@ impl Registry {
         Ok(realms)
     }
 
+    /// Whether something here is hidden from who sends no token: a followed realm is private.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn hides_some(&self) -> Result<bool, Error> {
+        Ok(!self.private_realms()?.is_empty())
+    }
+
     /// Refuses to tell of a package of a private realm who may not read it.
     ///
     /// # Errors

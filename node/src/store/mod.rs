@@ -95,6 +95,7 @@ mod tests;
 mod turn;
 mod usage;
 pub mod verify;
+mod version_rows;
 mod views;
 mod writing;
 

@@ -18,7 +18,7 @@ use redb::{ReadableTable as _, WriteTransaction};
 use super::authority::Cut;
 use super::statements::{IDS, load, load_statement};
 use super::tables::{self, KEPT, SEALED, Tables};
-use super::{Error, Inner, lists};
+use super::{Error, Inner, Store, lists};
 
 /// The statement has no effect, or none of this kind: also of roots and routes.
 pub(super) const IDLE: u64 = 0;
@@ -104,6 +104,25 @@ pub(super) fn keeps(
 ) -> Result<bool, Error> {
     let key = (realm.0.as_bytes(), release.0.as_bytes(), revoke.0.as_bytes());
     Ok(txn.table(KEPT)?.get(key)?.is_some())
+}
+
+impl Store {
+    /// The seals that count and name the release, sorted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn seals_of(
+        &self,
+        realm: &RealmId,
+        release: &StatementId,
+    ) -> Result<Vec<StatementId>, Error> {
+        self.reading(|txn| {
+            let (of, release) = (realm.0.as_bytes(), release.0.as_bytes());
+            let table = txn.table(SEALED)?;
+            let rows = table.range((of, release, &IDS.0)..=(of, release, &IDS.1))?;
+            rows.map(|row| Ok(StatementId(Digest::from_bytes(*row?.0.value().2)))).collect()
+        })
+    }
 }
 
 type Key = (tables::Id, tables::Id, tables::Id);

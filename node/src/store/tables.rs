@@ -87,7 +87,7 @@ pub(super) const COUNTED: TableDefinition<(Id, u64, &str, &str), ()> =
     TableDefinition::new("counted");
 /// Derived. document id → realm, package, tags and counters, CBOR.
 pub(super) const VIEW: TableDefinition<Id, &[u8]> = TableDefinition::new("view");
-/// Derived. (document id, normal version) → `VersionView`, CBOR.
+/// Derived. (document id, normal version) → `VersionView`: see [`super::version_rows`].
 pub(super) const VIEW_VERSION: TableDefinition<(Id, &str), &[u8]> =
     TableDefinition::new("view_version");
 /// Derived. (format, name, realm) → (latest or empty, number of versions, description): packages

@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 use super::standings::Standings;
 use super::statements::{document_id, of_package};
 use super::tables::{self, Tables};
-use super::{Error, Inner, Store, delegates, grounds, pins, rulings};
+use super::{Error, Inner, Store, delegates, grounds, pins, rulings, version_rows};
 
 /// The rules of `crdt::derive` and the layout of the rows here: raise it when either changes.
-pub(super) const FOLD_VERSION: u64 = 3;
+pub(super) const FOLD_VERSION: u64 = 4;
 /// Packages that a rebuild derives in one transaction.
 const REBUILD_BATCH: usize = 256;
 /// A description longer than this is cut: it is one line of a list.
@@ -138,7 +138,7 @@ pub(super) fn load(txn: &impl Tables, document: &[u8; 32]) -> Result<Option<Pack
         if of != document {
             break;
         }
-        versions.insert(version.to_owned(), tables::decode("view of a version", value.value())?);
+        versions.insert(version.to_owned(), version_rows::decode(value.value())?);
     }
     let Head { realm, package, tags, tag_counters, yank_counters, fallen } = head;
     Ok(Some(PackageView { realm, package, versions, tags, tag_counters, yank_counters, fallen }))
@@ -177,7 +177,7 @@ fn keep_versions(
         table.remove((document, version.as_str()))?;
     }
     for (version, content) in &view.versions {
-        let bytes = tables::encode("view of a version", content)?;
+        let bytes = version_rows::encode(content)?;
         let key = (document, version.as_str());
         if table.get(key)?.is_none_or(|row| row.value() != bytes) {
             table.insert(key, bytes.as_slice())?;

@@ -25,6 +25,7 @@ mod bucket;
 #[expect(dead_code, reason = "each of the two that include it uses a part")]
 #[path = "../../src/store/remote/tests/server.rs"]
 mod bucket_server;
+mod cargo;
 mod generic;
 mod native;
 mod npm;

@@ -1,4 +1,5 @@
-//! What the stub answers to a path while nothing is wrong: packuments, tarballs, keys, search.
+//! What the stub answers to a path while nothing is wrong: of npm packuments, tarballs, keys and
+//! search; what is Python's and cargo's is asked of `python` and `crates`.
 
 use std::collections::BTreeMap;
 
@@ -156,7 +157,9 @@ pub(super) fn find(
         "-/v1/search" => Some(view.search(query)),
         _ => match path.strip_prefix("-/npm/v1/attestations/") {
             Some(release) => view.attestations(release),
-            None => view.file(&path).or_else(|| view.package(&path, accept)),
+            None => super::python::find(state, (switches, shared), &path, accept)
+                .or_else(|| super::crates::find(state, (switches, shared), &path))
+                .or_else(|| view.file(&path).or_else(|| view.package(&path, accept))),
         },
     }
 }

@@ -19,10 +19,10 @@ pub(super) async fn run(context: &Context, order: Revoke) -> Result<(), Failure>
     let signed: Vec<_> =
         rows.into_iter().filter(|row| row.signers.contains(&order.revoked)).collect();
     let (kept, lost) = split(signed, &order.keep)?;
-    let keep = list(&node, &kept).await?;
+    let (keep, bytes) = list(&node, &kept).await?;
     let body = Body::Revoke { key: order.revoked, keep, reason: order.reason.clone() };
     let statement = Statement::new(seen.realm(), None, body).map_err(sign::unsound)?;
-    let mut parcel = Parcel::new(statement).explained_by(&seen);
+    let mut parcel = Parcel::new(statement).explained_by(&seen).listing(bytes);
     explain(&node, &mut parcel, &kept).await?;
     parcel.merge(&seen);
     let mut desk = Desk::open_for_rules(context.output, &node, &order.signing)?;

@@ -77,30 +77,30 @@ pub(in crate::commands) async fn parcel(
     seen: &Seen,
     releases: &[StandingRelease],
 ) -> Result<Parcel, Failure> {
-    let list = list(node, releases).await?;
+    let (list, bytes) = list(node, releases).await?;
     let body = Body::Seal { releases: list };
     let statement = Statement::new(seen.realm(), None, body).map_err(sign::unsound)?;
-    let mut parcel = Parcel::new(statement).explained_by(seen);
+    let mut parcel = Parcel::new(statement).explained_by(seen).listing(bytes);
     explain(node, &mut parcel, releases).await?;
     parcel.merge(seen);
     Ok(parcel)
 }
 
-/// A list of releases as a statement names it; its blob is stored.
+/// A list of releases as a statement names it, and its bytes if it is a blob: the node has them.
 pub(in crate::commands) async fn list(
     node: &Node,
     releases: &[StandingRelease],
-) -> Result<IdList, Failure> {
+) -> Result<(IdList, Option<Vec<u8>>), Failure> {
     let ids = releases.iter().map(|row| row.release).collect();
     let (list, blob) = IdList::of(ids).map_err(sign::unsound)?;
-    if let Some(bytes) = blob {
-        let digest = Digest::of(&bytes);
-        let kept: KeptList = node.post_bytes("lists", bytes).await?;
+    if let Some(bytes) = &blob {
+        let digest = Digest::of(bytes);
+        let kept: KeptList = node.post_bytes("lists", bytes.clone()).await?;
         if kept.digest != digest {
             return Err(Failure::new("the node has stored another list than it was given"));
         }
     }
-    Ok(list)
+    Ok((list, blob))
 }
 
 /// Puts the statements of releases into a parcel.

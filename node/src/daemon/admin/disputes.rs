@@ -4,6 +4,7 @@
 //! withdrawing his rival, the roots by a seal, and for one node its user by `accept`. Only the
 //! first is here: a seal is signed by the command and posted to `statements`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -74,10 +75,21 @@ pub struct Dispute {
     pub state: SlotState,
     /// Its files.
     pub files: Vec<DisputedFile>,
+    /// The seals that name releases of it.
+    pub seals: Vec<SealOf>,
     /// Releases of it that do not stand.
     pub fallen: Vec<FallenRelease>,
     /// The key that this node publishes with.
     pub publisher: PublicKey,
+}
+
+/// That a seal names a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealOf {
+    /// Id of the seal: what `realm clear` takes.
+    pub seal: StatementId,
+    /// The release.
+    pub release: StatementId,
 }
 
 /// A file and the contents that stand for it.
@@ -179,16 +191,33 @@ pub(super) async fn show(
         state: file.state,
         candidates: file.candidates,
     });
-    let (files, publisher) = (files.collect(), admin.registry.publisher_key());
-    Ok(Json(Dispute { realm, package, version, state, files, fallen, publisher }))
+    let files: Vec<DisputedFile> = files.collect();
+    let seals = seals(&admin, &realm, &files)?;
+    let publisher = admin.registry.publisher_key();
+    Ok(Json(Dispute { realm, package, version, state, files, seals, fallen, publisher }))
 }
 
-/// The realm that supplies the name, or else one that has it.
+/// The seals behind what is sealed of these files: who wants to clear one has to name it.
+fn seals(admin: &Admin, realm: &RealmId, files: &[DisputedFile]) -> Result<Vec<SealOf>, Failure> {
+    let sealed = files.iter().flat_map(|file| &file.candidates).filter(|one| one.sealed);
+    let releases: BTreeSet<StatementId> =
+        sealed.flat_map(|one| one.releases.iter().copied()).collect();
+    let mut found = Vec::new();
+    for release in releases {
+        let of_release = admin.store.seals_of(realm, &release)?;
+        found.extend(of_release.into_iter().map(|seal| SealOf { seal, release }));
+    }
+    Ok(found)
+}
+
+/// The realm that supplies the name, or else one that has it; one in which it has fallen is the
+/// last to be taken.
 fn realm_of(admin: &Admin, package: &PackageId) -> Result<Option<RealmId>, Failure> {
-    Ok(match admin.registry.decide(package)?.source {
-        Source::Realm { realm } => Some(realm),
-        _ => admin.store.realms_with(package)?.first().copied(),
-    })
+    if let Source::Realm { realm } = admin.registry.decide(package)?.source {
+        return Ok(Some(realm));
+    }
+    let standing = admin.store.realms_with(package)?.first().copied();
+    Ok(standing.or(admin.registry.fallen_in(package)?))
 }
 
 pub(super) async fn withdraw(
