@@ -3,13 +3,11 @@
 //! Nothing here knows how a page looks: the clients are the judges. What they do not show (headers,
 //! ranges, forms) is asked in `pypi_http`.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use crate::harness::client::{clean, skip};
-use crate::harness::session::{Person, steps};
 use crate::harness::wait::{run, run_ok, said};
 use crate::harness::{Node, SOON, World};
 
@@ -98,8 +96,8 @@ impl Clients {
         command.env("PIP_CONFIG_FILE", "/dev/null").env("PIP_NO_INPUT", "1");
         command
             .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-            .env("PIP_CACHE_DIR", self.home.join("pip"));
-        command.env("UV_CACHE_DIR", self.home.join("uv")).env("UV_NO_CONFIG", "1");
+            .env("PIP_CACHE_DIR", self.home.join("cache-pip"));
+        command.env("UV_CACHE_DIR", self.home.join("cache-uv")).env("UV_NO_CONFIG", "1");
         command.env("UV_PYTHON", Self::program("python")).env("UV_PYTHON_DOWNLOADS", "never");
         command.env("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring");
         command.env("NO_COLOR", "1");
@@ -116,11 +114,11 @@ impl Clients {
         run_ok(&mut python, LIMIT).trim().into()
     }
 
-    fn twine(&self, node: &Node, token: &str, arguments: &[&str], file: &Path) -> Output {
+    fn twine(&self, node: &Node, token: &str, file: &Path) -> Output {
         let mut twine = self.command("twine");
         twine.args(["upload", "--non-interactive", "--disable-progress-bar"]);
         twine.args(["--repository-url", &node.url("/pypi/legacy/")]);
-        twine.args(["-u", "__token__", "-p", token]).args(arguments).arg(file);
+        twine.args(["-u", "__token__", "-p", token]).arg(file);
         run(&mut twine, LIMIT)
     }
 
@@ -175,8 +173,8 @@ fn what_twine_and_uv_published_on_a_is_installed_from_b_after_a_was_killed() {
     let token = a.token("publish");
     let needs =
         Sample { more: "Requires-Dist: acme-base>=1", ..Sample::wheel("Acme.Demo", "2.0", "demo") };
-    ok(&clients.twine(&a, &token, &[], &clients.make(needs)));
-    ok(&clients.twine(&a, &token, &[], &clients.make(Sample::sdist("Acme.Demo", "2.0"))));
+    ok(&clients.twine(&a, &token, &clients.make(needs)));
+    ok(&clients.twine(&a, &token, &clients.make(Sample::sdist("Acme.Demo", "2.0"))));
     let base = clients.make(Sample::wheel("acme_base", "1.0+local.1", "base"));
     ok(&clients.uv_publish(&a, &token, &[], &base));
     let row = b.wait_held("pypi", ("acme-demo", "2.0"), SOON);
@@ -200,7 +198,7 @@ fn a_yank_is_honoured_by_resolvers_and_ignored_by_a_pin() {
     let token = node.token("publish");
     for (version, says) in [("1.0", "old"), ("1.1", "new")] {
         let file = clients.make(Sample::wheel("acme", version, says));
-        ok(&clients.twine(&node, &token, &[], &file));
+        ok(&clients.twine(&node, &token, &file));
     }
     let reason = "it \"breaks\" <all> & more";
     node.griot(&["yank", "acme@1.1", "--format", "pypi", "--reason", reason]);
@@ -217,7 +215,7 @@ fn a_yank_is_honoured_by_resolvers_and_ignored_by_a_pin() {
     }
     // A file that joins would bring the yanked ones back.
     let more = Sample { build: "2", ..Sample::wheel("acme", "1.1", "more") };
-    refused(&clients.twine(&node, &token, &[], &clients.make(more)), "is yanked");
+    refused(&clients.twine(&node, &token, &clients.make(more)), "is yanked");
     node.griot(&["unyank", "acme@1.1", "--format", "pypi"]);
     ok(&clients.uv(&node, "uv-back", &["acme>=1", "--refresh"]));
     assert_eq!(clients.says("uv-back", "acme"), "new");
@@ -230,30 +228,28 @@ fn a_file_is_never_replaced_and_a_wheel_may_join_its_version() {
     let Some(clients) = Clients::new(&world, "clients") else { return };
     let token = node.token("publish");
     let file = clients.make(Sample::wheel("acme", "1.0", "first"));
-    ok(&clients.twine(&node, &token, &[], &file));
+    ok(&clients.twine(&node, &token, &file));
     // The same bytes once more are no failure, whoever sends them.
-    ok(&clients.twine(&node, &token, &[], &file));
+    ok(&clients.twine(&node, &token, &file));
     ok(&clients.uv_publish(&node, &token, &[], &file));
     let index = node.url("/pypi/simple/");
     let skipped = ok(&clients.uv_publish(&node, &token, &["--check-url", &index], &file));
     assert!(skipped.contains("skipping"), "{skipped}");
 
     let other = clients.make(Sample::wheel("acme", "1.0", "other"));
-    refused(&clients.twine(&node, &token, &[], &other), "File already exists");
+    refused(&clients.twine(&node, &token, &other), "File already exists");
     refused(&clients.uv_publish(&node, &token, &[], &other), "File already exists");
-    let skipped = ok(&clients.twine(&node, &token, &["--skip-existing"], &other));
-    assert!(skipped.contains("Skipping"), "{skipped}");
 
     let joins = clients.make(Sample { build: "1", ..Sample::wheel("acme", "1.0", "second") });
-    ok(&clients.twine(&node, &token, &[], &joins));
+    ok(&clients.twine(&node, &token, &joins));
     let row = node.version("pypi", "acme", "1.0");
     assert_eq!(row["artifacts"].as_array().map(Vec::len), Some(2), "{row}");
     // The higher build number is the better one.
     ok(&clients.pip(&node, "pip", &["acme"]));
     assert_eq!(clients.says("pip", "acme"), "second");
 
-    refused(&clients.twine(&node, "wrong", &[], &joins), "401");
-    refused(&clients.twine(&node, &node.token("read"), &[], &joins), "403");
+    refused(&clients.twine(&node, "wrong", &joins), "401");
+    refused(&clients.twine(&node, &node.token("read"), &joins), "403");
 }
 
 #[test]
@@ -271,7 +267,7 @@ fn resolvers_honour_requires_python_epochs_and_prereleases() {
         future,
     ];
     for sample in files {
-        ok(&clients.twine(&node, &token, &[], &clients.make(sample)));
+        ok(&clients.twine(&node, &token, &clients.make(sample)));
     }
     ok(&clients.pip(&node, "pip", &["acme"]));
     ok(&clients.uv(&node, "uv", &["acme"]));
@@ -283,34 +279,4 @@ fn resolvers_honour_requires_python_epochs_and_prereleases() {
         assert_eq!(clients.says(target, "acme"), says, "{target}");
     }
     refused(&clients.pip(&node, "never", &["acme==9!1"]), "No matching distribution");
-}
-
-/// What a person types who reads the format's page.
-fn live(name: &str) {
-    let world = World::new();
-    let Some(clients) = Clients::new(&world, "home") else { return };
-    let cli = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs_err::read_to_string(cli.join("../node/src/formats/pypi/README.md"));
-    let steps = steps(&readme.expect("each format has a README"), name, &["alone", "mesh"]);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let tools = Clients::program("").into_os_string();
-    let all = std::iter::once(tools.into()).chain(std::env::split_paths(&path));
-    let path = std::env::join_paths(all).expect("no folder of the tools has a colon in its name");
-    let plain =
-        ["PIP_NO_INPUT", "PIP_DISABLE_PIP_VERSION_CHECK", "NO_COLOR", "TWINE_NON_INTERACTIVE"];
-    let mut variables: Vec<(&str, OsString)> = plain.map(|name| (name, "1".into())).into();
-    variables.push(("PIP_CONFIG_FILE", "/dev/null".into()));
-    variables.push(("PATH", path));
-    variables.push(("HOME", clients.home.clone().into()));
-    Person::new(&clients.home, variables).follow(&steps, || unreachable!("there is no cable here"));
-}
-
-#[test]
-fn the_readme_of_pypi_is_true_alone() {
-    live("alone");
-}
-
-#[test]
-fn the_readme_of_pypi_is_true_in_the_mesh() {
-    live("mesh");
 }

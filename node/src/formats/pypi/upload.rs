@@ -5,7 +5,7 @@
 //! metadata in them. The same bytes once more are a success; other bytes are refused in the words
 //! that clients look for. A file may join a version of before.
 //!
-//! Source: formats/pypi.md section 2; docs.pypi.org "Upload API".
+//! Source: formats/pypi.md section 2; the upload API, as the public index documents it.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
