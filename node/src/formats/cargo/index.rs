@@ -120,12 +120,15 @@ fn hosted(metadata: &Metadata) -> Result<Looked, Error> {
 fn empty(metadata: &Metadata) -> Error {
     let name = &metadata.view.package.name;
     let hint = format!("griot info {name} --format {}", FORMAT.id);
-    let (status, message) = if metadata.hidden.is_empty() {
-        (StatusCode::NOT_FOUND, format!("no version of {name} stands"))
-    } else {
-        let hidden = metadata.hidden.join(", ");
+    let (offered, hidden) = (metadata.offered.join(", "), metadata.hidden.join(", "));
+    let (status, message) = if !hidden.is_empty() {
         let message = format!("{name}: {hidden} cannot be had now, neither here nor from a peer");
         (StatusCode::FAILED_DEPENDENCY, message)
+    } else if offered.is_empty() {
+        (StatusCode::NOT_FOUND, format!("no version of {name} stands"))
+    } else {
+        let message = format!("{name}: its archive does not say what an index must of {offered}");
+        (StatusCode::NOT_FOUND, message)
     };
     Error::new(status, message).with_hint(hint)
 }
