@@ -17,6 +17,8 @@ mod backup;
 #[cfg(test)]
 mod cargo;
 #[cfg(test)]
+mod cargo_upstream;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;
@@ -49,6 +51,8 @@ mod link;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod live_cargo;
+#[cfg(test)]
 mod live_python;
 #[cfg(test)]
 mod neighbours;
@@ -66,6 +70,8 @@ mod publish;
 mod pypi;
 #[cfg(test)]
 mod pypi_http;
+#[cfg(test)]
+mod python_clients;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]

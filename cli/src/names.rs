@@ -11,6 +11,15 @@ pub(crate) fn split(text: &str) -> (String, Option<String>) {
     }
 }
 
+/// `FORMAT:REST` of a format that is known; else all of it, which has no format.
+pub(crate) fn format(text: &str) -> (Option<String>, &str) {
+    let known = |id: &str| node::formats::ALL.iter().any(|format| format.id == id);
+    match text.split_once(':').filter(|(id, _)| known(id)) {
+        Some((id, rest)) => (Some(id.to_owned()), rest),
+        None => (None, text),
+    }
+}
+
 /// `FORMAT:PATTERN`.
 pub(crate) fn pattern(text: &str) -> Result<(String, String), Failure> {
     match text.split_once(':') {
@@ -41,6 +50,14 @@ mod tests {
         check("a@", "a", Some(""));
         check("", "", None);
         check("é@1", "é", Some("1"));
+    }
+
+    #[test]
+    fn only_what_is_a_format_stands_before_a_colon() {
+        assert_eq!(format("cargo:serde@1"), (Some("cargo".into()), "serde@1"));
+        for text in ["serde", "nosuch:serde", "@a/b:c", ""] {
+            assert_eq!(format(text), (None, text));
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) struct Publish {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Add {
-    /// NAME, NAME@VERSION or NAME@RANGE, by the format's own rules
+    /// NAME, NAME@VERSION or NAME@RANGE by the format's own rules; FORMAT: may stand before it
     #[arg(value_name = "NAME[@RANGE]", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) package: String,
     /// Format, if the name is there in several

@@ -21,8 +21,12 @@ struct Fetched {
 
 pub(super) async fn run(context: &Context, add: Add) -> Result<(), Failure> {
     let node = context.node()?;
-    let (name, version) = names::split(&add.package);
-    let named = Named { name, version, format: add.format };
+    let (before, package) = match &add.format {
+        Some(_) => (None, add.package.as_str()),
+        None => names::format(&add.package),
+    };
+    let (name, version) = names::split(package);
+    let named = Named { name, version, format: add.format.or(before) };
     let added: Added = node.post("add", &named).await?;
     let folder = add.to.unwrap_or_else(|| PathBuf::from("."));
     let mut files = Vec::new();

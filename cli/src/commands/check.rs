@@ -21,6 +21,8 @@ struct Checked {
     unknown: u64,
     /// URLs that `--fix` replaced.
     fixed: usize,
+    /// What no entry of the lockfile says.
+    notes: Vec<String>,
     #[serde(flatten)]
     report: Report,
 }
@@ -57,7 +59,8 @@ async fn one(node: &Node, read: &mut Read, fix: bool) -> Result<Checked, Failure
     }
     let (bytes, unknown) = report.bytes();
     let complete = report.is_complete();
-    Ok(Checked { lockfile: read.title(), complete, bytes, unknown, fixed, report })
+    let notes = read.notes.clone();
+    Ok(Checked { lockfile: read.title(), complete, bytes, unknown, fixed, notes, report })
 }
 
 fn lines(checked: &Checked, titled: bool) -> Vec<String> {
@@ -69,6 +72,7 @@ fn lines(checked: &Checked, titled: bool) -> Vec<String> {
         out.push(format!("{urls} of a node replaced in {}", checked.lockfile));
     }
     out.extend(lockfile::lines(report));
+    out.extend(lockfile::notes(&checked.notes));
     if checked.complete {
         out.push("OK: this project installs offline.".into());
     }

@@ -6,7 +6,7 @@
 use crdt::Digest;
 use node::daemon::admin::Done;
 use node::daemon::admin::upstreams::UpstreamOrder;
-use node::formats::{Aim, Answer, Format, Settings};
+use node::formats::{Aim, Answer, Format, Settings, TokenUse};
 use node::http::auth::{NewToken, TokenScope};
 use node::registry::{Scope, UpstreamRow};
 use reqwest::Method;
@@ -16,9 +16,9 @@ use super::Context;
 use super::upstream::{Adoption, Tell, adopt, told_as};
 use crate::args::{Link as LinkArgs, Unlink};
 use crate::client::Node;
-use crate::link::ask::ask;
+use crate::link::ask::{self, ask};
 use crate::link::saved::{self, Saved};
-use crate::link::{self, Place, credential, is_node, variable};
+use crate::link::{self, Place, credential, credential_in, is_node, project_file, shown, variable};
 use crate::output::{Failure, plain};
 
 /// The port of a node that was given none.
@@ -84,6 +84,8 @@ struct RowLink {
 /// What the links of one command have in common.
 struct Run<'a> {
     node: &'a Node,
+    /// What it has adopted already.
+    upstreams: Vec<UpstreamRow>,
     place: Place,
     publish: bool,
     tell: Tell,
@@ -97,10 +99,10 @@ pub(super) async fn link(context: &Context, args: LinkArgs) -> Result<(), Failur
         args.clients.iter().map(|client| link::find(client)).collect::<Result<Vec<_>, _>>()?;
     let node = context.node()?;
     // Nothing is written for a node that does not answer.
-    node.get::<Vec<UpstreamRow>>("upstreams").await?;
+    let upstreams = node.get("upstreams").await?;
     let place = place(context, args.project.as_deref())?;
     let tell = if args.private { Tell::Nobody } else { Tell::WherePossible };
-    let run = Run { node: &node, place, publish: args.publish, tell };
+    let run = Run { node: &node, upstreams, place, publish: args.publish, tell };
     let mut all = Vec::new();
     for (format, link) in chosen {
         all.push(link_one(&run, format, link).await?);
@@ -126,21 +128,24 @@ async fn link_one(
     link: &'static node::formats::Link,
 ) -> Result<Linked, Failure> {
     let (node, place) = (run.node, &run.place);
-    let told = ask(link, place.folder(), node.base());
+    let asked = place.asked(link);
+    let told = ask(link, &asked, node.base());
     let can_be_asked = told.is_some();
     let answer = told.clone().unwrap_or_default();
-    let file = saved::real(&place.file(link, &answer)?)?;
+    let named = place.file(link, &answer)?;
+    let name = named.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let file = saved::real(&named)?;
     let settings = place.settings(link, &answer)?;
     let before = Saved::load(node.home(), link.client, &file)?;
     let found = discover(run, (format, link), &answer, &settings)?;
     let adopted = adopt_all(run, format, &found, &settings).await?;
-    let (token, token_id) = token(run, link.client, before.as_ref()).await?;
+    let (token, token_id) = token(run, link, before.as_ref()).await?;
     let mut scopes: Vec<String> = found.scopes.into_iter().map(|(scope, _)| scope).collect();
     scopes.extend(before.iter().flat_map(|before| before.aim.scopes.clone()));
     scopes.sort();
     scopes.dedup();
-    let registry = format!("{}/{}/", node.base(), format.mount);
-    let aim = Aim { registry, token, scopes };
+    let registry = format!("{}/{}/{}", node.base(), format.mount, link.below);
+    let aim = Aim { registry, token, scopes, file: name };
     let saved = Saved {
         client: link.client.to_owned(),
         file,
@@ -151,7 +156,7 @@ async fn link_one(
         written: Digest::of(&[]),
     };
     let (saved, changed) = write(node, link, saved, before)?;
-    let now = told.and_then(|_| ask(link, place.folder(), node.base()));
+    let now = told.and_then(|_| ask(link, &asked, node.base()));
     let proved = prove(run, link, (can_be_asked, now.as_ref()), &saved)?;
     Ok(Linked {
         client: link.client,
@@ -166,6 +171,7 @@ async fn link_one(
 }
 
 /// Where the client points that is not this node.
+#[derive(Default)]
 struct Found {
     registry: Option<String>,
     scopes: Vec<(String, String)>,
@@ -177,18 +183,19 @@ fn discover(
     answer: &Answer,
     settings: &Settings,
 ) -> Result<Found, Failure> {
+    if link.only_publishes {
+        return Ok(Found::default());
+    }
     let (base, home) = (run.node.base(), run.node.home());
     let written: Vec<_> = Saved::all(home)?.into_iter().map(|saved| saved.aim.registry).collect();
     // A link that an earlier port of this node is in is no upstream either.
     let ours = |url: &str| is_node(base, url) || written.iter().any(|known| is_node(known, url));
     let named = || link.variables.iter().find_map(|name| variable(name));
-    let mut registry = answer.registry.clone().or_else(named).or(settings.registry.clone());
-    if registry.is_none() && link.ask.is_empty() {
-        // It cannot be asked: its registry is the one that the format's first client has.
-        let first = format.links.first();
-        registry = first.and_then(|first| ask(first, run.place.folder(), base)?.registry);
-    }
-    let known = registry.is_some();
+    let registry = answer.registry.clone().or_else(named).or(settings.registry.clone());
+    let registry = registry.or_else(|| unsaid(run, format, link));
+    // One that does not say its default is served all the same where the node knows an upstream.
+    let adopted = |row: &UpstreamRow| row.default && row.format == format.id;
+    let known = registry.is_some() || run.upstreams.iter().any(adopted);
     let registry = registry.filter(|url| !ours(url));
     let elsewhere = settings.scopes.iter().filter(|(_, url)| !ours(url));
     let scopes = elsewhere.map(|(scope, url)| (scope.clone(), url.clone())).collect();
@@ -196,8 +203,27 @@ fn discover(
         return Ok(Found { registry, scopes });
     }
     let client = link.client;
+    let mute = |link: &node::formats::Link| link.ask.is_empty() && link.builtin.is_none();
+    let hint = if format.links.iter().all(mute) {
+        format!("griot upstream add {} URL, with its index; then griot link {client}", format.id)
+    } else {
+        format!("install {client}, or name its registry in its settings, then link it")
+    };
     Err(Failure::new(format!("it is not known which registry {client} uses: it does not say"))
-        .hint(format!("install {client}, or name its registry in its settings, then link it")))
+        .hint(hint))
+}
+
+/// The registry that a client uses which no setting names.
+fn unsaid(run: &Run<'_>, format: &Format, link: &node::formats::Link) -> Option<String> {
+    let base = run.node.base();
+    if let Some(url) = ask::builtin(link, &run.place.asked(link), base) {
+        return Some(url);
+    }
+    // One that cannot be asked has the registry that the format's first client has.
+    let first = format.links.first().filter(|_| link.ask.is_empty())?;
+    let asked = run.place.asked(first);
+    let told = ask(first, &asked, base).and_then(|answer| answer.registry);
+    told.or_else(|| ask::builtin(first, &asked, base))
 }
 
 async fn adopt_all(
@@ -212,8 +238,8 @@ async fn adopt_all(
     for (pattern, url) in default.chain(scoped) {
         let order = UpstreamOrder {
             format: format.id.to_owned(),
-            url: url.clone(),
-            credential: credential(settings, url),
+            url: shown(url),
+            credential: credential_in(url).or_else(|| credential(settings, url)),
             pattern,
             ..UpstreamOrder::default()
         };
@@ -225,13 +251,18 @@ async fn adopt_all(
 /// The token of the link: the one that it has, or a new one if the client is to publish.
 async fn token(
     run: &Run<'_>,
-    client: &str,
+    link: &node::formats::Link,
     before: Option<&Saved>,
 ) -> Result<(Option<String>, Option<String>), Failure> {
     if let Some(before) = before.filter(|before| before.aim.token.is_some()) {
         return Ok((before.aim.token.clone(), before.token_id.clone()));
     }
-    if !run.publish {
+    let wanted = match link.token {
+        TokenUse::Never => false,
+        TokenUse::Asked => run.publish,
+        TokenUse::Always => true,
+    };
+    if !wanted {
         return Ok((None, None));
     }
     let scope = TokenScope {
@@ -239,7 +270,7 @@ async fn token(
         realm: None,
         patterns: Vec::new(),
         expires_hours: None,
-        name: format!("link {client}"),
+        name: format!("link {}", link.client),
     };
     let made: NewToken = run.node.post("tokens", &scope).await?;
     Ok((Some(made.token), Some(made.id)))
@@ -299,7 +330,8 @@ fn prove(
     match uses {
         Some(url) if is_node(run.node.base(), &url) => Ok(Some(true)),
         Some(url) => {
-            let why = format!("{file} was written, but {client} still uses {}", plain(&url));
+            let why =
+                format!("{file} was written, but {client} still uses {}", plain(&shown(&url)));
             let by = link.variables.iter().find(|name| variable(name).as_ref() == Some(&url));
             let hint = match by {
                 Some(name) => format!("unset {name}, which comes before every file"),
@@ -323,26 +355,63 @@ fn past(
     let mut past = Vec::new();
     for name in link.variables {
         if let Some(url) = variable(name).filter(|url| away(url)) {
-            past.push(format!("the variable {name} says {url}, before every file"));
+            past.push(format!("the variable {name} says {}, before every file", shown(&url)));
         }
     }
+    let settings = run.place.settings(link, &now.cloned().unwrap_or_default())?;
     let mut scopes = match now {
         Some(answer) if !answer.scopes.is_empty() => answer.scopes.clone(),
-        answer => run.place.settings(link, &answer.cloned().unwrap_or_default())?.scopes,
+        _ => settings.scopes,
     };
     scopes.retain(|_, url| away(url));
-    past.extend(scopes.into_iter().map(|(scope, url)| format!("{scope} comes from {url}")));
-    if run.place.project.is_none() {
-        let here = std::env::current_dir()?.join(link.project_file);
-        let text = saved::text(&here).ok().flatten();
-        let read = text.and_then(|text| (link.read)(link.project_file, &text, &variable).ok());
-        if let Some(url) = read.and_then(|read| read.registry).filter(|url| away(url)) {
-            past.push(format!(
-                "{} says {url}: griot link {} --project",
-                here.display(),
-                link.client
-            ));
+    past.extend(
+        scopes.into_iter().map(|(scope, url)| format!("{scope} comes from {}", shown(&url))),
+    );
+    let mut beside = now.map_or(settings.beside, |answer| answer.beside.clone());
+    beside.extend(
+        link.beside_variables.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?))),
+    );
+    past.extend(beside.iter().filter(|(_, place)| away(place)).map(aside));
+    past.extend(of_folder(run, link)?);
+    let mut seen = std::collections::BTreeSet::new();
+    past.retain(|line| seen.insert(line.clone()));
+    Ok(past)
+}
+
+/// A place that is asked beside the node.
+fn aside((what, place): &(String, String)) -> String {
+    format!("{what} says {}", shown(place))
+}
+
+/// What a project says, which comes before the user's settings: the linked one, or the folder that
+/// the command is typed in.
+fn of_folder(run: &Run<'_>, link: &node::formats::Link) -> Result<Vec<String>, Failure> {
+    let folder = match &run.place.project {
+        Some(project) => project.clone(),
+        None => std::env::current_dir()?,
+    };
+    let away = |url: &str| !is_node(run.node.base(), url);
+    let read = |file: &std::path::Path| {
+        let text = saved::text(file).ok().flatten()?;
+        let mut read = (link.read)(&file.to_string_lossy(), &text, &variable).ok()?;
+        (link.settle)(&mut read);
+        Some(read)
+    };
+    let mut past = Vec::new();
+    let own = project_file(link, &folder).filter(|_| run.place.project.is_none());
+    if let Some((said, file)) = own.and_then(|own| Some((read(&own.file)?, own.file))) {
+        let (file, client) = (file.display(), link.client);
+        if let Some(url) = said.registry.filter(|url| away(url)) {
+            past.push(format!("{file} says {}: griot link {client} --project", shown(&url)));
         }
+        let beside = said.beside.iter().filter(|(_, place)| away(place));
+        past.extend(beside.map(|place| format!("{file}: {}", aside(place))));
+    }
+    for name in link.also_says {
+        let file = folder.join(name);
+        let said = read(&file).map(|said| said.beside).unwrap_or_default();
+        let beside = said.iter().filter(|(_, place)| away(place));
+        past.extend(beside.map(|place| format!("{}: {}", file.display(), aside(place))));
     }
     Ok(past)
 }

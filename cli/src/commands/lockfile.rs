@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use node::formats::lockfile::{self, BYTES_MAX, Parsed};
 use node::registry::{Lack, LackOf, Locked, LockedFrom, Polluted, Project, Report};
 
+use crate::link::shown;
 use crate::output::{Code, Failure, count, plain, size};
 
 /// Lines about things that lack; the rest is counted.
@@ -20,6 +21,8 @@ pub(super) struct Read {
     pub(super) path: PathBuf,
     pub(super) text: String,
     pub(super) project: Project,
+    /// What no entry says.
+    pub(super) notes: Vec<String>,
 }
 
 /// The lockfiles that were named; without any, those of this folder.
@@ -41,7 +44,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Read>, Failure> {
 fn inside(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let names = lockfile::names();
     let all = names.iter().map(|name| folder.join(name));
-    let found: Vec<PathBuf> = all.filter(|path| path.is_file()).collect();
+    let found: Vec<PathBuf> = all.filter(|path| path.is_file() && counts(path)).collect();
     if found.is_empty() {
         let names = names.join(", ");
         let shown = folder.display();
@@ -52,6 +55,16 @@ fn inside(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     // A dot stands for this folder and says nothing in front of a name.
     let plain = |path: PathBuf| path.strip_prefix(".").map(Path::to_owned).unwrap_or(path);
     Ok(found.into_iter().map(plain).collect())
+}
+
+/// Whether a file that was found is a lockfile: people write some by hand. One that cannot be read
+/// is a failure later.
+fn counts(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let mut bytes = Vec::new();
+    let file = fs_err::File::open(path);
+    let read = file.and_then(|file| file.take(BYTES_MAX as u64).read_to_end(&mut bytes));
+    read.is_err() || lockfile::counts(name, &String::from_utf8_lossy(&bytes))
 }
 
 fn read_one(path: &Path) -> Result<Read, Failure> {
@@ -74,15 +87,16 @@ fn read_one(path: &Path) -> Result<Read, Failure> {
     let parsed = parsed.map_err(|error| {
         bad(error.to_string()).hint("let its client write it anew, then type this again")
     })?;
-    let Parsed { format, lockfile, locked } = parsed;
+    let Parsed { format, lockfile, locked, notes } = parsed;
     let absolute = fs_err::canonicalize(path)?;
     let project = Project {
         format: format.id.into(),
         path: absolute.to_string_lossy().into_owned(),
         document: lockfile.document.into(),
+        beside: lockfile.beside.iter().map(ToString::to_string).collect(),
         locked,
     };
-    Ok(Read { path: path.to_owned(), text, project })
+    Ok(Read { path: path.to_owned(), text, project, notes })
 }
 
 impl Read {
@@ -194,7 +208,10 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
 
 fn line(lack: &Lack) -> String {
     let version = lack.version.as_ref().map_or(String::new(), |version| format!("@{version}"));
-    let id = plain(&format!("{}{version}", lack.name));
+    let id = match &lack.file {
+        Some(file) => plain(file),
+        None => plain(&format!("{}{version}", lack.name)),
+    };
     let what = match lack.what {
         LackOf::Document => "document",
         LackOf::File => "file",
@@ -211,12 +228,17 @@ fn line(lack: &Lack) -> String {
 
 fn elsewhere(locked: &Locked) -> String {
     let id = plain(&locked.name);
-    let url = plain(locked.url.as_deref().unwrap_or(&locked.version));
+    let url = plain(&shown(locked.url.as_deref().unwrap_or(&locked.version)));
     match locked.from {
         LockedFrom::Git => format!("  {id}   not from a registry: a git repository, {url}"),
         LockedFrom::Url => format!("  {id}   not from a registry: {url}"),
         _ => format!("  {id}   not from a registry: a file of the project, {url}"),
     }
+}
+
+/// What no entry says, a line each.
+pub(super) fn notes(notes: &[String]) -> impl Iterator<Item = String> {
+    notes.iter().take(LINES_MAX).map(|note| format!("  {}", plain(note)))
 }
 
 /// The failure of a project that does not install offline; the result was printed.

@@ -32,6 +32,8 @@ struct Prefetched {
     bytes: u64,
     /// What could not be had.
     failed: Vec<Failed>,
+    /// What no entry of the lockfile says.
+    notes: Vec<String>,
     #[serde(flatten)]
     report: Report,
 }
@@ -82,6 +84,7 @@ async fn one(
         fetched: course.fetched,
         bytes: course.bytes,
         failed: course.failed,
+        notes: read.notes.clone(),
         report,
     })
 }
@@ -96,6 +99,7 @@ fn lines(done: &Prefetched) -> Vec<String> {
         out.push(format!("failed: {}: {}", plain(&format!("{name}{version}")), plain(why)));
     }
     out.extend(lockfile::lines(&done.report));
+    out.extend(lockfile::notes(&done.notes));
     if done.complete {
         out.push(format!(
             "OK: this project installs offline. proof: griot check {}",

@@ -14,7 +14,7 @@ use futures::stream::{self, StreamExt as _};
 use node::daemon::admin::Done;
 use node::daemon::admin::packages::{Named, TagOrder};
 use node::daemon::admin::realms::RealmInfo;
-use node::formats::{self, PackedBytes};
+use node::formats::{self, Packed, PackedBytes};
 use node::registry::{Info, Published};
 use serde::Serialize;
 use tokio_util::io::ReaderStream;
@@ -59,9 +59,13 @@ pub(super) async fn run(context: &Context, publish: Publish) -> Result<(), Failu
         }
         None => None,
     };
-    let mut all = Vec::new();
+    // Everything is looked at before anything is sent.
+    let mut uploads = Vec::new();
     for path in &publish.paths {
-        let mut upload = open(path, &publish)?;
+        uploads.extend(open(path, &publish)?);
+    }
+    let mut all = Vec::new();
+    for mut upload in uploads {
         upload.metadata.realm.clone_from(&realm);
         let tag = upload.tag.filter(|_| publish.tag.is_empty());
         let mut published = send(&node, context.output, upload).await?;
@@ -74,10 +78,25 @@ pub(super) async fn run(context: &Context, publish: Publish) -> Result<(), Failu
         }
         all.push(published);
     }
-    let lines = |all: &[Published]| all.iter().map(line).collect();
+    let lines = |all: &[Published]| all.iter().map(|one| line_of(one, all)).collect();
     match all.as_slice() {
         [one] => context.output.data(one, |one| vec![line(one)]),
         several => context.output.data(&several, |several| lines(several)),
+    }
+}
+
+/// The line of one; with its file where several of one release are told.
+fn line_of(published: &Published, all: &[Published]) -> String {
+    let same = |other: &&Published| {
+        (&other.format, &other.name, &other.version)
+            == (&published.format, &published.name, &published.version)
+    };
+    let line = line(published);
+    match published.files.as_slice() {
+        [file] if all.iter().filter(same).count() > 1 => {
+            format!("{}: {line}", plain(&file.filename))
+        }
+        _ => line,
     }
 }
 
@@ -103,7 +122,7 @@ fn endorse(lacks: &str, published: &Published, format: &str) -> String {
 }
 
 /// Recognises a path, or takes it as the generic file that was described.
-fn open(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
+fn open(path: &Path, publish: &Publish) -> Result<Vec<Upload>, Failure> {
     if !path.exists() {
         return Err(Failure::new(format!(
             "cannot publish {}: there is no such path",
@@ -113,7 +132,7 @@ fn open(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
     }
     let wanted = publish.format.as_deref();
     if wanted == Some("generic") {
-        return generic(path, publish);
+        return Ok(vec![generic(path, publish)?]);
     }
     // One that extracts nothing knows no manifest either.
     let known = formats::ALL.iter().filter(|format| format.rules.extract.is_some());
@@ -131,24 +150,38 @@ fn open(path: &Path, publish: &Publish) -> Result<Upload, Failure> {
             Failure::new(format!("{} is not a sound {} package: {why}", path.display(), format.id))
                 .hint("mend it, then type this again")
         })?;
-        let file = match packed.archive {
-            PackedBytes::File(path) => fs_err::File::open(path)?.into_parts().0,
-            PackedBytes::Made(file) => file,
-        };
-        let metadata = Metadata {
-            format: format.id.into(),
-            name: publish.name.clone().unwrap_or(packed.name),
-            version: publish.version.clone().unwrap_or(packed.version),
-            filename: packed.filename,
-            tags: publish.tag.clone(),
-            realm: None,
-        };
-        return upload(metadata, file, packed.tag);
+        return uploads(format, packed, publish);
     }
     let asked: Vec<&str> = asked.iter().map(|format| format.id).collect();
     let path = path.display();
     Err(Failure::new(format!("{path} is no package of a format known here: {}", asked.join(", ")))
         .hint(format!("any file: griot publish {path} --format generic --name N --version V")))
+}
+
+/// The files of what was recognised, each ready to go.
+fn uploads(
+    format: &formats::Format,
+    packed: Packed,
+    publish: &Publish,
+) -> Result<Vec<Upload>, Failure> {
+    let Packed { name, version, filename, tag, archive } = packed;
+    let files = match archive {
+        PackedBytes::File(path) => vec![(filename, fs_err::File::open(path)?.into_parts().0)],
+        PackedBytes::Made(file) => vec![(filename, file)],
+        PackedBytes::Several(files) => files,
+    };
+    let upload = |(filename, file)| {
+        let metadata = Metadata {
+            format: format.id.into(),
+            name: publish.name.clone().unwrap_or_else(|| name.clone()),
+            version: publish.version.clone().unwrap_or_else(|| version.clone()),
+            filename,
+            tags: publish.tag.clone(),
+            realm: None,
+        };
+        upload(metadata, file, tag)
+    };
+    files.into_iter().map(upload).collect()
 }
 
 fn generic(path: &Path, publish: &Publish) -> Result<Upload, Failure> {

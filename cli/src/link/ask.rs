@@ -3,14 +3,14 @@
 //! It runs with the person's own environment, less the variables that already point at the node,
 //! and is given up after a while: some start by downloading themselves.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use node::formats::{Answer, Link};
 
-use super::is_node;
+use super::{Asked, is_node};
 
 /// How long a client may take to tell its settings.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,21 +18,28 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 
 /// What the client told; `None` if this client is not installed, or cannot be asked.
-pub(crate) fn ask(link: &Link, folder: &Path, node: &str) -> Option<Answer> {
+pub(crate) fn ask(link: &Link, asked: &Asked<'_>, node: &str) -> Option<Answer> {
     if link.ask.is_empty() {
         return None;
     }
-    let version = run(link, &["--version"], folder, node)?;
+    let version = run(link, &["--version"], asked, node)?;
     if !(link.speaks)(version.trim()) {
         return None;
     }
-    run(link, link.ask, folder, node).map(|text| (link.answer)(&text))
+    run(link, link.ask, asked, node).map(|text| (link.answer)(&text))
+}
+
+/// The registry that is built into the client.
+pub(crate) fn builtin(link: &Link, asked: &Asked<'_>, node: &str) -> Option<String> {
+    let builtin = link.builtin?;
+    run(link, builtin.ask, asked, node).and_then(|text| (builtin.read)(&text))
 }
 
 /// Runs the client without input, and gives what it printed if it succeeded.
-fn run(link: &Link, arguments: &[&str], folder: &Path, node: &str) -> Option<String> {
-    let mut command = Command::new(link.program);
-    command.args(arguments).current_dir(folder);
+fn run(link: &Link, arguments: &[&str], asked: &Asked<'_>, node: &str) -> Option<String> {
+    let program = asked.program.as_deref().map_or(link.program.as_ref(), AsRef::as_ref);
+    let mut command = Command::new::<&OsStr>(program);
+    command.args(arguments).current_dir(asked.folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     for (name, value) in std::env::vars_os() {
         if value.to_str().is_some_and(|value| is_node(node, value)) {

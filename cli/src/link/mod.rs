@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use node::formats::{self, Answer, Link, Settings};
 
 use crate::output::{Code, Failure};
@@ -28,13 +30,21 @@ impl Place {
         self.project.as_deref().unwrap_or(&self.neutral)
     }
 
+    /// Where the client is asked, and which program: a project may have one of its own.
+    pub(crate) fn asked<'p>(&'p self, link: &Link) -> Asked<'p> {
+        let chosen = self.project.as_deref().and_then(|project| project_file(link, project));
+        Asked { folder: self.folder(), program: chosen.and_then(|chosen| chosen.program) }
+    }
+
     /// The file that is written.
     pub(crate) fn file(&self, link: &Link, answer: &Answer) -> Result<PathBuf, Failure> {
         if let Some(project) = &self.project {
-            return Ok(project.join(link.project_file));
+            let chosen = project_file(link, project).ok_or_else(|| no_project(link, project))?;
+            return Ok(chosen.file);
         }
         let file = answer.user_file.clone().or_else(|| (link.user_file)(&variable));
-        file.filter(|file| file.is_absolute()).ok_or_else(|| {
+        let file = file.filter(|file| file.is_absolute()).map(|file| in_use(link, file));
+        file.ok_or_else(|| {
             Failure::new(format!("it is not known where {} keeps its settings", link.client))
                 .hint("set HOME, or link a project alone: griot link CLIENT --project DIR")
         })
@@ -51,8 +61,15 @@ impl Place {
         if let Some(project) = &self.project {
             files.extend(also(project));
         }
-        files.extend(user);
-        files.extend(self.project.iter().map(|project| project.join(link.project_file)));
+        let folder = user.as_deref().and_then(Path::parent);
+        let near = link.beside_user_file.iter();
+        files.extend(folder.into_iter().flat_map(|of| near.clone().map(|name| of.join(name))));
+        files.extend(user.map(|file| in_use(link, file)));
+        if let Some(project) = &self.project {
+            let above: Vec<&Path> = project.ancestors().skip(1).filter(|_| link.parents).collect();
+            let folders = above.into_iter().rev().chain([project.as_path()]);
+            files.extend(folders.filter_map(|of| Some(project_file(link, of)?.file)));
+        }
         files
     }
 
@@ -69,9 +86,82 @@ impl Place {
             all.registry = read.registry.or(all.registry);
             all.scopes.extend(read.scopes);
             all.credentials.extend(read.credentials);
+            all.beside.extend(read.beside);
+            all.keys.extend(read.keys);
         }
+        (link.settle)(&mut all);
         Ok(all)
     }
+}
+
+/// How a client is asked.
+#[derive(Debug)]
+pub(crate) struct Asked<'p> {
+    /// Where.
+    pub(crate) folder: &'p Path,
+    /// Which one, if not the first on the path.
+    pub(crate) program: Option<PathBuf>,
+}
+
+/// A project's file of settings.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    /// Absolute, or as the project's folder is.
+    pub(crate) file: PathBuf,
+    /// The program that reads it, if it is not the one on the path.
+    pub(crate) program: Option<PathBuf>,
+}
+
+/// The first file of a project whose marker is there.
+pub(crate) fn project_file(link: &Link, project: &Path) -> Option<Chosen> {
+    let found = link.project_files.iter().find_map(|known| {
+        let folder = match known.folder {
+            Some(name) => PathBuf::from(variable(name)?),
+            None => project.to_owned(),
+        };
+        let there = known.marker.is_empty() || folder.join(known.marker).exists();
+        there.then_some((folder, known))
+    });
+    let (folder, known) = found?;
+    let program = Some(folder.join(known.program));
+    let program = program.filter(|program| !known.program.is_empty() && program.is_file());
+    Some(Chosen { file: in_use(link, folder.join(known.file)), program })
+}
+
+fn no_project(link: &Link, project: &Path) -> Failure {
+    let (client, folder) = (link.client, project.display());
+    let whole = format!("link it for the user: griot link {client}");
+    if link.project_files.is_empty() {
+        return Failure::new(format!("{client} has no settings of a project")).hint(whole);
+    }
+    let markers: Vec<_> = link.project_files.iter().map(|known| known.marker).collect();
+    let markers = markers.join(", ");
+    Failure::new(format!("{client} has no settings in {folder}: there is none of {markers}"))
+        .hint(whole)
+}
+
+/// A URL without the name and password that may stand in it.
+pub(crate) fn shown(url: &str) -> String {
+    let Ok(mut parsed) = url::Url::parse(url) else { return url.to_owned() };
+    if parsed.username().is_empty() && parsed.password().is_none() {
+        return url.to_owned();
+    }
+    let bare = parsed.set_username("").and_then(|()| parsed.set_password(None));
+    if bare.is_ok() { parsed.into() } else { "a URL with a password".to_owned() }
+}
+
+/// The value of `Authorization` for the name and password that stand in a URL.
+pub(crate) fn credential_in(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    let plain = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
+    let both = [plain(url.username()), plain(url.password().unwrap_or_default())].join(&b':');
+    (both.len() > 1).then(|| format!("Basic {}", BASE64_STANDARD.encode(both)))
+}
+
+/// The file that the client reads: one with the name of former days comes first where it is.
+fn in_use(link: &Link, file: PathBuf) -> PathBuf {
+    let older = link.older_name.map(|name| file.with_file_name(name));
+    older.filter(|older| older.is_file()).unwrap_or(file)
 }
 
 /// A variable of the environment that is not empty.
@@ -136,6 +226,17 @@ mod tests {
         for url in ["https://packages.test.evil.test/", "https://packages.test:8443/", "nonsense"] {
             assert_eq!(of(url), None, "{url}");
         }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_a_credential_and_is_never_shown() {
+        let url = "https://m%40e:s%3Acret@packages.test/simple/";
+        let basic = format!("Basic {}", BASE64_STANDARD.encode("m@e:s:cret"));
+        assert_eq!(credential_in(url), Some(basic));
+        assert_eq!(shown(url), "https://packages.test/simple/");
+        assert_eq!(credential_in("https://packages.test/simple/"), None);
+        assert_eq!(shown("/opt/wheels"), "/opt/wheels");
+        assert_eq!(shown("https://packages.test"), "https://packages.test");
     }
 
     #[test]

@@ -27,8 +27,8 @@ const PROXY: [&str; 5] = [
 const PLAIN_PROXY: [&str; 4] = ["HTTP_PROXY", "http_proxy", "npm_config_proxy", "YARN_HTTP_PROXY"];
 /// Hosts that are asked without the proxy.
 const STRAIGHT: [&str; 3] = ["NO_PROXY", "no_proxy", "npm_config_noproxy"];
-/// Whom clients trust: OpenSSL, uv and cargo; node; cargo; requests; pip; curl; npm, pnpm and
-/// yarn 1; yarn from 2 on.
+/// Whom clients trust: OpenSSL, uv and cargo; node; cargo; requests, so poetry and twine; pip;
+/// curl; npm, pnpm and yarn 1; yarn from 2 on.
 const TRUST: [&str; 8] = [
     "SSL_CERT_FILE",
     "NODE_EXTRA_CA_CERTS",
@@ -39,6 +39,9 @@ const TRUST: [&str; 8] = [
     "npm_config_cafile",
     "YARN_HTTPS_CA_FILE_PATH",
 ];
+/// Proxies of one client alone, which would go past ours: put out of force where they are set. pip
+/// takes an empty one for none and then looks at the common variables.
+const UNPROXIED: [&str; 1] = ["PIP_PROXY"];
 /// This machine, which needs no proxy.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
@@ -67,6 +70,9 @@ pub(crate) fn of_child(
     let before = STRAIGHT.iter().filter_map(|name| former(name)?.into_string().ok());
     let straight = straight(scope, &before.collect::<Vec<_>>().join(","));
     set.extend(STRAIGHT.map(|name| (name, OsString::from(&straight))));
+    set.extend(
+        UNPROXIED.iter().filter(|name| former(name).is_some()).map(|name| (*name, "".into())),
+    );
     set
 }
 
@@ -159,6 +165,15 @@ mod tests {
     fn nothing_tells_a_client_of_another_registry() {
         let all = set(&scope("https://packages.test/"), &[]);
         assert!(all.iter().all(|(name, _)| !name.to_lowercase().contains("registry")), "{all:?}");
+    }
+
+    #[test]
+    fn pips_own_proxy_is_out_of_force_where_it_is_set() {
+        let one = scope("https://packages.test/");
+        assert_eq!(value(&set(&one, &[]), "PIP_PROXY"), None);
+        let all = set(&one, &[("PIP_PROXY", "http://proxy.test:3128")]);
+        assert_eq!(value(&all, "PIP_PROXY").as_deref(), Some(""));
+        assert!(all.iter().all(|(name, _)| !name.contains("INDEX")), "{all:?}");
     }
 
     #[test]

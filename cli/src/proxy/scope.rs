@@ -34,8 +34,8 @@ struct Base {
     site: Site,
     /// With a slash at its end.
     path: String,
-    /// First path segment of the format's doors at the node.
-    mount: &'static str,
+    /// Where the node answers for it, with a slash at its end.
+    door: String,
     format: &'static str,
     /// Which names the node would ask of it; `None`: all that nothing else claims.
     names: Option<Vec<Pattern>>,
@@ -45,6 +45,10 @@ impl Base {
     /// Whether the node would ask this upstream, and not another one, for what the path names.
     fn is_routed_here(&self, rest: &str) -> bool {
         let Some(patterns) = &self.names else { return true };
+        // Its config.json says where all crates are, and is one for all names.
+        if self.format == "cargo" {
+            return false;
+        }
         let plain = rest.replace("%2f", "/").replace("%2F", "/");
         let segments = if plain.starts_with('@') { 2 } else { 1 };
         let name = plain.split('/').take(segments).collect::<Vec<_>>().join("/");
@@ -109,7 +113,7 @@ impl Scope {
             return Goal::Host;
         }
         let query = query.map_or_else(String::new, |query| format!("?{query}"));
-        Goal::Node(format!("/{}/{rest}{query}", base.mount))
+        Goal::Node(format!("{}{rest}{query}", base.door))
     }
 }
 
@@ -134,7 +138,9 @@ fn base(row: &UpstreamRow, rows: &[UpstreamRow]) -> Option<Base> {
     let path = format!("{}/", url.path().trim_end_matches('/'));
     let patterns = row.patterns.iter().filter_map(|pattern| Pattern::parse(pattern).ok());
     let names = (!is_default(row, rows)).then(|| patterns.collect());
-    Some(Base { site, path, mount: format.mount, format: format.id, names })
+    let below = format.links.first().map_or("", |link| link.below);
+    let door = format!("/{}/{below}", format.mount);
+    Some(Base { site, path, door, format: format.id, names })
 }
 
 /// What follows the base, whose last slash may be missing.
@@ -266,6 +272,28 @@ mod tests {
             let scope = Scope::new(&[default.clone(), UpstreamRow { same_as, ..twin.clone() }]);
             let site = scope.opened("twin.test", 443).unwrap();
             assert_eq!(scope.goal(site, &Method::GET, "/x"), asked);
+        }
+    }
+
+    #[test]
+    fn an_index_of_crates_is_asked_behind_the_upstreams_own_door() {
+        let index = row("cargo", "https://index.test/a/index/");
+        let scope = Scope::new(std::slice::from_ref(&index));
+        let site = scope.opened("index.test", 443).unwrap();
+        for path in ["config.json", "se/rd/serde"] {
+            let asked = node(&format!("/cargo/~upstream/index/{path}"));
+            let goal = scope.goal(site, &Method::GET, &format!("/a/index/{path}"));
+            assert_eq!(goal, asked, "{path}");
+        }
+        let put = scope.goal(site, &Method::PUT, "/a/index/api/v1/crates/new");
+        assert_eq!(put, Goal::Host);
+        // One for some names has one config.json for all of them.
+        let patterns = vec!["acme-*".to_owned()];
+        let some = UpstreamRow { default: false, patterns, ..index };
+        let scope = Scope::new(&[some]);
+        let site = scope.opened("index.test", 443).unwrap();
+        for path in ["/a/index/config.json", "/a/index/ac/me/acme-drum"] {
+            assert_eq!(scope.goal(site, &Method::GET, path), Goal::Host, "{path}");
         }
     }
 

@@ -17,10 +17,12 @@ use crate::output::Failure;
 
 const PEM_COLUMNS: usize = 64;
 /// Settings of a person that name a bundle: file in the home, key, what stands behind the key.
-const SETTINGS: [(&str, &str, char); 3] = [
+const SETTINGS: [(&str, &str, char); 5] = [
     (".npmrc", "cafile", '='),
     (".yarnrc", "cafile", ' '),
     (".yarnrc.yml", "httpsCaFilePath", ':'),
+    (".pip/pip.conf", "cert", '='),
+    (".config/pip/pip.conf", "cert", '='),
 ];
 /// Bytes of such a file.
 const SETTINGS_MAX: u64 = 256 * 1024;
@@ -117,11 +119,17 @@ mod tests {
             (".npmrc", "registry=https://packages.test/\n; cafile=no\ncafile = /etc/own.pem\n"),
             (".yarnrc", "cafile \"own.pem\"\n"),
             (".yarnrc.yml", "httpsCaFilePath: './yarn.pem'\n"),
+            (".config/pip/pip.conf", "[global]\ncert = /etc/pip.pem\n"),
         ] {
-            fs_err::write(home.path().join(file), text).unwrap();
+            let file = home.path().join(file);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, text).unwrap();
         }
         let at = |name: &str| home.path().join(name);
-        assert_eq!(of_settings(home.path()), [at("/etc/own.pem"), at("own.pem"), at("./yarn.pem")]);
+        assert_eq!(
+            of_settings(home.path()),
+            [at("/etc/own.pem"), at("own.pem"), at("./yarn.pem"), at("/etc/pip.pem")]
+        );
         assert!(of_settings(&at("nowhere")).is_empty());
     }
 }

@@ -29,6 +29,27 @@ pub struct Lockfile {
     pub parse: fn(&str) -> Result<Vec<Locked>, LockError>,
     /// Form of the packages' documents that its clients ask for, as in `UpstreamRules.variants`.
     pub document: &'static str,
+    /// Endings of further files that its clients ask for beside a locked one.
+    pub beside: &'static [&'static str],
+    /// What a person should know that no entry says, a sentence each.
+    pub notes: fn(&str, &[Locked]) -> Vec<String>,
+    /// Whether people write files of that name, too, which lock nothing: one that is found in a
+    /// folder counts only where it looks like one.
+    pub by_hand: bool,
+}
+
+impl Lockfile {
+    /// A kind of which nothing is known: what a format does not say is as here.
+    pub const PLAIN: Self = Self {
+        title: "",
+        names: &[],
+        is: |_| false,
+        parse: |_| Ok(Vec::new()),
+        document: "",
+        beside: &[],
+        notes: |_, _| Vec::new(),
+        by_hand: false,
+    };
 }
 
 /// Why a lockfile cannot be read.
@@ -70,6 +91,8 @@ pub struct Parsed {
     pub lockfile: &'static Lockfile,
     /// What it locks.
     pub locked: Vec<Locked>,
+    /// What a person should know that no entry says.
+    pub notes: Vec<String>,
 }
 
 /// Reads a lockfile by its file name, else by its content.
@@ -90,11 +113,22 @@ pub fn parse(name: &str, text: &str) -> Result<Parsed, LockError> {
         LockError::whole(format!("it is no lockfile that is known here: {}", names().join(", ")))
     })?;
     let locked = (lockfile.parse)(text)?;
-    Ok(Parsed { format, lockfile, locked })
+    let notes = (lockfile.notes)(text, &locked);
+    Ok(Parsed { format, lockfile, locked, notes })
+}
+
+/// Whether a file that was found, and not named by a person, is to be read as a lockfile.
+#[must_use]
+pub fn counts(name: &str, text: &str) -> bool {
+    let mut named = all().filter(|(_, lockfile)| lockfile.names.contains(&name));
+    named.any(|(_, lockfile)| !lockfile.by_hand || (lockfile.is)(text))
+}
+
+fn all() -> impl Iterator<Item = (&'static Format, &'static Lockfile)> {
+    ALL.iter().flat_map(|f| f.lockfiles.iter().map(|lockfile| (*f, lockfile)))
 }
 
 fn recognise(name: &str, text: &str) -> Option<(&'static Format, &'static Lockfile)> {
-    let all = || ALL.iter().flat_map(|f| f.lockfiles.iter().map(|lockfile| (*f, lockfile)));
     let named: Vec<_> = all().filter(|(_, lockfile)| lockfile.names.contains(&name)).collect();
     let is = |(_, lockfile): &(&Format, &Lockfile)| (lockfile.is)(text);
     // A name that says it alone is believed: then the error is about that kind.

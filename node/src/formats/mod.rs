@@ -10,7 +10,6 @@
 //!
 //! Source: style.md section 7.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use axum::body::Body;
@@ -26,10 +25,12 @@ use crate::http::ready::Ready;
 use crate::registry::{Door, Principal, Registry, Rules};
 
 pub mod archive;
+mod block;
 pub mod cargo;
 mod dispatch;
 pub mod generic;
 mod json;
+mod link;
 pub mod lockfile;
 pub mod native;
 pub mod npm;
@@ -41,6 +42,7 @@ mod tests;
 mod text;
 
 pub use dispatch::{Front, serve};
+pub use link::{Aim, Answer, Builtin, Link, ProjectFile, Settings, TokenUse, Variables};
 
 /// Every format, sorted by id.
 pub static ALL: &[&Format] = &[&cargo::FORMAT, &generic::FORMAT, &npm::FORMAT, &pypi::FORMAT];
@@ -73,95 +75,6 @@ pub struct Format {
     pub links: &'static [Link],
 }
 
-/// How a client is pointed at this node, and back: data and pure functions.
-#[derive(Debug, Clone, Copy)]
-pub struct Link {
-    /// As `griot link` takes it.
-    pub client: &'static str,
-    /// The program that is asked.
-    pub program: &'static str,
-    /// Whether the program of this version is this client: two may share a name.
-    pub speaks: fn(version: &str) -> bool,
-    /// Arguments by which it tells its settings; none if it cannot be asked.
-    pub ask: &'static [&'static str],
-    /// Reads what it told.
-    pub answer: fn(&str) -> Answer,
-    /// The user's settings that are written, by the variables of the environment.
-    pub user_file: fn(Variables<'_>) -> Option<PathBuf>,
-    /// The same of a project, in its folder.
-    pub project_file: &'static str,
-    /// Other files of user and project that it reads, weaker than the written one.
-    pub also_reads: &'static [&'static str],
-    /// Variables that name its registry before every file, the strongest first.
-    pub variables: &'static [&'static str],
-    /// Reads a file of settings, by its name.
-    pub read: fn(file: &str, text: &str, Variables<'_>) -> Result<Settings, String>,
-    /// Adds a marked block that points at the node; an error says why the file must be edited by
-    /// hand.
-    pub insert: fn(text: &str, &Aim) -> Result<String, String>,
-    /// Takes the block out again, and nothing else; `None` if nothing of it is there. The former
-    /// text helps where the client has rewritten the file without its comments.
-    pub remove: fn(text: &str, &Aim, former: &str) -> Option<String>,
-    /// What goes past the node all the same, in a sentence.
-    pub note: Option<&'static str>,
-}
-
-/// Looks a variable of the environment up.
-pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// What a client told of its settings.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// The registry that it uses.
-    pub registry: Option<String>,
-    /// Registries of scopes, such as `@acme`.
-    pub scopes: BTreeMap<String, String>,
-    /// The file with the user's settings, where it says so.
-    pub user_file: Option<PathBuf>,
-    /// More files that it reads, weaker than the user's.
-    pub files: Vec<PathBuf>,
-}
-
-/// What a file of settings says.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// The registry.
-    pub registry: Option<String>,
-    /// Registries of scopes, such as `@acme`.
-    pub scopes: BTreeMap<String, String>,
-    /// Start of a URL without its scheme (`//host/path/`) and the value of `Authorization` for it.
-    pub credentials: BTreeMap<String, String>,
-}
-
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settings")
-            .field("registry", &self.registry)
-            .field("scopes", &self.scopes)
-            .field("credentials", &self.credentials.len())
-            .finish()
-    }
-}
-
-/// Where a client is pointed.
-#[derive(Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Aim {
-    /// URL of the node's door, with the slash at its end.
-    pub registry: String,
-    /// Lets the client publish.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-    /// Scopes with a registry of their own, which the node asks now.
-    #[serde(default)]
-    pub scopes: Vec<String>,
-}
-
-impl std::fmt::Debug for Aim {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Aim").field("registry", &self.registry).finish_non_exhaustive()
-    }
-}
-
 /// What `griot publish` uploads.
 #[derive(Debug)]
 pub struct Packed {
@@ -184,6 +97,8 @@ pub enum PackedBytes {
     File(PathBuf),
     /// Positioned at its start; vanishes when closed.
     Made(std::fs::File),
+    /// Several files of the version, by their names, as the one that was made.
+    Several(Vec<(String, std::fs::File)>),
 }
 
 /// What a format's handler gets beside the request.

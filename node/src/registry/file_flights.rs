@@ -118,7 +118,9 @@ impl Registry {
             limit: locate.bytes_max,
         };
         let found = self.side_document(&sought.package.format, Some(&sought.package), side).await?;
-        (locate.url)(&found.bytes, name, &described.version, file).map_err(|why| {
+        // The name as it is written: some upstreams tell its case.
+        let written = &described.outline.name;
+        (locate.url)(&found.bytes, written, &described.version, file).map_err(|why| {
             let why = format!("{}: the upstream's {} {why}", file.file, locate.document);
             Error::new(Outcome::NotHere, why).with_hint("griot status")
         })

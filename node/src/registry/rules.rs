@@ -95,7 +95,8 @@ pub struct LocateRules {
     pub document: &'static str,
     /// Bytes that it has at most: it is read into memory.
     pub bytes_max: u64,
-    /// Absolute URL of a file; the error says what is wrong with the document.
+    /// Absolute URL of a file of the package, whose name is given as its own document writes it;
+    /// the error says what is wrong with the document.
     pub url: fn(document: &[u8], name: &str, of: &OutlineVersion, file: &OutlineFile) -> Located,
 }
 

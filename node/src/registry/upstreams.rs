@@ -388,6 +388,8 @@ fn of_site(table: &Table, format: &str) -> Vec<Adopted> {
 
 /// The normalised URL, or why it is none.
 fn base_url(text: &str) -> Result<String, Error> {
+    // As cargo writes the URL of an index.
+    let text = text.strip_prefix("sparse+").unwrap_or(text);
     let url = origin::normalise(text)?;
     let authority = text.split_once("://").map_or("", |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();

@@ -85,7 +85,9 @@ async fn other(reply: Reply, ask: &Ask) -> Result<Answer, Error> {
     match status {
         _ if portal => Err(Error::Wrong(PORTAL.to_owned())),
         StatusCode::NOT_MODIFIED if asked => Ok(Answer::NotModified),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::Absent),
+        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+            Ok(Answer::Absent)
+        }
         status if status.is_client_error() || status.is_server_error() => {
             Err(reply.refusal().await)
         }

@@ -90,7 +90,7 @@ pub enum Answer {
     },
     /// The copy that is held is current.
     NotModified,
-    /// 404 or 410: the upstream says that there is no such thing.
+    /// 404, 410 or 451: the upstream says that there is no such thing.
     Absent,
 }
 

@@ -110,11 +110,13 @@ fn project(stub: &Stub, locked: &[(&str, &str)]) -> Project {
 }
 
 fn read(text: &str) -> Project {
-    let Parsed { format, lockfile, locked } = lockfile::parse("package-lock.json", text).unwrap();
+    let Parsed { format, lockfile, locked, .. } =
+        lockfile::parse("package-lock.json", text).unwrap();
     Project {
         format: format.id.to_owned(),
         path: "/shop/package-lock.json".to_owned(),
         document: lockfile.document.to_owned(),
+        beside: Vec::new(),
         locked,
     }
 }

@@ -12,7 +12,7 @@ use axum::http::{Response, StatusCode};
 use crdt::PackageId;
 use crdt::digest::{from_hex, to_hex};
 
-use super::{FORMAT, name, version};
+use super::{FORMAT, name, upstream_index, version};
 use crate::formats::Context;
 use crate::http::arriving;
 use crate::http::body::{self, Label};
@@ -36,7 +36,7 @@ pub(super) async fn serve(
         from_hex::<32>(text).ok_or_else(|| absent(format!("{text:.80} is no SHA-256")))
     });
     let wanted = wanted.transpose()?;
-    let (normal, file) = slot(&package, written).map_err(absent)?;
+    let (normal, file) = slot(context, &package, written, wanted.as_ref()).await?;
     let (registry, door) = (&context.registry, context.door);
     let artifact = if arriving::may_flow(head) {
         match registry.obtain(door, &package, &normal, &file).await? {
@@ -64,9 +64,20 @@ pub(super) async fn serve(
     body::blob(&head.method, &head.headers, artifact, &label).await
 }
 
-/// Normal version, and the one file that it may have.
-fn slot(package: &PackageId, written: &str) -> Result<(String, String), String> {
-    let normal = version::canonical(written)?;
+/// Normal version, and the one file that it may have; of an upstream's versions that differ by
+/// build metadata alone, the one with the checksum.
+async fn slot(
+    context: &Context,
+    package: &PackageId,
+    written: &str,
+    sha256: Option<&[u8; 32]>,
+) -> Result<(String, String), Error> {
+    let normal = version::canonical(written);
+    let normal = normal.map_err(|why| Error::new(StatusCode::NOT_FOUND, why))?;
     let file = name::file_name(&package.name, &normal);
-    Ok((normal, file))
+    let Some(sha256) = sha256.filter(|_| normal != written) else { return Ok((normal, file)) };
+    let door = (&context.registry, context.door);
+    // Without an index file there is the plain one.
+    let found = upstream_index::file_with(door, package, &normal, sha256).await;
+    Ok((normal, found.ok().flatten().unwrap_or(file)))
 }

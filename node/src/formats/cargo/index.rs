@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{Response, StatusCode};
+use axum::http::{Response, StatusCode, header};
 use crdt::PackageId;
 use crdt::digest::to_hex;
 use futures::FutureExt as _;
@@ -23,7 +23,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::meta::{Dependency, Features, Meta};
-use super::{FORMAT, MOUNT, name, version};
+use super::upstream_rules::INDEX;
+use super::{FORMAT, MOUNT, name, upstream_index, version};
 use crate::formats::Context;
 use crate::http::body;
 use crate::http::error::Error;
@@ -33,8 +34,6 @@ use crate::registry::{Document, DocumentAsk, Door, Metadata, Registry};
 /// The code that renders: another number when the same crate comes out as other bytes.
 const RENDERER: &str = "cargo lines 1";
 const KIND: &str = "text/plain; charset=utf-8";
-/// The one form of an index file.
-const INDEX: &str = "index";
 
 /// `index/config.json`.
 pub(super) fn config(context: &Context, head: &Parts) -> Result<Response<Body>, Error> {
@@ -76,27 +75,41 @@ pub(super) async fn file(
         Door::Upstream => "upstream",
     };
     let key = format!("{}\nindex\n{door}\n{normal}", FORMAT.id);
-    let wish = Wish { refresh: false, wanted: true };
+    let wish = Wish { refresh: says_no_cache(head), wanted: true };
     let ask = Ask { key: &key, package: &package, early: true, wish };
-    let (registry, door) = (context.registry.clone(), context.door);
-    let of_package = package.clone();
-    let look = || -> Look {
-        Arc::new(move |wish| look(registry.clone(), door, of_package.clone(), wish).boxed())
+    let asked = Asked {
+        registry: context.registry.clone(),
+        door: context.door,
+        package: package.clone(),
+        part: context.ready.part(),
     };
+    let look = || -> Look { Arc::new(move |wish| look(asked.clone(), wish).boxed()) };
     context.ready.answer(&context.registry, head, ask, look).await
 }
 
-async fn look(
+/// Whether the client wants to know what the upstream says now.
+fn says_no_cache(head: &Parts) -> bool {
+    let control = body::joined(&head.headers, header::CACHE_CONTROL).unwrap_or_default();
+    control.split(',').any(|word| word.trim().eq_ignore_ascii_case("no-cache"))
+}
+
+/// Where an index file is looked up.
+#[derive(Clone)]
+struct Asked {
     registry: Registry,
     door: Door,
     package: PackageId,
-    wish: Wish,
-) -> Result<Looked, Error> {
+    /// The largest document that is held as it is, in bytes.
+    part: usize,
+}
+
+async fn look(asked: Asked, wish: Wish) -> Result<Looked, Error> {
+    let Asked { registry, door, package, part } = asked;
     let Wish { refresh, wanted } = wish;
     let ask = DocumentAsk { variant: INDEX, refresh, wanted };
     match registry.document(door, &package, ask).await? {
         Document::Hosted(metadata) => hosted(&metadata),
-        Document::Upstream(_) => Err(Error::no_such_path()),
+        Document::Upstream(found) => upstream_index::looked(&registry, part, *found),
     }
 }
 

@@ -1,8 +1,11 @@
 //! What cargo speaks: a sparse index, and the web API of a registry.
 //!
 //! Files: `name.rs`, `version.rs` rules, `meta.rs` what is known of a version, `manifest.rs`
-//! archive → meta (all pure); `pack.rs` a folder → `.crate`. The handlers: `routes.rs`, and behind
-//! it `index.rs`, `download.rs`, `publish.rs`, `owners.rs`, `search.rs`.
+//! archive → meta, `upstream_rules.rs` and `declared.rs` how an upstream is asked and compared,
+//! `outline.rs` its index file → what is in it and where (all pure); `upstream_index.rs` its bytes →
+//! what a client reads; `link.rs` the settings of cargo and `lockfile.rs` its lockfile (pure);
+//! `pack.rs` a folder → `.crate`. The handlers: `routes.rs`, and behind it `index.rs`,
+//! `download.rs`, `publish.rs`, `owners.rs`, `search.rs`.
 //!
 //! Discrepancies: there are no accounts, so owners are keys and are changed by a grant; the lines of
 //! an index stand in the order of versions; of what is published the archive counts, and a document
@@ -17,11 +20,15 @@ use crate::registry::{Hashes, Rules};
 
 use super::Format;
 
+mod declared;
 mod download;
 mod index;
+mod link;
+mod lockfile;
 mod manifest;
 mod meta;
 mod name;
+mod outline;
 mod owners;
 mod pack;
 mod publish;
@@ -29,6 +36,10 @@ mod routes;
 mod search;
 #[cfg(test)]
 mod tests;
+mod upstream_index;
+mod upstream_rules;
+#[cfg(test)]
+mod upstream_tests;
 mod version;
 
 /// What cargo speaks.
@@ -51,7 +62,7 @@ pub static FORMAT: Format = Format {
         files_may_join: false,
         file_name: Some(name::file_name),
         extract: Some(manifest::extract),
-        upstream: None,
+        upstream: Some(upstream_rules::RULES),
         describe: meta::describe,
         twins: name::twins,
     },
@@ -62,8 +73,8 @@ pub static FORMAT: Format = Format {
         )
     },
     pack: pack::pack,
-    lockfiles: &[],
-    links: &[],
+    lockfiles: lockfile::LOCKFILES,
+    links: link::LINKS,
 };
 
 const MOUNT: &str = "cargo";

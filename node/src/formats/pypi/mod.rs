@@ -22,9 +22,12 @@ mod accept;
 mod dist;
 mod files;
 mod hosted;
+mod link;
+mod lockfile;
 mod metadata;
 mod name;
 mod names;
+mod pack;
 mod page;
 mod provenance;
 mod routes;
@@ -63,9 +66,9 @@ pub static FORMAT: Format = Format {
     install: |base, name, version| {
         format!("pip install {name}=={version} --index-url {base}/pypi/simple/")
     },
-    pack: |_| None,
-    lockfiles: &[],
-    links: &[],
+    pack: pack::pack,
+    lockfiles: lockfile::LOCKFILES,
+    links: link::LINKS,
 };
 
 const MOUNT: &str = "pypi";

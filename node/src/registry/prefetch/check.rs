@@ -2,9 +2,10 @@
 //!
 //! A file is held when its blob is complete and has the checksum that the lockfile demands, and the
 //! one that the document declares where that is held. A lockfile and a document that contradict
-//! each other are told, and nothing is fetched under either.
+//! each other are told, and nothing is fetched under either. Which files an entry means is in
+//! `slots.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crdt::{PackageId, RealmId};
 use url::{Host, Url};
 
 use super::integrity::Integrity;
+use super::slots::{Known, Slot};
 use super::{Lack, LackOf, Locked, Polluted, Project, Report};
 use crate::registry::sought::{Place, Sought};
 use crate::registry::{Door, Error, Outline, OutlineFile, Registry};
@@ -21,9 +23,46 @@ use crate::store::cached::CachedFile;
 /// The locked versions of one name, and what is found out about them.
 struct Name<'p> {
     package: PackageId,
+    project: &'p Project,
     locked: Vec<&'p Locked>,
     lacks: Vec<Lack>,
+    missing: Vec<Missing>,
     polluted: Vec<Polluted>,
+}
+
+impl Name<'_> {
+    /// Notes what lacks of a slot; what can be had is to be brought.
+    fn lacks(&mut self, slot: &Slot<'_>, lack: Lack) {
+        let file = slot.several.then(|| slot.file.clone());
+        if matches!(lack.what, LackOf::File | LackOf::Version) {
+            self.missing.push(Missing {
+                name: lack.name.clone(),
+                version: lack.version.clone().unwrap_or_default(),
+                slot: (slot.version.clone(), slot.file.clone()),
+                demanded: slot.demanded().map(str::to_owned),
+            });
+        }
+        self.lacks.push(Lack { file, ..lack });
+    }
+}
+
+/// A file that lacks here and can be asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Missing {
+    pub(super) name: String,
+    /// As the lockfile has it.
+    pub(super) version: String,
+    /// Normal version and file name.
+    pub(super) slot: (String, String),
+    /// What the lockfile demands of its bytes.
+    pub(super) demanded: Option<String>,
+}
+
+/// What is found out about a project.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) report: Report,
+    pub(super) missing: Vec<Missing>,
 }
 
 impl Registry {
@@ -32,8 +71,13 @@ impl Registry {
     /// # Errors
     /// Invalid for an unknown format, and when the store fails.
     pub async fn check(&self, project: &Project, node: &str) -> Result<Report, Error> {
+        Ok(self.survey(project, node).await?.report)
+    }
+
+    pub(super) async fn survey(&self, project: &Project, node: &str) -> Result<Survey, Error> {
         self.require_rules(&project.format)?;
-        let mut report = Report::default();
+        let mut survey = Survey::default();
+        let report = &mut survey.report;
         let mut names: BTreeMap<&str, Vec<&Locked>> = BTreeMap::new();
         for locked in &project.locked {
             if locked.from.is_registry() {
@@ -45,69 +89,85 @@ impl Registry {
         for (name, locked) in names {
             // A project may have 50,000 names, and looking them up waits for nothing.
             tokio::task::yield_now().await;
-            let count = locked.len() as u64;
+            let versions: BTreeSet<&str> = locked.iter().map(|one| one.version.as_str()).collect();
+            let count = versions.len() as u64;
             report.packages += count;
-            let (lacks, polluted) = self.check_name(project, name, locked, node).await?;
-            let all = lacks.iter().any(|lack| lack.version.is_none());
-            report.need += if all { count } else { lacks.len() as u64 };
-            report.lacks.extend(lacks);
-            report.polluted.extend(polluted);
+            let found = self.check_name(project, name, locked, node).await?;
+            let all = found.lacks.iter().any(|lack| lack.version.is_none());
+            let some: BTreeSet<_> = found.lacks.iter().map(|lack| &lack.version).collect();
+            report.need += if all { count } else { some.len() as u64 };
+            report.lacks.extend(found.lacks);
+            for polluted in found.polluted {
+                // The registry's own URL stands at each package.
+                if report.polluted.last().is_none_or(|last| last.url != polluted.url) {
+                    report.polluted.push(polluted);
+                }
+            }
+            survey.missing.extend(found.missing);
         }
         let rank = |lack: &Lack| std::cmp::Reverse(lack.size);
         report.lacks.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
-        Ok(report)
+        Ok(survey)
     }
 
-    async fn check_name(
+    async fn check_name<'p>(
         &self,
-        project: &Project,
+        project: &'p Project,
         name: &str,
-        locked: Vec<&Locked>,
+        locked: Vec<&'p Locked>,
         node: &str,
-    ) -> Result<(Vec<Lack>, Vec<Polluted>), Error> {
+    ) -> Result<Name<'p>, Error> {
         let placed = self
             .package_id(&project.format, name)
             .and_then(|package| Ok((self.place(Door::Virtual, &package)?, package)));
+        let nothing = (Vec::new(), Vec::new(), Vec::new());
+        let (lacks, missing, polluted) = nothing;
         let (place, package) = match placed {
             Ok(placed) => placed,
             Err(error) => {
                 let lack = |locked: &&Locked| unobtainable(locked, &error.message);
-                return Ok((locked.iter().map(lack).collect(), Vec::new()));
+                let lacks = locked.iter().map(lack).collect();
+                let package = PackageId { format: project.format.clone(), name: name.to_owned() };
+                return Ok(Name { package, project, locked, lacks, missing, polluted });
             }
         };
-        let mut name = Name { package, locked, lacks: Vec::new(), polluted: Vec::new() };
+        let mut name = Name { package, project, locked, lacks, missing, polluted };
         match place {
             Place::Realm(realm, _) => self.check_hosted(&realm, &mut name)?,
-            Place::Upstream(sought) => {
-                self.check_upstream(&sought, &project.document, &mut name, node).await?;
-            }
+            Place::Upstream(sought) => self.check_upstream(&sought, &mut name, node).await?,
         }
-        Ok((name.lacks, name.polluted))
+        Ok(name)
     }
 
     fn check_hosted(&self, realm: &RealmId, name: &mut Name<'_>) -> Result<(), Error> {
         let view = self.inner.store.package(realm, &name.package)?;
-        for locked in &name.locked {
+        for locked in name.locked.clone() {
             let Some(view) = &view else {
                 let why = format!("nothing of it has arrived from {realm} yet");
                 name.lacks.push(lack(locked, LackOf::File, None, why));
                 continue;
             };
-            let named = self.locked_file(&name.package, locked);
-            let found =
-                named.and_then(|(version, file)| self.content_served(view, &version, &file));
-            let found = match found {
-                Ok(content) => self.inner.store.blob(&content.blake3)?.ok_or(content.size),
+            let slots = match self.hosted_slots(&name.package, view, locked) {
+                Ok(slots) => slots,
                 Err(error) => {
                     name.lacks.push(unobtainable(locked, &error.message));
                     continue;
                 }
             };
-            match found {
-                Ok(info) => name.lacks.extend(contradiction(locked, &info)),
-                Err(size) => {
-                    let why = "the file is not held".to_owned();
-                    name.lacks.push(lack(locked, LackOf::File, Some(size), why));
+            for slot in slots {
+                match self.content_served(view, &slot.version, &slot.file) {
+                    Err(error) => name.lacks(&slot, unobtainable(locked, &error.message)),
+                    Ok(content) => match self.inner.store.blob(&content.blake3)? {
+                        Some(info) => {
+                            let lack = contradiction(&slot, &info);
+                            lack.into_iter().for_each(|lack| name.lacks(&slot, lack));
+                        }
+                        None => {
+                            let why = "the file is not held".to_owned();
+                            let lack = lack(locked, LackOf::File, Some(content.size), why);
+                            name.lacks(&slot, lack);
+                        }
+                    },
                 }
             }
         }
@@ -117,11 +177,10 @@ impl Registry {
     async fn check_upstream(
         &self,
         sought: &Sought,
-        document: &str,
         name: &mut Name<'_>,
         node: &str,
     ) -> Result<(), Error> {
-        let asked = sought.variant(document).or_else(|error| {
+        let asked = sought.variant(&name.project.document).or_else(|error| {
             // A format with other forms than the lockfile's kind says: its fullest.
             sought.rules.variants.first().copied().ok_or(error)
         })?;
@@ -130,6 +189,7 @@ impl Registry {
             name.lacks.push(Lack {
                 name: name.package.name.clone(),
                 version: None,
+                file: None,
                 what: LackOf::Document,
                 size: None,
                 why: "the document with its versions is not held".to_owned(),
@@ -137,37 +197,46 @@ impl Registry {
             });
         }
         let outlines = self.held_outlines(sought).await?;
-        let known = Known { described: described(&outlines), held: self.cached_files_of(sought)? };
+        let known = Known::of(&outlines, self.cached_files_of(sought)?);
         let held = known.held_by_slot();
         for locked in name.locked.clone() {
-            let (version, file) = match self.locked_file(&name.package, locked) {
-                Ok(named) => named,
+            name.polluted.extend(polluted_index(sought, locked, node));
+            let slots = match self.slots(&name.package, locked, &known, &name.project.beside) {
+                Ok(slots) => slots,
                 Err(error) => {
                     name.lacks.push(unobtainable(locked, &error.message));
                     continue;
                 }
             };
-            let slot = (version.as_str(), file.as_str());
-            let described = known.described.get(&slot).copied();
-            name.polluted.extend(polluted(sought, locked, described, node));
-            let files = held.get(&slot).map_or(&[][..], Vec::as_slice);
-            let mut lack = self.lack_of(locked, files, described)?;
-            if described.is_none() && !outlines.is_empty() {
-                lack = lack.map(unknown_version);
+            if slots.is_empty() {
+                name.lacks.push(no_file(locked, !outlines.is_empty()));
             }
-            name.lacks.extend(lack);
+            for slot in slots {
+                let at = (slot.version.as_str(), slot.file.as_str());
+                let described = known.described.get(&at).copied();
+                if !slot.is_beside {
+                    name.polluted.extend(polluted(sought, locked, described, node));
+                }
+                let files = held.get(&at).map_or(&[][..], Vec::as_slice);
+                let mut lack = self.lack_of(&slot, files, described)?;
+                if described.is_none() && !outlines.is_empty() {
+                    lack = lack.map(unknown_version);
+                }
+                lack.into_iter().for_each(|lack| name.lacks(&slot, lack));
+            }
         }
         Ok(())
     }
 
-    /// What lacks of one version of an upstream's package.
+    /// What lacks of one file of an upstream's package.
     fn lack_of(
         &self,
-        locked: &Locked,
+        slot: &Slot<'_>,
         files: &[&CachedFile],
         described: Option<&OutlineFile>,
     ) -> Result<Option<Lack>, Error> {
-        if let (Some(demanded), Some(described)) = (demand(locked), described)
+        let locked = slot.locked;
+        if let (Some(demanded), Some(described)) = (demand(slot), described)
             && demanded.agrees_with(&described.declared) == Some(false)
         {
             let why = "the lockfile demands other bytes than the upstream's document declares";
@@ -177,32 +246,17 @@ impl Registry {
             let Some(info) = self.inner.store.blob(&held.digest)? else { continue };
             let declared = described.map(|described| &described.declared);
             if declared.is_none_or(|d| *d == Default::default() || d.fits(&info.checksums)) {
-                return Ok(contradiction(locked, &info));
+                return Ok(contradiction(slot, &info));
             }
         }
         let by_checksum = described.map(|described| self.blob_of(&described.declared));
         if let Some(digest) = by_checksum.transpose()?.flatten()
             && let Some(info) = self.inner.store.blob(&digest)?
         {
-            return Ok(contradiction(locked, &info));
+            return Ok(contradiction(slot, &info));
         }
         let size = described.and_then(|described| described.size);
         Ok(Some(lack(locked, LackOf::File, size, "the file is not held".to_owned())))
-    }
-
-    /// Normal version and file name of what is locked.
-    pub(super) fn locked_file(
-        &self,
-        package: &PackageId,
-        locked: &Locked,
-    ) -> Result<(String, String), Error> {
-        let version = self.normal_version(package, &locked.version)?;
-        let rules = self.require_rules(&package.format)?;
-        let name = rules
-            .file_name
-            .ok_or_else(|| Error::invalid(format!("{} has no lockfiles", package.format)))?;
-        let file = name(&package.name, &version);
-        Ok((version, file))
     }
 
     /// What is in the documents of a package that are held.
@@ -217,37 +271,9 @@ impl Registry {
     }
 }
 
-/// What is known of a package's files, looked up by normal version and file name: a lockfile may
-/// name thousands of versions of one package.
-struct Known<'o> {
-    described: BTreeMap<(&'o str, &'o str), &'o OutlineFile>,
-    held: Vec<CachedFile>,
-}
-
-impl Known<'_> {
-    fn held_by_slot(&self) -> BTreeMap<(&str, &str), Vec<&CachedFile>> {
-        let mut slots: BTreeMap<_, Vec<&CachedFile>> = BTreeMap::new();
-        for held in &self.held {
-            slots.entry((held.version.as_str(), held.file.as_str())).or_default().push(held);
-        }
-        slots
-    }
-}
-
-/// What the documents say of each file; the first one that names it counts.
-fn described(outlines: &[Arc<Outline>]) -> BTreeMap<(&str, &str), &OutlineFile> {
-    let mut all = BTreeMap::new();
-    for version in outlines.iter().flat_map(|outline| &outline.versions) {
-        for file in &version.files {
-            all.entry((version.version.as_str(), file.file.as_str())).or_insert(file);
-        }
-    }
-    all
-}
-
 fn lack(locked: &Locked, what: LackOf, size: Option<u64>, why: String) -> Lack {
     let Locked { name, version, optional, .. } = locked.clone();
-    Lack { name, version: Some(version), what, size, why, optional }
+    Lack { name, version: Some(version), file: None, what, size, why, optional }
 }
 
 fn unobtainable(locked: &Locked, why: &str) -> Lack {
@@ -263,14 +289,24 @@ fn unknown_version(lack: Lack) -> Lack {
     Lack { what: LackOf::Version, why, ..lack }
 }
 
+/// What lacks where it is not known which files the version has.
+fn no_file(locked: &Locked, told: bool) -> Lack {
+    if told {
+        let why = "the document that is held does not know this version".to_owned();
+        return lack(locked, LackOf::Version, None, why);
+    }
+    lack(locked, LackOf::File, None, "the files of the version are not known".to_owned())
+}
+
 /// What the lockfile demands of the bytes.
-fn demand(locked: &Locked) -> Option<Integrity> {
-    locked.integrity.as_deref().and_then(Integrity::parse)
+fn demand(slot: &Slot<'_>) -> Option<Integrity> {
+    slot.demanded().and_then(Integrity::parse)
 }
 
 /// Whether bytes that are held are others than the lockfile demands.
-fn contradiction(locked: &Locked, info: &BlobInfo) -> Option<Lack> {
-    match demand(locked)?.fits(&info.checksums) {
+fn contradiction(slot: &Slot<'_>, info: &BlobInfo) -> Option<Lack> {
+    let locked = slot.locked;
+    match demand(slot)?.fits(&info.checksums) {
         Some(true) => None,
         Some(false) => {
             Some(unobtainable(locked, "the lockfile demands other bytes than those that are held"))
@@ -300,6 +336,23 @@ fn polluted(
         version: locked.version.clone(),
         url: url.to_owned(),
         canonical,
+    })
+}
+
+/// A registry in a lockfile that is a node and not the upstream.
+fn polluted_index(sought: &Sought, locked: &Locked, node: &str) -> Option<Polluted> {
+    let url = locked.index.as_deref()?;
+    let base = sought.endpoint.url.trim_end_matches('/');
+    // A registry on this machine is no node.
+    if url.trim_end_matches('/') == base || !is_node(url, node) {
+        return None;
+    }
+    let slash = if url.ends_with('/') { "/" } else { "" };
+    Some(Polluted {
+        name: locked.name.clone(),
+        version: locked.version.clone(),
+        url: url.to_owned(),
+        canonical: Some(format!("{base}{slash}")),
     })
 }
 

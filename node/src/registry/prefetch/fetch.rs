@@ -6,15 +6,16 @@
 //!
 //! Who drops the future stops it; flights that are under way land all the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::check::Missing;
 use super::integrity::Integrity;
-use super::{Lack, LackOf, Locked, Project, Report};
+use super::{Lack, LackOf, Project, Report};
 use crate::registry::{Document, DocumentAsk, Door, Error, Outcome, Registry};
 
 /// Fetches at a time.
@@ -98,25 +99,20 @@ impl Registry {
         node: &str,
         progress: mpsc::Sender<Progress>,
     ) -> Result<(), Error> {
-        let mut report = self.check(project, node).await?;
+        let mut survey = self.survey(project, node).await?;
         self.remember(project).await?;
-        tell(&progress, plan(&report)).await;
-        let names = names_to_ask(&report);
+        tell(&progress, plan(&survey.report)).await;
+        let names = names_to_ask(&survey.report);
         if !names.is_empty() {
             let documents = names
                 .into_iter()
                 .map(|(name, refresh)| self.bring_document(project, name, refresh));
             run(documents, &progress).await;
-            report = self.check(project, node).await?;
-            tell(&progress, plan(&report)).await;
+            survey = self.survey(project, node).await?;
+            tell(&progress, plan(&survey.report)).await;
         }
-        let file = |lack: &&Lack| matches!(lack.what, LackOf::File | LackOf::Version);
-        let files = report.lacks.iter().filter(file);
-        let locked = locked_by_version(project);
-        let slots = files.filter_map(|lack| Some((lack.name.as_str(), lack.version.as_deref()?)));
-        let files: Vec<Locked> =
-            slots.filter_map(|slot| locked.get(&slot).copied().cloned()).collect();
-        let files = files.into_iter().map(|locked| self.bring_file(&project.format, locked));
+        let missing = survey.missing.into_iter();
+        let files = missing.map(|missing| self.bring_file(&project.format, missing));
         run(files, &progress).await;
         let report = self.check(project, node).await?;
         tell(&progress, Progress::Done { report }).await;
@@ -138,18 +134,18 @@ impl Registry {
         }
     }
 
-    async fn bring_file(&self, format: &str, locked: Locked) -> Progress {
+    async fn bring_file(&self, format: &str, missing: Missing) -> Progress {
+        let Missing { name, version, slot: (normal, file), demanded } = missing;
         let fetched = async {
-            let package = self.package_id(format, &locked.name)?;
-            let (version, file) = self.locked_file(&package, &locked)?;
-            patiently(|| self.artifact(Door::Virtual, &package, &version, &file)).await
+            let package = self.package_id(format, &name)?;
+            patiently(|| self.artifact(Door::Virtual, &package, &normal, &file)).await
         };
-        let (name, version) = (locked.name.clone(), Some(locked.version.clone()));
+        let version = Some(version);
         let got = match fetched.await {
             Ok(got) => got,
             Err(error) => return failed(name, version, &error),
         };
-        let demanded = locked.integrity.as_deref().and_then(Integrity::parse);
+        let demanded = demanded.as_deref().and_then(Integrity::parse);
         if demanded.is_some_and(|demanded| demanded.fits(&got.info.checksums) == Some(false)) {
             let why = "its bytes are not those that the lockfile demands".to_owned();
             return Progress::Failed(Failed { name, version, why });
@@ -160,10 +156,13 @@ impl Registry {
     /// Writes down that this project wants these packages.
     async fn remember(&self, project: &Project) -> Result<(), Error> {
         let registry = project.locked.iter().filter(|locked| locked.from.is_registry());
-        let packages = registry.map(|locked| format!("{}@{}", locked.name, locked.version));
+        let mut packages: Vec<_> =
+            registry.map(|locked| format!("{}@{}", locked.name, locked.version)).collect();
+        // A version of several files stands there once.
+        packages.dedup();
         let (format, path) = (project.format.clone(), project.path.clone());
         let key = blake3::hash(format!("{format} {path}").as_bytes()).to_hex();
-        let kept = Kept { format, path, packages: packages.collect() };
+        let kept = Kept { format, path, packages };
         let value = serde_json::to_vec(&kept).map_err(|e| Error::invalid(e.to_string()))?;
         if self.inner.store.row(PROJECT, &key)?.as_ref() != Some(&value) {
             self.inner.store.put_row(PROJECT, &key, value).await?;
@@ -252,15 +251,6 @@ fn names_to_ask(report: &Report) -> BTreeSet<(String, bool)> {
     let old = lacks(LackOf::Version).filter(|lack| !absent.contains(lack.name.as_str()));
     let anew = old.map(|lack| (lack.name.clone(), true));
     absent.iter().map(|name| ((*name).to_owned(), false)).chain(anew).collect()
-}
-
-/// What a registry serves, by name and version; the first entry counts.
-fn locked_by_version(project: &Project) -> BTreeMap<(&str, &str), &Locked> {
-    let mut all = BTreeMap::new();
-    for locked in project.locked.iter().filter(|locked| locked.from.is_registry()) {
-        all.entry((locked.name.as_str(), locked.version.as_str())).or_insert(locked);
-    }
-    all
 }
 
 fn failed(name: String, version: Option<String>, error: &Error) -> Progress {

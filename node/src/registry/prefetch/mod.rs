@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 mod check;
 mod fetch;
 mod integrity;
+mod locked;
+mod slots;
 
 pub use fetch::{Failed, Progress};
+pub use locked::{Locked, LockedFrom};
 
 /// What is read of one lockfile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,9 @@ pub struct Project {
     pub path: String,
     /// The form of documents that its client asks for.
     pub document: String,
+    /// Endings of further files that its client asks for beside one, where the document has them.
+    #[serde(default)]
+    pub beside: Vec<String>,
     /// What it locks.
     pub locked: Vec<Locked>,
 }
@@ -69,6 +75,9 @@ pub struct Lack {
     /// Its version; absent for what all versions share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Its file, where a version may have several and it is known which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// What it is.
     pub what: LackOf,
     /// Bytes, where somebody has said it.
@@ -107,51 +116,4 @@ pub struct Polluted {
     /// As the upstream has it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canonical: Option<String>,
-}
-
-/// One package that a lockfile names exactly.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Locked {
-    /// Name as the lockfile has it.
-    pub name: String,
-    /// Version as the lockfile has it.
-    pub version: String,
-    /// URL of the file, where the lockfile has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// `sha512-…`, `sha1-…`: the checksum that the lockfile demands of the file, in the notation of
-    /// subresource integrity; several apart by spaces.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub integrity: Option<String>,
-    /// Whether an install works without it: optional dependencies of other platforms.
-    #[serde(default)]
-    pub optional: bool,
-    /// What has the bytes.
-    #[serde(default, skip_serializing_if = "LockedFrom::is_registry")]
-    pub from: LockedFrom,
-}
-
-/// What has the bytes of a locked package. No registry serves what comes from elsewhere.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum LockedFrom {
-    /// A registry, by name and version.
-    #[default]
-    Registry,
-    /// A repository of source code.
-    Git,
-    /// A URL that the project names itself.
-    Url,
-    /// A file or folder beside the project.
-    File,
-}
-
-impl LockedFrom {
-    /// Whether a registry serves it.
-    #[must_use]
-    pub const fn is_registry(&self) -> bool {
-        matches!(self, Self::Registry)
-    }
 }

@@ -7,8 +7,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::block;
-use crate::formats::{Settings, Variables};
+use crate::formats::{Settings, Variables, block};
 
 pub(super) fn insert(text: &str, client: &str, lines: &[String]) -> Result<String, String> {
     let mut at = 0;

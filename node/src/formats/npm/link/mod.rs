@@ -2,7 +2,7 @@
 //!
 //! Each has one file that is written: a marked block is added to it, taken out again, and nothing
 //! else of it changes. `ini.rs` knows `.npmrc` and `.yarnrc`, `yaml.rs` `.yarnrc.yml`, `toml.rs`
-//! `bunfig.toml`, `block.rs` the marks. Nothing here touches a disk or runs a client.
+//! `bunfig.toml`; the marks are `formats::block`'s. Nothing here touches a disk or runs a client.
 //!
 //! npm is always given `replace-registry-host=always`: without it, it fetches the tarballs of an
 //! upstream past the node.
@@ -14,9 +14,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::formats::{Aim, Answer, Link, Settings, Variables};
+use crate::formats::{Aim, Answer, Link, ProjectFile, Settings, Variables, block};
 
-mod block;
 mod ini;
 #[cfg(test)]
 mod tests;
@@ -29,17 +28,15 @@ pub(super) const LINKS: &[Link] = &[NPM, PNPM, YARN, BERRY, BUN];
 const NPM: Link = Link {
     client: "npm",
     program: "npm",
-    speaks: |_| true,
     ask: &["config", "list", "--json"],
     answer: |text| object(serde_json::from_str(text).ok()),
     user_file: npmrc,
-    project_file: ".npmrc",
-    also_reads: &[],
+    project_files: &[ProjectFile::always(".npmrc")],
     variables: &["npm_config_registry", "NPM_CONFIG_REGISTRY"],
     read,
     insert: |text, aim| ini::insert(text, "npm", &npm_lines(aim)),
     remove: |text, aim, former| ini::remove(text, "npm", &npm_lines(aim), former),
-    note: None,
+    ..Link::PLAIN
 };
 
 const PNPM: Link = Link {
@@ -56,7 +53,7 @@ const YARN: Link = Link {
     speaks: |version| major(version) == Some(1),
     answer: yarn_answer,
     user_file: |variable| in_home(variable, ".yarnrc"),
-    project_file: ".yarnrc",
+    project_files: &[ProjectFile::always(".yarnrc")],
     also_reads: &[".npmrc"],
     variables: &["npm_config_registry", "NPM_CONFIG_REGISTRY", "YARN_REGISTRY"],
     insert: |text, aim| ini::insert(text, "yarn", &yarn_lines(aim)),
@@ -75,7 +72,7 @@ const BERRY: Link = Link {
     ask: &["config", "--json"],
     answer: berry_answer,
     user_file: |variable| in_home(variable, ".yarnrc.yml"),
-    project_file: ".yarnrc.yml",
+    project_files: &[ProjectFile::always(".yarnrc.yml")],
     variables: &["YARN_NPM_REGISTRY_SERVER"],
     insert: yaml::insert,
     remove: |text, _, _| yaml::remove(text),
@@ -96,7 +93,7 @@ const BUN: Link = Link {
         Some(folder) => Some(PathBuf::from(folder).join(".bunfig.toml")),
         None => in_home(variable, ".bunfig.toml"),
     },
-    project_file: "bunfig.toml",
+    project_files: &[ProjectFile::always("bunfig.toml")],
     also_reads: &[".npmrc"],
     variables: &["BUN_CONFIG_REGISTRY", "NPM_CONFIG_REGISTRY", "npm_config_registry"],
     insert: toml::insert,
@@ -176,6 +173,7 @@ fn object(value: Option<Value>) -> Answer {
         scopes,
         user_file: text("userconfig").map(PathBuf::from),
         files: text("globalconfig").map(PathBuf::from).into_iter().collect(),
+        ..Answer::default()
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 const NODE: &str = "http://127.0.0.1:7878/npm/";
 
 fn aim() -> Aim {
-    Aim { registry: NODE.to_owned(), token: None, scopes: Vec::new() }
+    Aim { registry: NODE.to_owned(), ..Aim::default() }
 }
 
 fn nothing(_: &str) -> Option<String> {
@@ -18,7 +18,7 @@ fn nothing(_: &str) -> Option<String> {
 #[track_caller]
 fn round(link: &Link, text: &str) -> String {
     let linked = (link.insert)(text, &aim()).unwrap();
-    let read = (link.read)(link.project_file, &linked, &nothing).unwrap();
+    let read = (link.read)(link.project_files[0].file, &linked, &nothing).unwrap();
     assert_eq!(read.registry.as_deref(), Some(NODE), "{}: {linked}", link.client);
     let back = (link.remove)(&linked, &aim(), text).unwrap();
     assert_eq!(back, text, "{}: {linked}", link.client);
@@ -150,19 +150,20 @@ fn scopes_and_token_are_in_the_block() {
         token: Some("griot_abc".to_owned()),
         scopes: vec!["@acme".to_owned()],
         registry: NODE.to_owned(),
+        ..Aim::default()
     };
     for link in [&NPM, &PNPM, &YARN] {
         let before = "@acme:registry=https://acme.test/\n";
         let before = if link.client == "yarn" { "" } else { before };
         let linked = (link.insert)(before, &aim).unwrap();
-        let read = (link.read)(link.project_file, &linked, &nothing).unwrap();
+        let read = (link.read)(link.project_files[0].file, &linked, &nothing).unwrap();
         assert_eq!(read.scopes["@acme"], NODE, "{}", link.client);
         assert_eq!(read.credentials["//127.0.0.1:7878/npm/"], "Bearer griot_abc");
         assert!(!format!("{read:?}").contains("griot_abc"));
     }
     for link in [&BERRY, &BUN] {
         let linked = (link.insert)("", &aim).unwrap();
-        let read = (link.read)(link.project_file, &linked, &nothing).unwrap();
+        let read = (link.read)(link.project_files[0].file, &linked, &nothing).unwrap();
         assert_eq!(read.credentials["//127.0.0.1:7878/npm/"], "Bearer griot_abc");
         assert_eq!((link.remove)(&linked, &aim, "").unwrap(), "");
     }
@@ -238,7 +239,7 @@ proptest! {
     #[test]
     fn no_text_is_lost_and_none_panics(text in "[ -~\\r\\n\u{e9}]{0,200}") {
         for link in LINKS {
-            let _ = (link.read)(link.project_file, &text, &nothing);
+            let _ = (link.read)(link.project_files[0].file, &text, &nothing);
             let _ = (link.answer)(&text);
             if let Ok(linked) = (link.insert)(&text, &aim()) {
                 prop_assert_eq!((link.remove)(&linked, &aim(), &text).unwrap(), text.clone());

@@ -3,8 +3,8 @@
 
 use toml_edit::{Document, Item, TableLike};
 
-use super::{block, ini};
-use crate::formats::{Aim, Settings, Variables};
+use super::ini;
+use crate::formats::{Aim, Settings, Variables, block};
 
 const CLIENT: &str = "bun";
 const BY_HAND: &str = "the file is not plain enough to be changed by a program";

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use saphyr::{LoadableYamlNode as _, Yaml};
 
-use super::{block, ini};
-use crate::formats::{Aim, Settings, Variables};
+use super::ini;
+use crate::formats::{Aim, Settings, Variables, block};
 
 const CLIENT: &str = "berry";
 const SERVER: &str = "npmRegistryServer";

@@ -86,6 +86,7 @@ fn plain(
         integrity: None,
         optional,
         from,
+        ..Locked::default()
     }))
 }
 

@@ -102,6 +102,7 @@ fn package(entry: &JsonArray<'_>) -> Result<Option<Locked>, &'static str> {
         // bun does not write down what is optional; what is for one platform says so.
         optional: details.is_some_and(|one| one.get("os").is_some() || one.get("cpu").is_some()),
         from,
+        ..Locked::default()
     }))
 }
 

@@ -32,6 +32,7 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
         is: package_lock::is,
         parse: package_lock::parse,
         document: "full",
+        ..Lockfile::PLAIN
     },
     Lockfile {
         title: "pnpm-lock.yaml",
@@ -39,6 +40,7 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
         is: pnpm::is,
         parse: pnpm::parse,
         document: "abbreviated",
+        ..Lockfile::PLAIN
     },
     Lockfile {
         title: "yarn.lock (berry)",
@@ -46,6 +48,7 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
         is: berry::is,
         parse: berry::parse,
         document: "full",
+        ..Lockfile::PLAIN
     },
     Lockfile {
         title: "yarn.lock",
@@ -53,6 +56,7 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
         is: yarn1::is,
         parse: yarn1::parse,
         document: "abbreviated",
+        ..Lockfile::PLAIN
     },
     Lockfile {
         title: "bun.lock",
@@ -60,6 +64,7 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
         is: bun::is,
         parse: bun::parse,
         document: "abbreviated",
+        ..Lockfile::PLAIN
     },
 ];
 

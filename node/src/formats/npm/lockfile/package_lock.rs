@@ -111,6 +111,7 @@ fn folders(
             integrity: entry.integrity.clone(),
             optional: entry.optional || entry.dev_optional,
             from,
+            ..Locked::default()
         });
     }
     Ok(())
@@ -165,6 +166,7 @@ fn tree(text: &str, dependencies: BTreeMap<String, Old>, list: &mut List) -> Res
             integrity: old.integrity,
             optional: old.optional,
             from: from.unwrap_or_default(),
+            ..Locked::default()
         });
     }
     Ok(())

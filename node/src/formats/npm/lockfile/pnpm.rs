@@ -96,6 +96,7 @@ fn package(pair: &Pair, optional: bool) -> Result<Option<Locked>, LockError> {
         integrity: resolution.text("integrity").map(str::to_owned),
         optional,
         from,
+        ..Locked::default()
     }))
 }
 

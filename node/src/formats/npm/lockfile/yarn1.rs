@@ -120,6 +120,7 @@ fn finish(entry: Option<Entry>, list: &mut List) -> Result<(), LockError> {
         integrity,
         optional: false,
         from,
+        ..Locked::default()
     });
     Ok(())
 }

@@ -60,17 +60,18 @@ pub(super) fn put_out(text: &str, client: &str, lines: std::ops::Range<usize>) -
 pub(super) fn remove(text: &str, client: &str) -> Option<String> {
     let former = format!("{FORMER}{client} ");
     let mut found = false;
+    // Where a line break was added, and how it looks.
+    let mut broken = None;
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
         let (line, tail) = rest.split_at(rest.find('\n').map_or(rest.len(), |at| at + 1));
         if let Some((broke, after)) = begins(line, client).zip(behind(tail, client)) {
             found = true;
-            if broke && after.is_empty() {
-                // The line break that was added is like those of the block.
+            if broke {
+                // It is like those of the block.
                 let eol = if line.ends_with("\r\n") { "\r\n" } else { "\n" };
-                let kept = out.strip_suffix(eol);
-                out.truncate(kept.map_or(out.len(), str::len));
+                broken = Some((out.len(), eol));
             }
             rest = after;
             continue;
@@ -79,6 +80,11 @@ pub(super) fn remove(text: &str, client: &str) -> Option<String> {
         found |= was.is_some();
         out.push_str(was.unwrap_or(line));
         rest = tail;
+    }
+    // What somebody has added behind it needs the line break.
+    if let Some((_, eol)) = broken.filter(|(at, _)| *at == out.len()) {
+        let kept = out.strip_suffix(eol);
+        out.truncate(kept.map_or(out.len(), str::len));
     }
     found.then_some(out)
 }
