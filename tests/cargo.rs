@@ -263,7 +263,8 @@ fn renamed_optional_dependencies_and_both_kinds_of_features_reach_the_index_and_
     assert_eq!(dependency("real-name", "dev")["req"], "=1.2.3");
 
     let needs = format!(
-        "[dependencies]\nrich = {{ version = \"1\", {GRIOT} }}\n[features]\nmore = [\"rich/with-alias\"]\n"
+        "[dependencies]\nrich = {{ version = \"1\", {GRIOT} }}\n\
+         [features]\nmore = [\"rich/with-alias\"]\n"
     );
     let app = cargo.app(&needs, "rich::says()");
     assert_eq!(cargo.says(&app, &[]), "unix");

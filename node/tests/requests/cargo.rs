@@ -77,7 +77,8 @@ async fn what_is_published_is_in_the_index_and_can_be_had_whole_and_in_parts() {
     let cksum = crdt::digest::to_hex(&sha2::Sha256::digest(&bytes));
     let index = node.get(INDEX).await;
     let line = format!(
-        "{{\"name\":\"Demo\",\"vers\":\"1.0.0\",\"deps\":[],\"cksum\":\"{cksum}\",\"features\":{{}},\
+        "{{\"name\":\"Demo\",\"vers\":\"1.0.0\",\"deps\":[],\"cksum\":\"{cksum}\",\
+         \"features\":{{}},\
          \"yanked\":false}}\n"
     );
     assert_eq!(index.text(), line);

@@ -2,13 +2,13 @@
 //!
 //! Files: `name.rs`, `version.rs` rules, `meta.rs` what is known of a version, `manifest.rs`
 //! archive → meta, `upstream_rules.rs` and `declared.rs` how an upstream is asked and compared,
-//! `outline.rs` its index file → what is in it and where (all pure); `upstream_index.rs` its bytes →
-//! what a client reads; `link.rs` the settings of cargo and `lockfile.rs` its lockfile (pure);
+//! `outline.rs` its index file → what is in it and where (all pure); `upstream_index.rs` its bytes
+//! → what a client reads; `link.rs` the settings of cargo and `lockfile.rs` its lockfile (pure);
 //! `pack.rs` a folder → `.crate`. The handlers: `routes.rs`, and behind it `index.rs`,
 //! `download.rs`, `publish.rs`, `owners.rs`, `search.rs`.
 //!
-//! Discrepancies: there are no accounts, so owners are keys and are changed by a grant; the lines of
-//! an index stand in the order of versions; of what is published the archive counts, and a document
+//! Discrepancies: there are no accounts, so owners are keys and are changed by a grant; lines of an
+//! index stand in the order of versions; of what is published the archive counts, and a document
 //! that says something else is refused; a crate that is published with the same bytes again is a
 //! success with a warning; without a private realm no token is asked for to read, and with one for
 //! everything that realms have.
@@ -67,10 +67,8 @@ pub static FORMAT: Format = Format {
         twins: name::twins,
     },
     install: |base, name, version| {
-        let index = format!("sparse+{base}/{MOUNT}/~hosted/index/");
-        format!(
-            "cargo add {name}@{version} --registry griot --config 'registries.griot.index=\"{index}\"'"
-        )
+        let index = format!("registries.griot.index=\"sparse+{base}/{MOUNT}/~hosted/index/\"");
+        format!("cargo add {name}@{version} --registry griot --config '{index}'")
     },
     pack: pack::pack,
     lockfiles: lockfile::LOCKFILES,
