@@ -71,6 +71,7 @@ mod pypi;
 #[cfg(test)]
 mod pypi_http;
 #[cfg(test)]
+mod pypi_upstream;
 mod python_clients;
 #[cfg(test)]
 mod readers;

@@ -15,6 +15,7 @@ use super::Context;
 use crate::args::Run;
 use crate::output::{Code, Failure};
 use crate::proxy::authority::Authority;
+use crate::proxy::forward::file_hosts;
 use crate::proxy::scope::Scope;
 use crate::proxy::{Proxy, environment, trust};
 
@@ -34,6 +35,10 @@ pub(super) async fn run(context: &Context, run: Run) -> Result<ExitCode, Failure
         let hint = "griot link npm adopts what npm points at; or griot upstream add npm URL";
         return Err(failure.hint(hint).code(Code::Lacks));
     }
+    let scope = match scope.names_files() {
+        true => scope.with_files(file_hosts(node.base()).await),
+        false => scope,
+    };
     let authority = Authority::open(&context.home, &scope.sites())?;
     let bundle = trust::bundle(authority.pem(), &trusted_before())?;
     let proxy = Proxy::bind(scope.clone(), authority, node.base()).await?;

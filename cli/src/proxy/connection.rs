@@ -102,7 +102,7 @@ async fn connect(shared: &Shared, slot: &Slot, mut request: Request<Incoming>) -
     let Some((host, port)) = target else {
         return plain(StatusCode::BAD_REQUEST, "CONNECT needs host:port");
     };
-    let site = shared.ways.scope().opened(&host, port).cloned();
+    let site = shared.ways.opened(&host, port);
     let upgrade = hyper::upgrade::on(&mut request);
     let next = match site.filter(|_| !is_git(request.headers())) {
         Some(site) => Next::Opened(upgrade, site),

@@ -30,7 +30,7 @@ pub(crate) mod authority;
 mod connection;
 pub(crate) mod environment;
 mod former;
-mod forward;
+pub(crate) mod forward;
 pub(crate) mod scope;
 pub(crate) mod trust;
 

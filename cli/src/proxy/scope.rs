@@ -1,6 +1,8 @@
 //! What passes through the node: which hosts are opened, and where each request on them goes.
 //!
-//! Only the hosts of adopted upstreams are opened. On them, what a client *reads* below an adopted
+//! Only the hosts of adopted upstreams are opened, and those on which pages of an index have named
+//! files: these are asked of the node first, by their URL, and of the host if it does not know
+//! them. On the former, what a client *reads* below an adopted
 //! base URL is asked of the node; everything else (a publish, a login, what a client reads before
 //! it writes, other things on the same host) goes to the host itself, unchanged. Pure: a table test
 //! covers it.
@@ -22,6 +24,18 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// Of a URL; `None` if that is no web server's.
+    pub(crate) fn of(url: &str) -> Option<Self> {
+        let url = Url::parse(url).ok()?;
+        let tls = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = url.host_str()?.to_owned();
+        Some(Self { tls, host, port: url.port_or_known_default()? })
+    }
+
     /// Its URL without a slash at the end.
     pub(crate) fn url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
@@ -49,6 +63,12 @@ impl Base {
         if self.format == "cargo" {
             return false;
         }
+        if self.format == PYPI {
+            let known = node::formats::ALL.iter().find(|format| format.id == self.format);
+            let name = rest.split('/').next().unwrap_or_default();
+            let name = known.and_then(|format| (format.rules.canonical_name)(name).ok());
+            return name.is_some_and(|name| patterns.iter().any(|known| known.matches(&name)));
+        }
         let plain = rest.replace("%2f", "/").replace("%2F", "/");
         let segments = if plain.starts_with('@') { 2 } else { 1 };
         let name = plain.split('/').take(segments).collect::<Vec<_>>().join("/");
@@ -56,11 +76,16 @@ impl Base {
     }
 }
 
+/// The format whose pages say where its files are, on any host.
+const PYPI: &str = "pypi";
+
 /// Who answers a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Goal {
     /// The node, at this path and query.
     Node(String),
+    /// The node, at this path, if it has the file; else the host.
+    NodeOrHost(String),
     /// The host that the client named.
     Host,
 }
@@ -69,6 +94,8 @@ pub(crate) enum Goal {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     bases: Vec<Base>,
+    /// Hosts of files that pages of adopted upstreams have named.
+    files: Vec<Site>,
 }
 
 impl Scope {
@@ -77,7 +104,17 @@ impl Scope {
         let mut bases: Vec<Base> = rows.iter().filter_map(|row| base(row, rows)).collect();
         // The longest first: one base may lie below another.
         bases.sort_by_key(|base| std::cmp::Reverse(base.path.len()));
-        Self { bases }
+        Self { bases, files: Vec::new() }
+    }
+
+    /// With hosts on which the node says that upstreams have files.
+    pub(crate) fn with_files(self, files: Vec<Site>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// Whether upstreams may have files on hosts that only their pages name.
+    pub(crate) fn names_files(&self) -> bool {
+        self.bases.iter().any(|base| base.format == PYPI)
     }
 
     /// Whether there is nothing to take over.
@@ -87,7 +124,8 @@ impl Scope {
 
     /// Every host that is opened, each once.
     pub(crate) fn sites(&self) -> Vec<&Site> {
-        let mut sites: Vec<&Site> = self.bases.iter().map(|base| &base.site).collect();
+        let bases = self.bases.iter().map(|base| &base.site);
+        let mut sites: Vec<&Site> = bases.chain(&self.files).collect();
         sites.sort();
         sites.dedup();
         sites
@@ -95,8 +133,9 @@ impl Scope {
 
     /// The adopted host at this name and port.
     pub(crate) fn opened(&self, host: &str, port: u16) -> Option<&Site> {
-        let sites = self.bases.iter().map(|base| &base.site);
-        sites.into_iter().find(|site| site.port == port && site.host.eq_ignore_ascii_case(host))
+        self.sites()
+            .into_iter()
+            .find(|site| site.port == port && site.host.eq_ignore_ascii_case(host))
     }
 
     /// Who answers a request on an opened host; `path` is undecoded and has its query.
@@ -105,9 +144,13 @@ impl Scope {
         if plain.split('/').any(is_dots) {
             return Goal::Host;
         }
-        let here = self.bases.iter().filter(|base| base.site == *site);
-        let below = here.filter_map(|base| Some((base, rest_below(&base.path, plain)?)));
-        let Some((base, rest)) = below.into_iter().next() else { return Goal::Host };
+        let here = || self.bases.iter().filter(|base| base.site == *site);
+        let below = here().filter_map(|base| Some((base, rest_below(&base.path, plain)?)));
+        let Some((base, rest)) = below.into_iter().next() else {
+            let pypi = here().filter(|base| base.format == PYPI && reads(method));
+            let own = pypi.into_iter().find_map(|base| own_file(&base.path, plain));
+            return own.map_or(Goal::Host, Goal::NodeOrHost);
+        };
         let asked = (method, rest, query.unwrap_or_default());
         if !base.is_routed_here(rest) || !of_the_node(base.format, asked) {
             return Goal::Host;
@@ -115,6 +158,40 @@ impl Scope {
         let query = query.map_or_else(String::new, |query| format!("?{query}"));
         Goal::Node(format!("{}{rest}{query}", base.door))
     }
+
+    /// Whether pages of upstreams may name files on this host.
+    pub(crate) fn has_files(&self, site: &Site) -> bool {
+        let base = |base: &Base| base.format == PYPI && base.site == *site;
+        self.files.contains(site) || self.bases.iter().any(base)
+    }
+}
+
+/// Who answers a request for what may be a file that a page of an upstream has named; `path` is
+/// undecoded and has its query.
+pub(crate) fn file_goal(site: &Site, method: &Method, path: &str) -> Goal {
+    let plain = path.split('?').next().unwrap_or_default();
+    let last = plain.rsplit('/').next().unwrap_or_default();
+    let is_file = last.contains('.') && last.contains('-') && !plain.split('/').any(is_dots);
+    if !is_file || !reads(method) {
+        return Goal::Host;
+    }
+    let url = node::formats::url_segment(&format!("{}{path}", site.url()));
+    Goal::NodeOrHost(format!("/{PYPI}/at/{url}"))
+}
+
+const fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// A file of the node itself, which its pages name relative to the index: those of a realm's
+/// projects do so here, too.
+fn own_file(base: &str, path: &str) -> Option<String> {
+    let parent = base.trim_end_matches('/').rsplit_once('/')?.0;
+    let rest = path.strip_prefix(parent)?.strip_prefix("/files/")?;
+    let parts: Vec<&str> = rest.split('/').collect();
+    let [_, sum, _] = parts.as_slice() else { return None };
+    let is_sum = sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_sum.then(|| format!("/{PYPI}/files/{rest}"))
 }
 
 /// Whether the node asks this upstream, or one declared to be the same, for any name of the format.
@@ -129,12 +206,7 @@ fn is_default(row: &UpstreamRow, rows: &[UpstreamRow]) -> bool {
 fn base(row: &UpstreamRow, rows: &[UpstreamRow]) -> Option<Base> {
     let format = node::formats::ALL.iter().find(|format| format.id == row.format)?;
     let url = Url::parse(&row.url).ok()?;
-    let tls = match url.scheme() {
-        "https" => true,
-        "http" => false,
-        _ => return None,
-    };
-    let site = Site { tls, host: url.host_str()?.to_owned(), port: url.port_or_known_default()? };
+    let site = Site::of(&row.url)?;
     let path = format!("{}/", url.path().trim_end_matches('/'));
     let patterns = row.patterns.iter().filter_map(|pattern| Pattern::parse(pattern).ok());
     let names = (!is_default(row, rows)).then(|| patterns.collect());
@@ -156,8 +228,10 @@ fn is_dots(segment: &str) -> bool {
 
 /// Whether the node can answer for the upstream: reading alone, and nothing of a person's account.
 fn of_the_node(format: &str, (method, rest, query): (&Method, &str, &str)) -> bool {
-    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let reads = reads(method);
     match (format, rest.strip_prefix("-/")) {
+        // The page of a project, and the list of all.
+        (PYPI, _) => reads && rest.trim_end_matches('/').split('/').count() == 1,
         ("npm", Some(endpoint)) => npm_endpoint(method, endpoint),
         // npm reads with `write=true` what it changes and sends back.
         ("npm", None) => reads && !query.split('&').any(|pair| pair == "write=true"),
@@ -228,6 +302,45 @@ mod tests {
         }
         let audit = "/repo/npm/-/npm/v1/security/advisories/bulk";
         assert_eq!(goal(&Method::POST, audit), node("/npm/-/npm/v1/security/advisories/bulk"));
+    }
+
+    #[test]
+    fn pages_of_an_index_are_the_nodes_and_files_are_if_it_has_them() {
+        let scope = Scope::new(&[row("pypi", "https://packages.test/simple")]);
+        let site = scope.opened("packages.test", 443).unwrap().clone();
+        let goal = |path: &str| scope.goal(&site, &Method::GET, path);
+        for (path, asked) in [
+            ("/simple/pad/", "/pypi/simple/pad/"),
+            ("/simple/pad", "/pypi/simple/pad"),
+            ("/simple/", "/pypi/simple/"),
+            ("/simple/pad/?format=x", "/pypi/simple/pad/?format=x"),
+        ] {
+            assert_eq!(goal(path), node(asked), "{path}");
+        }
+        let sum = "e3".repeat(32);
+        let own = format!("/files/pad/{sum}/pad-1.0.zip");
+        assert_eq!(goal(&own), Goal::NodeOrHost(format!("/pypi{own}")));
+        for path in ["/files/pad/x/pad-1.0.zip", "/legacy/", "/simple/pad/pad-1.0.zip", "/pad"] {
+            assert_eq!(goal(path), Goal::Host, "{path}");
+        }
+        assert_eq!(scope.goal(&site, &Method::POST, &own), Goal::Host);
+        assert!(scope.has_files(&site));
+        let files = Site::of("https://files.test").unwrap();
+        assert!(!scope.has_files(&files) && scope.opened("files.test", 443).is_none());
+        let scope = scope.clone().with_files(vec![files.clone()]);
+        assert!(scope.has_files(&files) && scope.opened("files.test", 443).is_some());
+        let file = |method: &Method, path: &str| file_goal(&site, method, path);
+        let at = "/pypi/at/https%3A%2F%2Fpackages.test%3A443%2Fa%2Fpad-1.0.zip%3Fb%3D1";
+        let found = file(&Method::GET, "/a/pad-1.0.zip?b=1");
+        assert_eq!(found, Goal::NodeOrHost(at.into()));
+        for (method, path) in [
+            (Method::GET, "/a/"),
+            (Method::GET, "/a-b/c"),
+            (Method::GET, "/a/../pad-1.0.zip"),
+            (Method::PUT, "/a/pad-1.0.zip"),
+        ] {
+            assert_eq!(file(&method, path), Goal::Host, "{method} {path}");
+        }
     }
 
     #[test]

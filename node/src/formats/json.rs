@@ -122,7 +122,7 @@ impl<'r> Json<'r> {
             b't' => self.word(b"true")?,
             b'f' => self.word(b"false")?,
             b'n' => self.word(b"null")?,
-            _ => self.number()?,
+            _ => drop(self.number()?),
         }
         Ok(start..self.at)
     }
@@ -218,18 +218,23 @@ impl<'r> Json<'r> {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<(), Error> {
+    /// Reads a number; `None` if it is no whole one of 64 bits, written without an exponent.
+    pub(super) fn number(&mut self) -> Result<Option<u64>, Error> {
+        self.peek()?;
+        let mut value = Some(0);
         if self.byte()? == Some(b'-') {
             self.consume(1);
+            value = None;
         }
         if self.byte()? == Some(b'0') {
             self.consume(1);
         } else {
-            self.digits()?;
+            value = self.digits()?.and_then(|digits| value.map(|_| digits));
         }
         if self.byte()? == Some(b'.') {
             self.consume(1);
             self.digits()?;
+            value = None;
         }
         if matches!(self.byte()?, Some(b'e' | b'E')) {
             self.consume(1);
@@ -237,17 +242,20 @@ impl<'r> Json<'r> {
                 self.consume(1);
             }
             self.digits()?;
+            value = None;
         }
-        Ok(())
+        Ok(value)
     }
 
-    /// One or more.
-    fn digits(&mut self) -> Result<(), Error> {
-        let start = self.at;
-        while self.byte()?.is_some_and(|byte| byte.is_ascii_digit()) {
+    /// One or more; `None` if they are too many for a value.
+    fn digits(&mut self) -> Result<Option<u64>, Error> {
+        let (start, mut value) = (self.at, Some(0_u64));
+        while let Some(digit) = self.byte()?.filter(u8::is_ascii_digit) {
+            let more = |value: u64| value.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+            value = value.and_then(more);
             self.consume(1);
         }
-        if self.at == start { Err(Error::NotJson(self.at)) } else { Ok(()) }
+        if self.at == start { Err(Error::NotJson(self.at)) } else { Ok(value) }
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), Error> {

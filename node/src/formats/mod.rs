@@ -37,6 +37,7 @@ pub mod npm;
 pub mod pypi;
 mod splice;
 mod spliced;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod text;

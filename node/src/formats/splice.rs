@@ -118,6 +118,27 @@ impl Splice {
     }
 }
 
+/// Takes members out of an object, or items out of an array, each with the comma that parts it from
+/// what stays.
+pub(super) fn without(members: impl Iterator<Item = (Span, bool)>, edits: &mut Vec<Edit>) {
+    let members: Vec<(Span, bool)> = members.collect();
+    let mut at = 0;
+    while let Some(&(first, gone)) = members.get(at) {
+        let run = members[at..].iter().take_while(|(_, gone)| *gone).count();
+        if gone {
+            let last = members[at + run - 1].0;
+            let before = at.checked_sub(1).map(|before| members[before].0);
+            let span = match (before, members.get(at + run)) {
+                (Some(before), _) => Span { start: before.end, end: last.end },
+                (None, Some((next, _))) => Span { start: first.start, end: next.start },
+                (None, None) => Span { start: first.start, end: last.end },
+            };
+            edits.push((span, Bytes::new()));
+        }
+        at += run.max(1);
+    }
+}
+
 /// The span as a range.
 pub(super) fn wide(span: Span) -> Range<u64> {
     span.start.into()..span.end.into()

@@ -187,7 +187,7 @@ impl Registry {
     }
 
     /// What a document that is held says of the file; no network.
-    async fn describe_held(
+    pub(super) async fn describe_held(
         &self,
         sought: &Sought,
         version: &str,

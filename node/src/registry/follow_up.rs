@@ -206,7 +206,8 @@ impl Registry {
         let Some((_, file)) = self.inner.store.open_blob(digest).await? else { return Ok(()) };
         let mut file = file.into_std().await;
         let mut document = self.open_document(body).await?.into_std().await;
-        let range = described.version.declared.clone();
+        let own = Some(&described.file.place).filter(|place| !place.is_empty());
+        let range = own.unwrap_or(&described.version.declared).clone();
         let (name, differs) = (described.file.file.clone(), sought.rules.differs);
         let work = move || {
             let declared = compare::slice(&mut document, &range).ok()?;

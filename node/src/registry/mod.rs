@@ -38,6 +38,7 @@ mod documents;
 mod endorse;
 mod error;
 mod fetch_document;
+mod file_facts;
 mod file_flights;
 mod files;
 mod flight;

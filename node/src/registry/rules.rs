@@ -162,6 +162,9 @@ pub struct OutlineFile {
     pub size: Option<u64>,
     /// What the document says of its bytes.
     pub declared: Declared,
+    /// Where in the document the file is declared, in bytes; empty where its version's place says
+    /// it, or where nothing of it can be compared with the file.
+    pub place: Range<u64>,
 }
 
 /// Checksums that somebody declares.

@@ -85,10 +85,15 @@ impl Sought {
 
     /// The absolute URL of a file, as far as the package's document says it.
     pub(super) fn file_url(&self, file: &OutlineFile) -> Option<String> {
-        let said = Some(&file.url).filter(|url| !url.is_empty())?;
+        self.absolute(&file.url)
+    }
+
+    /// What a URL in the package's document means; `None` for one that is empty.
+    pub(super) fn absolute(&self, said: &str) -> Option<String> {
+        let said = Some(said).filter(|url| !url.is_empty())?;
         let joined = Url::parse(&self.document_url()).ok().and_then(|base| base.join(said).ok());
         // Whoever is asked for something that is no URL will say so.
-        Some(joined.map_or_else(|| said.clone(), String::from))
+        Some(joined.map_or_else(|| said.to_owned(), String::from))
     }
 
     /// A request for a document of the package, without validators.
@@ -100,7 +105,7 @@ impl Sought {
             last_modified: None,
             hashes: Hashes::default(),
             limit: self.rules.document_bytes_max,
-            never_html: true,
+            never_html: !variant.accept.contains("html"),
             urgent: true,
             arrival: None,
         }

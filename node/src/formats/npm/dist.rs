@@ -97,7 +97,7 @@ impl Dist {
         declared.sha1 = declared.sha1.or_else(|| crdt::digest::from_hex(self.shasum.trim()));
         let url = url.to_owned();
         // Its name follows from the package's, which may stand further on.
-        web.then(|| OutlineFile { file: String::new(), url, size: None, declared })
+        web.then(|| OutlineFile { url, declared, ..OutlineFile::default() })
     }
 }
 

@@ -100,7 +100,7 @@ impl Pieces {
         Arc::new(move || {
             let this = this.clone();
             async move {
-                let table = spans::table(&this.asked.registry, &this.document.digest).await?;
+                let table = spans::table(&this.asked.registry, &this.document).await?;
                 let render: Render = Box::new(move || match &this.version {
                     None => Ok(render::packument(&table, &this.look())),
                     Some(version) => render::manifest(&table, version, &this.look())

@@ -20,7 +20,7 @@ use super::metadata::Form;
 use super::mode::Mode;
 use super::name;
 use super::spans::{Entry, Table};
-use crate::formats::splice::{Edit, Segment, Span, Splice, wide};
+use crate::formats::splice::{self, Edit, Segment, Splice, wide};
 
 /// What a document shall look like.
 #[derive(Debug, Clone, Copy)]
@@ -45,10 +45,11 @@ pub(super) fn packument(table: &Table, look: &Look<'_>) -> Vec<Segment> {
             normal.as_ref().is_none_or(|normal| !offered.contains(normal.as_ref()))
         };
         let versions = table.versions.entries.iter().map(|e| (e.member, gone(&e.normal)));
-        drop_members(versions, &mut edits);
+        splice::without(versions, &mut edits);
         // What is no version, such as `created`, stays.
         let times = table.times.entries.iter();
-        drop_members(times.map(|t| (t.member, t.normal.is_some() && gone(&t.normal))), &mut edits);
+        let times = times.map(|t| (t.member, t.normal.is_some() && gone(&t.normal)));
+        splice::without(times, &mut edits);
     }
     if let Some(tags) = look.tags {
         edit_tags(table, tags, &mut edits);
@@ -93,26 +94,6 @@ fn is_below<'u>(url: &'u str, base: &str) -> Option<&'u str> {
     let host = base.find('/')?;
     let same_host = url.get(..host)?.eq_ignore_ascii_case(&base[..host]);
     url.get(host..)?.strip_prefix(&base[host..]).filter(|_| same_host)
-}
-
-/// Takes members out of an object, each with the comma that parts it from what stays.
-fn drop_members(members: impl Iterator<Item = (Span, bool)>, edits: &mut Vec<Edit>) {
-    let members: Vec<(Span, bool)> = members.collect();
-    let mut at = 0;
-    while let Some(&(first, gone)) = members.get(at) {
-        let run = members[at..].iter().take_while(|(_, gone)| *gone).count();
-        if gone {
-            let last = members[at + run - 1].0;
-            let before = at.checked_sub(1).map(|before| members[before].0);
-            let span = match (before, members.get(at + run)) {
-                (Some(before), _) => Span { start: before.end, end: last.end },
-                (None, Some((next, _))) => Span { start: first.start, end: next.start },
-                (None, None) => Span { start: first.start, end: last.end },
-            };
-            edits.push((span, Bytes::new()));
-        }
-        at += run.max(1);
-    }
 }
 
 fn edit_tags(table: &Table, tags: &BTreeMap<String, String>, edits: &mut Vec<Edit>) {

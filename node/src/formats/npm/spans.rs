@@ -1,26 +1,16 @@
-//! Where things stand in the bytes of a packument; and those tables that were made lately.
-//!
-//! A table is a pure function of the bytes, so it is kept under their digest: a warm packument of
-//! 20 MB is rendered without being read twice. All tables together have a bound; one that is
-//! larger than it is made anew for each request. Nothing here survives a restart.
+//! Where things stand in the bytes of a packument. How such tables are kept: `formats/tables.rs`.
 
-use std::collections::BTreeMap;
-use std::io::BufReader;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-
-use crdt::Digest;
-use tokio::sync::Semaphore;
+use std::io::BufRead;
+use std::sync::Arc;
 
 use super::upstream_outline;
 use crate::formats::splice::Span;
+use crate::formats::tables::{Tables, Weigh};
 use crate::http::error::Error;
-use crate::registry::{Error as RegistryError, Registry};
+use crate::registry::{Registry, UpstreamDocument};
 
 /// All tables that are kept.
 const KEPT_MAX_BYTES: usize = 16 * 1024 * 1024;
-/// Packuments that are read at once, each by a thread with this buffer.
-const READERS: usize = 2;
-const READ_BYTES: usize = 64 * 1024;
 
 /// The places of a document that renderings change.
 #[derive(Debug, Default)]
@@ -95,8 +85,9 @@ impl Table {
         let (first, last) = entry.fields?;
         self.fields.get(first as usize..last as usize)
     }
+}
 
-    /// Memory, roughly.
+impl Weigh for Table {
     fn bytes(&self) -> usize {
         let entry = |entry: &Entry| {
             let url = entry.tarball.as_ref().map_or(0, |(url, _)| url.len());
@@ -110,68 +101,12 @@ impl Table {
 }
 
 /// The table of a document that is held.
-pub(super) async fn table(registry: &Registry, digest: &Digest) -> Result<Arc<Table>, Error> {
-    static READING: Semaphore = Semaphore::const_new(READERS);
-    if let Some(known) = kept().get(digest) {
-        return Ok(known);
-    }
-    let _turn = READING.acquire().await;
-    // Who waited may find that another one made it.
-    if let Some(known) = kept().get(digest) {
-        return Ok(known);
-    }
-    let file = registry.open_document(digest).await?.into_std().await;
-    let read = move || upstream_outline::scan(&mut BufReader::with_capacity(READ_BYTES, file));
-    let scanned = tokio::task::spawn_blocking(read).await;
-    let scanned = scanned.unwrap_or_else(|_| Err("the packument could not be read".to_owned()));
-    let (_, table) = scanned.map_err(RegistryError::not_here)?;
-    let table = Arc::new(table);
-    kept().put(*digest, Arc::clone(&table));
-    Ok(table)
+pub(super) async fn table(registry: &Registry, document: &UpstreamDocument) -> Made {
+    static TABLES: Tables<Table> = Tables::new(KEPT_MAX_BYTES);
+    let scan =
+        |_: &str, input: &mut dyn BufRead| upstream_outline::scan(input).map(|(_, table)| table);
+    TABLES.get(registry, (&document.package, &document.digest), scan).await
 }
 
-fn kept() -> std::sync::MutexGuard<'static, Kept> {
-    static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(|| Mutex::new(Kept::new(KEPT_MAX_BYTES)));
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Tables by digest; the one that was not used for longest goes first.
-#[derive(Debug)]
-pub(super) struct Kept {
-    tables: BTreeMap<Digest, (u64, usize, Arc<Table>)>,
-    clock: u64,
-    bytes: usize,
-    max: usize,
-}
-
-impl Kept {
-    pub(super) const fn new(max: usize) -> Self {
-        Self { tables: BTreeMap::new(), clock: 0, bytes: 0, max }
-    }
-
-    pub(super) fn get(&mut self, digest: &Digest) -> Option<Arc<Table>> {
-        self.clock += 1;
-        let (used, _, table) = self.tables.get_mut(digest)?;
-        *used = self.clock;
-        Some(Arc::clone(table))
-    }
-
-    pub(super) fn put(&mut self, digest: Digest, table: Arc<Table>) {
-        let bytes = table.bytes();
-        if bytes > self.max {
-            return;
-        }
-        self.clock += 1;
-        if let Some((_, before, _)) = self.tables.insert(digest, (self.clock, bytes, table)) {
-            self.bytes -= before;
-        }
-        self.bytes += bytes;
-        while self.bytes > self.max {
-            let oldest = self.tables.iter().min_by_key(|(_, (used, ..))| *used);
-            let Some(oldest) = oldest.map(|(digest, _)| *digest) else { break };
-            if let Some((_, bytes, _)) = self.tables.remove(&oldest) {
-                self.bytes -= bytes;
-            }
-        }
-    }
-}
+/// A table, shared with who renders the same document.
+type Made = Result<Arc<Table>, Error>;

@@ -14,7 +14,7 @@ use crdt::routes::Source;
 use crdt::{Content, PackageId};
 
 use super::simple::{self, Asked, looked};
-use super::{dist, provenance};
+use super::{dist, provenance, upstream_files};
 use crate::formats::Context;
 use crate::http::arriving;
 use crate::http::body::{self, Label};
@@ -43,7 +43,7 @@ pub(super) async fn serve(
 ) -> Result<Response<Body>, Error> {
     let asked = Asked::of(context, project)?;
     if !is_realms(context, &asked.package)? {
-        return Err(missing(context, &asked.package, name).await);
+        return upstream_files::serve(context, head, &asked.package, (sha256, name)).await;
     }
     let (file, beside) = match [METADATA, PROVENANCE].iter().find(|end| name.ends_with(**end)) {
         Some(end) => (&name[..name.len() - end.len()], Some(*end)),

@@ -2,9 +2,11 @@
 //!
 //! Files: `name.rs`, `version.rs`, `specifier.rs`, `dist.rs` rules (pure); `metadata.rs` and
 //! `zipped.rs` archive → meta (pure); `page.rs` one model of a page → HTML and JSON, `accept.rs`
-//! which of them (pure); `hosted.rs` a realm's view → that model. The handlers: `routes.rs`, and
-//! behind it `simple.rs` (pages), `names.rs` (the list of all), `files.rs`, `upload.rs`,
-//! `provenance.rs`.
+//! which of them (pure); `hosted.rs` a realm's view → that model; `upstream_rules.rs` how an
+//! upstream is asked; `outline.rs` with `html.rs`, `html_tags.rs` and `upstream_json.rs` its page →
+//! what is in it; `upstream_places.rs` and where; `upstream_page.rs` its bytes → what a client
+//! reads, in `mode.rs`'s sense. The handlers: `routes.rs`, and behind it `simple.rs` (pages),
+//! `names.rs` (the list of all), `files.rs`, `upstream_files.rs`, `upload.rs`, `provenance.rs`.
 //!
 //! Discrepancies: a yank is of a version, so it shows on each of its files; there is no yank over
 //! HTTP (no client has one), nor XML-RPC, nor a search; attestations are kept and shown as they
@@ -22,11 +24,15 @@ mod accept;
 mod dist;
 mod files;
 mod hosted;
+mod html;
+mod html_tags;
 mod link;
 mod lockfile;
 mod metadata;
+mod mode;
 mod name;
 mod names;
+mod outline;
 mod pack;
 mod page;
 mod provenance;
@@ -36,6 +42,13 @@ mod specifier;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod upstream_files;
+mod upstream_json;
+mod upstream_page;
+mod upstream_places;
+mod upstream_rules;
+#[cfg(test)]
+mod upstream_tests;
 mod version;
 mod zipped;
 
@@ -59,7 +72,7 @@ pub static FORMAT: Format = Format {
         files_may_join: true,
         file_name: None,
         extract: Some(metadata::extract),
-        upstream: None,
+        upstream: Some(upstream_rules::RULES),
         describe: metadata::describe,
         twins: |_| Vec::new(),
     },

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use crdt::PackageId;
 
-use super::{FORMAT, MOUNT, files, name, names, simple, upload};
+use super::{FORMAT, MOUNT, files, mode, name, names, simple, upload, upstream_files};
 use crate::formats::{Context, url_segment};
 use crate::http::error::Error;
 
@@ -43,6 +43,8 @@ async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<B
         (["files", project, sha256, file], _) => {
             files::serve(context, head, (project, sha256, file)).await
         }
+        (["hosts"], _) => mode::hosts(&context.registry),
+        (["at", url], _) => upstream_files::at(context, head, url).await,
         ([project, "json"], _) => simple::legacy_json(context, head, (project, None)).await,
         ([project, version, "json"], _) => {
             simple::legacy_json(context, head, (project, Some(version))).await

@@ -16,8 +16,9 @@ use crdt::PackageId;
 use futures::FutureExt as _;
 
 use super::accept::{self, Form};
+use super::mode::{self, Mode};
 use super::routes::readable;
-use super::{FORMAT, MOUNT, hosted, page, provenance, version};
+use super::{FORMAT, MOUNT, hosted, page, provenance, upstream_page, version};
 use crate::formats::Context;
 use crate::http::body::{etag_of, joined};
 use crate::http::error::Error;
@@ -36,7 +37,6 @@ pub(super) struct Asked {
     pub(super) url: String,
     pub(super) package: PackageId,
     /// The largest document that is held as it is, in bytes.
-    #[allow(dead_code, reason = "an upstream's page is as large as it likes")]
     pub(super) part: usize,
 }
 
@@ -98,8 +98,14 @@ pub(super) async fn page(
 ) -> Result<Response<Body>, Error> {
     let asked = Asked::of(context, name)?;
     let form = form(context, head)?;
-    let look = move |asked: Asked, wish| look(asked, wish, form);
-    asked.answer((context, head), &["page", form.media_type()], true, look).await
+    let mode = Mode::of(&head.headers);
+    let look = move |asked: Asked, wish| look(asked, wish, (form, mode));
+    let what = ["page", form.media_type(), mode.word()];
+    let mut response = asked.answer((context, head), &what, true, look).await?;
+    if mode == Mode::Canonical {
+        mode::name_hosts(&context.registry, response.headers_mut())?;
+    }
+    Ok(response)
 }
 
 /// The form that is asked for.
@@ -113,10 +119,10 @@ pub(super) fn form(context: &Context, head: &Parts) -> Result<Form, Error> {
     })
 }
 
-async fn look(asked: Asked, wish: Wish, form: Form) -> Result<Looked, Error> {
+async fn look(asked: Asked, wish: Wish, (form, mode): (Form, Mode)) -> Result<Looked, Error> {
     match document_of(&asked.registry, (asked.door, &asked.package), wish).await? {
         Document::Hosted(metadata) => hosted_page(&asked, *metadata, form),
-        Document::Upstream(_) => Err(Error::no_such_path()),
+        Document::Upstream(document) => upstream_page::looked(asked, *document, (form, mode)).await,
     }
 }
 

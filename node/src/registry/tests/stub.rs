@@ -73,6 +73,7 @@ fn outline(_: &str, from: &mut dyn BufRead) -> Result<Outline, String> {
                         url: (*url).to_owned(),
                         size: None,
                         declared: declared(sum)?,
+                        ..OutlineFile::default()
                     }],
                     signatures: signed.map(|s| ("k".to_owned(), s.to_owned())).collect(),
                     declared: at..at + read,

@@ -3,11 +3,9 @@
 use std::io::{Seek as _, SeekFrom, Write as _};
 
 use futures::StreamExt as _;
-use serde_json::{Map, json};
 
 use super::super::mode::Mode;
 use super::super::render::{self, Look};
-use super::super::spans;
 use super::super::upstream_outline::scan;
 use super::{BASE, DOOR, looks};
 use crate::formats::splice::{self, Segment};
@@ -108,28 +106,4 @@ async fn a_file_that_is_shorter_than_its_segments_breaks_the_body_off() {
         }
         assert_eq!((broken, seen.ends_with(b"end")), (!whole, whole));
     }
-}
-
-#[test]
-fn tables_are_kept_as_long_as_they_fit_and_the_least_used_goes_first() {
-    use std::sync::Arc;
-    let digest = |text: &str| crdt::Digest::of(text.as_bytes());
-    let table = |versions: usize| {
-        let mut entries = Map::new();
-        for number in 0..versions {
-            entries.insert(format!("1.0.{number}"), json!({ "dist": { "tarball": "http://a/" } }));
-        }
-        let document = json!({ "name": "demo", "versions": entries }).to_string();
-        Arc::new(scan(&mut document.as_bytes()).unwrap().1)
-    };
-    let mut kept = spans::Kept::new(30_000);
-    for name in ["a", "b"] {
-        kept.put(digest(name), table(100));
-    }
-    assert!(kept.get(&digest("a")).is_some());
-    kept.put(digest("c"), table(100));
-    let held = ["a", "b", "c"].map(|name| kept.get(&digest(name)).is_some());
-    assert_eq!(held, [true, false, true]);
-    kept.put(digest("huge"), table(2000));
-    assert!(kept.get(&digest("huge")).is_none() && kept.get(&digest("c")).is_some());
 }
