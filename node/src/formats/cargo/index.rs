@@ -125,7 +125,7 @@ fn hosted(metadata: &Metadata) -> Result<Looked, Error> {
         let plain = Plain::Held(text.into_bytes().into());
         async move { Ok(Made { label, plain, read: None, lies: false }) }.boxed()
     });
-    let stamp = metadata.stamp.clone();
+    let stamp = metadata.stamp;
     Ok(Looked { seed, stamp, age: None, stale: false, render, lies: None })
 }
 
@@ -133,12 +133,15 @@ fn hosted(metadata: &Metadata) -> Result<Looked, Error> {
 fn empty(metadata: &Metadata) -> Error {
     let name = &metadata.view.package.name;
     let hint = format!("griot info {name} --format {}", FORMAT.id);
-    let (status, message) = if metadata.hidden.is_empty() {
-        (StatusCode::NOT_FOUND, format!("no version of {name} stands"))
-    } else {
-        let hidden = metadata.hidden.join(", ");
+    let (offered, hidden) = (metadata.offered.join(", "), metadata.hidden.join(", "));
+    let (status, message) = if !hidden.is_empty() {
         let message = format!("{name}: {hidden} cannot be had now, neither here nor from a peer");
         (StatusCode::FAILED_DEPENDENCY, message)
+    } else if offered.is_empty() {
+        (StatusCode::NOT_FOUND, format!("no version of {name} stands"))
+    } else {
+        let message = format!("{name}: its archive does not say what an index must of {offered}");
+        (StatusCode::NOT_FOUND, message)
     };
     Error::new(status, message).with_hint(hint)
 }

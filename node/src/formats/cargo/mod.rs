@@ -67,10 +67,8 @@ pub static FORMAT: Format = Format {
         twins: name::twins,
     },
     install: |base, name, version| {
-        let index = format!("sparse+{base}/{MOUNT}/~hosted/index/");
-        format!(
-            "cargo add {name}@{version} --registry griot --config 'registries.griot.index=\"{index}\"'"
-        )
+        let index = format!("registries.griot.index=\"sparse+{base}/{MOUNT}/~hosted/index/\"");
+        format!("cargo add {name}@{version} --registry griot --config '{index}'")
     },
     pack: pack::pack,
     lockfiles: lockfile::LOCKFILES,

@@ -46,8 +46,8 @@ async fn list(context: &Context, name: &str) -> Result<Response<Body>, Error> {
         let granted = granted.map_err(RegistryError::from)?;
         keys.extend(granted.keys.keys().map(|key| (key.to_string(), "may publish it")));
     }
-    let user = |(at, (key, name)): (usize, (String, &str))| json!({ "id": at + 1, "login": key, "name": name });
-    let users: Vec<Value> = keys.into_iter().enumerate().map(user).collect();
+    let user = |(id, (key, name))| json!({ "id": id, "login": key, "name": name });
+    let users: Vec<Value> = (1_u32..).zip(keys).map(user).collect();
     Ok(answer(&json!({ "users": users })))
 }
 

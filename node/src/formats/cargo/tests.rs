@@ -116,7 +116,8 @@ fn archive_of_two() -> std::fs::File {
 fn every_kind_of_dependency_is_read_from_the_normalised_manifest() {
     let more = "links = \"z\"\nrust-version = \"1.60\"\n\
         [dependencies.alias]\nversion = \"1.0\"\npackage = \"real\"\noptional = true\n\
-        default-features = false\nfeatures = [\"b\", \"a\"]\nregistry-index = \"sparse+http://h/i/\"\n\
+        default-features = false\nfeatures = [\"b\", \"a\"]\n\
+        registry-index = \"sparse+http://h/i/\"\n\
         [dev_dependencies.tests]\nversion = \"=2.0.0\"\nregistry-index = \"sparse+http://h/i/\"\n\
         [dev-dependencies.own]\nversion = \"1\"\nregistry-index = \"sparse+http://h/i/\"\n\
         [target.'cfg(unix)'.build-dependencies.cc]\nversion = \">=1, <3\"\n\
@@ -209,7 +210,8 @@ fn the_registry_of_a_dependency_is_none_for_this_one_and_a_url_for_another() {
 
 #[test]
 fn old_archives_of_upstreams_are_read_as_far_as_they_go() {
-    let more = "[dependencies]\none = \"0.3\"\ntwo = { version = \"*\", default_features = false }\n\
+    let more = "[dependencies]\none = \"0.3\"\n\
+        two = { version = \"*\", default_features = false }\n\
         odd = \"no range\"\n[dependencies.bare]\npath = \"x\"\n";
     let meta = meta_of(more, None).unwrap();
     let reqs: Vec<_> = meta["deps"].as_array().unwrap().iter().map(|d| d["req"].clone()).collect();
