@@ -125,7 +125,7 @@ fn hosted(metadata: &Metadata) -> Result<Looked, Error> {
         let plain = Plain::Held(text.into_bytes().into());
         async move { Ok(Made { label, plain, read: None, lies: false }) }.boxed()
     });
-    let stamp = metadata.stamp.clone();
+    let stamp = metadata.stamp;
     Ok(Looked { seed, stamp, age: None, stale: false, render, lies: None })
 }
 
