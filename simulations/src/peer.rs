@@ -36,7 +36,6 @@ pub(crate) enum Conduct {
     /// Admits what it is given and drops every second statement, for a test of the checkers.
     Drops,
     /// Breaks the protocol though it counts as honest, for a test of the checkers.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a world that is wrong on purpose"))]
     Stumbles,
 }
 
