@@ -143,7 +143,8 @@ fn toml_that_is_not_plain_is_left_alone() {
 fn poetry_publishes_by_name_and_keeps_its_other_tables() {
     let it = (POETRY, "poetry.toml");
     let text = "[virtualenvs]\nin-project = true\n[plugins.pypi_mirror]\n\
-                url = \"https://packages.test/simple/\"\n[repositories.own]\nurl = \"https://o.test/\"";
+                url = \"https://packages.test/simple/\"\n\
+                [repositories.own]\nurl = \"https://o.test/\"";
     let linked = round(&it, text);
     assert!(linked.contains("# griot: was: poetry url = \"https://packages.test"), "{linked}");
     let aim = Aim { token: Some("griot_t0ken".into()), ..aim("poetry.toml") };
@@ -207,7 +208,8 @@ fn the_registry_that_is_built_in_is_read_from_the_help() {
 #[test]
 fn a_netrc_has_credentials_by_host() {
     let text = "# mine\nmachine packages.test login me password s3cret\n\
-                machine other.test\n  password alone\nmacdef x\nmachine no.test login a password b\n";
+                machine other.test\n  password alone\nmacdef x\n\
+                machine no.test login a password b\n";
     let credentials = says::netrc(text).credentials;
     assert_eq!(credentials.keys().collect::<Vec<_>>(), ["//packages.test/"]);
     let settings = says::netrc(text);

@@ -47,7 +47,8 @@ pub(super) fn notes(text: &str) -> Vec<String> {
         let (option, value) = option(&line.text);
         match option {
             "-r" | "--requirement" | "-c" | "--constraint" => notes.push(format!(
-                "line {}: it includes {value:.200}, which is not read here: griot prefetch {value:.200}",
+                "line {}: it includes {value:.200}, which is not read here: \
+                 griot prefetch {value:.200}",
                 line.number
             )),
             "-i" | "--index-url" | "--extra-index-url" | "-f" | "--find-links" => {
