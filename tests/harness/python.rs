@@ -138,6 +138,8 @@ impl Python {
             ("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring".into()),
             ("PYTHONDONTWRITEBYTECODE", "1".into()),
             ("NO_COLOR", "1".into()),
+            // twine and others break their sentences at the width of a terminal.
+            ("COLUMNS", "1000".into()),
         ]
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Arrays without names, digests and keys as their bytes, the served content as the place of a
 //! candidate: a third of what serde's data model makes of the same. Numbers of states are written
-//! down, so they are never given anew; who changes the layout raises [`super::views::FOLD_VERSION`].
+//! down, so they are never given anew; who changes the layout raises
+//! [`super::views::FOLD_VERSION`].
 //!
 //! Strict in reading: a row that was not written by [`encode`] is an error, never half a view.
 

@@ -402,7 +402,8 @@ fn of_a_page_in_html_the_urls_change_and_their_fragments_stay() {
     let own = rendered(&page, Mode::Own, None, &[]);
     let expected = format!(
         "\n<p>&nbsp;\n<a title=\"x\" \
-         href='../../files/pad/{SUM}/{WHEEL}#sha256={SUM}&amp;a=%22' data-y>pad</a><BR />\n<a href=../../files/pad/-/{OTHER}#egg=x>y</a><!-- c -->\
+         href='../../files/pad/{SUM}/{WHEEL}#sha256={SUM}&amp;a=%22' data-y>pad</a><BR />\n\
+         <a href=../../files/pad/-/{OTHER}#egg=x>y</a><!-- c -->\
          <a href=\"../\">up</a>end"
     );
     assert_eq!(own, expected);

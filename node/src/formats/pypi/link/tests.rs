@@ -143,8 +143,8 @@ fn toml_that_is_not_plain_is_left_alone() {
 fn poetry_publishes_by_name_and_keeps_its_other_tables() {
     let it = (POETRY, "poetry.toml");
     let text = "[virtualenvs]\nin-project = true\n[plugins.pypi_mirror]\n\
-                url = \"https://packages.test/simple/\"\n\
-                [repositories.own]\nurl = \"https://o.test/\"";
+                url = \"https://packages.test/simple/\"\n[repositories.own]\n\
+                url = \"https://o.test/\"";
     let linked = round(&it, text);
     assert!(linked.contains("# griot: was: poetry url = \"https://packages.test"), "{linked}");
     let aim = Aim { token: Some("griot_t0ken".into()), ..aim("poetry.toml") };
