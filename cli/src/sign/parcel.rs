@@ -341,7 +341,9 @@ mod tests {
         let bytes = bytes.unwrap();
         let realm = founding().statement().realm();
         let seal = Statement::new(realm, None, Body::Seal { releases: list }).unwrap();
-        let text = Parcel::new(seal).listing(Some(bytes.clone())).text(&[]);
+        let mut parcel = Parcel::new(seal).listing(Some(bytes.clone()));
+        assert!(add(&mut parcel.main, &key(1)));
+        let text = parcel.text(&[]);
         assert_eq!(Parcel::parse(&text).unwrap().list, Some(bytes));
         let (_, other) = IdList::of(ids(1).collect()).unwrap();
         let letters = BASE64_STANDARD.encode(other.unwrap());
@@ -350,8 +352,10 @@ mod tests {
             format!("{head}-----BEGIN GRIOT LIST-----\n{letters}\n-----END GRIOT LIST-----\n");
         assert!(Parcel::parse(&wrong).unwrap_err().contains("is not the one"));
         let mut genesis = founding();
+        assert!(genesis.sign(&key(1)).unwrap());
         genesis.list = Some(vec![0; 32]);
-        assert!(Parcel::parse(&genesis.text(&[])).is_err(), "a root has no list");
+        let refused = Parcel::parse(&genesis.text(&[])).unwrap_err();
+        assert!(refused.contains("is not the one"), "a root has no list: {refused}");
     }
 
     #[test]

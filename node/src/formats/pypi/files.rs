@@ -147,7 +147,7 @@ async fn metadata(
 
 /// The answer for what the project does not have; of one that is not there it tells no more than
 /// its page does.
-async fn missing(context: &Context, package: &PackageId, file: &str) -> Error {
+pub(super) async fn missing(context: &Context, package: &PackageId, file: &str) -> Error {
     simple::document(context, package).await.map_or_else(|error| error, |_| absent(file))
 }
 

@@ -16,6 +16,7 @@ use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::files::missing;
 use super::outline::{self, METADATA, SIGNATURE, checksum};
 use super::upstream_page::{UNKNOWN, wheel_of};
 use super::{FORMAT, name, simple};
@@ -50,7 +51,7 @@ pub(super) async fn serve(
 ) -> Result<Response<Body>, Error> {
     let sum = checksum(sha256);
     if sum.is_none() && sha256 != UNKNOWN {
-        return Err(absent(file));
+        return Err(missing(context, package, file).await);
     }
     let version = outline::version_of(&package.name, file);
     let beside = [METADATA, SIGNATURE].iter().find_map(|ending| file.strip_suffix(ending));
