@@ -387,12 +387,13 @@ fn link_alone_lists_and_an_unknown_client_is_wrong_use() {
         rows.as_array().expect("a list").iter().map(|row| text(row, "client")).collect()
     };
     let rows = it.griot(&["link"]);
-    assert_eq!(names(&rows), ["npm", "pnpm", "yarn", "berry", "bun"]);
+    let all = ["cargo", "npm", "pnpm", "yarn", "berry", "bun", "pip", "uv", "poetry", "twine"];
+    assert_eq!(names(&rows), all);
     assert!(rows.as_array().expect("a list").iter().all(|row| row["links"] == json!([])));
     it.link();
     let rows = it.griot(&["link"]);
-    assert_eq!(rows[0]["links"][0]["registry"], it.node.url("/npm/").as_str());
-    assert_eq!(rows[0]["links"][0]["unchanged"], true);
+    assert_eq!(rows[1]["links"][0]["registry"], it.node.url("/npm/").as_str());
+    assert_eq!(rows[1]["links"][0]["unchanged"], true);
     let (told, code) = it.refused(&["link", "nosuch"]);
     assert!(code == 2 && told.contains("berry"), "{code} {told}");
 }

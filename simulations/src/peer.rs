@@ -75,7 +75,7 @@ impl Peer {
     }
 
     pub(crate) fn is_honest(&self) -> bool {
-        matches!(self.conduct, Conduct::Honest | Conduct::Drops | Conduct::Stumbles)
+        [Conduct::Honest, Conduct::Drops, Conduct::Stumbles].contains(&self.conduct)
     }
 
     pub(crate) fn follow(&mut self, realm: RealmId) {

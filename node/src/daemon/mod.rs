@@ -216,6 +216,8 @@ pub async fn start(config: Config) -> Result<Daemon, Error> {
     serve(&config, &parts, listener, &mut tasks)?;
     tasks.start("artifacts", parts.registry.clone().keep_new_artifacts());
     tasks.start("bucket", parts.store.clone().send_unsent());
+    let store = parts.store.clone();
+    tasks.start("settling", async move { store.keep_settled().await });
     tasks.start("background", parts.registry.clone().run_background());
     tasks.start("uploads", parts.registry.clone().sweep_uploads());
     let joining = Arc::clone(&parts.joining);

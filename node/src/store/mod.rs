@@ -22,14 +22,15 @@
 //! `database`, commits that many share in `batch`, a publish as one of them in `publishing`, what
 //! came from upstreams in `cached`, what belongs to this node alone in `local`; layouts of earlier
 //! programs in `migration`, copies of the whole in `backup` and `restore`; a bucket that holds the
-//! blobs for several nodes in `remote`.
+//! blobs for several nodes in `remote`; which commits make the start after a kill quick in
+//! `settling`.
 //!
 //! Source: DESIGN.md sections 3 and 5, index.md section 2.4.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt::Digest;
@@ -87,6 +88,7 @@ pub mod restore;
 mod rulings;
 mod search;
 pub mod sessions;
+mod settling;
 mod standings;
 mod statements;
 mod tables;
@@ -120,10 +122,6 @@ pub use remote::{Blobs, Bucket, BucketNode, BucketStatus, Coming, SweepOrder, Sw
 /// little, a node with a full store needs no more than one with an empty one; the system has the
 /// pages anyway, and a blob that is read costs 5 % more CPU than with 16 MiB (performance.md).
 const CACHE_BYTES: usize = 1 << 20;
-
-/// The first start after a kill reads a database whole, unless each commit says what is free in it,
-/// which takes some pages and a second sync. So only those above this size do.
-const QUICK_REPAIR_ABOVE_BYTES: u64 = 16 << 20;
 
 /// Admissions that a slow subscriber may lag behind before it must look for itself.
 const SUBSCRIBER_LAG_MAX: usize = 1024;
@@ -175,8 +173,8 @@ struct Inner {
     /// Changes that wait for the commit that they share.
     waiting: Mutex<batch::Waiting>,
     batch_commits: AtomicU64,
-    /// Bytes of the database from which on a commit makes the start after a kill quick.
-    quick_repair_above: AtomicU64,
+    /// Which commits make the start after a kill quick.
+    settling: settling::Settling,
     /// Receipts that are kept of a realm.
     receipts_max: AtomicU64,
     /// What realms may take.
@@ -279,7 +277,7 @@ impl Store {
             own_keys: kinds::OwnKeys::default(),
             waiting: Mutex::default(),
             batch_commits: AtomicU64::new(0),
-            quick_repair_above: AtomicU64::new(QUICK_REPAIR_ABOVE_BYTES),
+            settling: settling::Settling::default(),
             receipts_max: AtomicU64::new(receipts::RECEIPTS_MAX),
             realm_limits: admission::RealmLimits::default(),
             remote: match blobs {
@@ -417,8 +415,7 @@ impl Inner {
         if self.database.is_anew() {
             self.tell_anew();
         }
-        let above = self.quick_repair_above.load(Ordering::Relaxed);
-        txn.set_quick_repair(self.database.len()? > above);
+        txn.set_quick_repair(self.settling.is_due(self.database.len()?));
         Ok(txn)
     }
 

@@ -282,17 +282,20 @@ mod tests {
         let sum = |some: bool| some.then_some([at; 64]);
         let checksums = Checksums {
             sha256: [at; 32],
-            sha512: sum(at % 2 == 0),
-            sha1: (at % 3 == 0).then_some([at; 20]),
-            md5: (at % 5 == 0).then_some([at; 16]),
+            sha512: sum(at.is_multiple_of(2)),
+            sha1: at.is_multiple_of(3).then_some([at; 20]),
+            md5: at.is_multiple_of(5).then_some([at; 16]),
         };
         Content { size: u64::from(at) << 33, blake3: Digest::of(&[at]), checksums }
     }
 
     fn candidate(at: u8) -> Candidate {
         let blob = BlobRef { digest: Digest::of(b"meta"), size: 70_000 };
-        let body =
-            if at % 2 == 0 { MetaBody::Blob(blob) } else { MetaBody::Inline(vec![b'a' + at; 300]) };
+        let body = if at.is_multiple_of(2) {
+            MetaBody::Blob(blob)
+        } else {
+            MetaBody::Inline(vec![b'a' + at; 300])
+        };
         let key = crdt::SecretKey::from_seed(&[at + 1; 32]).public();
         Candidate {
             content: content(at),

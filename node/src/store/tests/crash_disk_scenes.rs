@@ -227,10 +227,12 @@ async fn publish_at_once(stage: &Stage) -> Result<(), Error> {
     Ok(())
 }
 
-/// As in a database that is large: each commit says what is free in it.
+/// As in a database that is large: commits say what is free in it, or one after them does.
 async fn publish_to_large(stage: &Stage) -> Result<(), Error> {
-    stage.store.inner.quick_repair_above.store(0, Ordering::Relaxed);
-    publish_at_once(stage).await
+    stage.store.inner.settling.above.store(0, Ordering::Relaxed);
+    publish_at_once(stage).await?;
+    stage.store.settle().await?;
+    Ok(())
 }
 
 async fn fetch(from: &Store, to: &mut Partial, upto: u64) -> Result<(), Error> {

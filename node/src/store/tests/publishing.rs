@@ -164,10 +164,43 @@ async fn a_publish_of_a_small_file_is_one_commit_and_four_syncs() {
 #[tokio::test]
 async fn a_large_database_is_opened_quickly_after_a_kill_for_a_second_sync() {
     let counted = Counted::start().await;
-    counted.store.inner.quick_repair_above.store(0, Ordering::Relaxed);
+    counted.store.inner.settling.above.store(0, Ordering::Relaxed);
     let from = counted.journal.len();
     counted.publish("1.0.0", &beside(b"first")).await.unwrap();
     assert_eq!(counted.synced_since(from)["database"], 2);
+    assert!(!counted.store.settle().await.unwrap(), "one that comes alone lacks nothing");
+}
+
+#[tokio::test]
+async fn changes_close_together_say_once_what_is_free() {
+    let counted = Counted::start().await;
+    counted.store.inner.settling.above.store(0, Ordering::Relaxed);
+    counted.publish("1.0.0", &beside(b"first")).await.unwrap();
+    let from = counted.journal.len();
+    counted.publish("1.1.0", &beside(b"second")).await.unwrap();
+    assert_eq!(counted.synced_since(from)["database"], 1, "it does not say it");
+    let from = counted.journal.len();
+    assert!(counted.store.settle().await.unwrap());
+    assert_eq!(counted.synced_since(from)["database"], 2);
+    assert!(!counted.store.settle().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_store_that_is_kept_settled_settles_by_itself() {
+    let counted = Counted::start().await;
+    counted.store.inner.settling.above.store(0, Ordering::Relaxed);
+    let publish = async {
+        counted.publish("1.0.0", &beside(b"first")).await.unwrap();
+        let from = counted.journal.len();
+        counted.publish("1.1.0", &beside(b"second")).await.unwrap();
+        while counted.synced_since(from)["database"] < 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        ended = counted.store.keep_settled() => panic!("it ended: {ended:?}"),
+        () = publish => {}
+    }
 }
 
 #[tokio::test]

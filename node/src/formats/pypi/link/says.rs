@@ -117,7 +117,7 @@ pub(super) fn requirements(text: &str) -> Settings {
         let line = line.trim();
         let (option, place) = line.split_once(['=', ' ']).unwrap_or((line, ""));
         let known = OPTIONS.iter().find(|(known, _)| *known == option);
-        let place = place.trim().split_whitespace().next().unwrap_or_default();
+        let place = place.split_whitespace().next().unwrap_or_default();
         if let (Some((_, option)), false) = (known, place.is_empty()) {
             beside.push(((*option).to_owned(), place.to_owned()));
         }
