@@ -1,11 +1,11 @@
 //! The index on a disk: `cargo bench -p griot-node --bench store`, one line a figure.
 //!
-//! Sections: `realm` (admission as a realm grows; the file, a node's start and memory when it
-//! is large), `authority` (revocations of keys that have signed much; with `realm`, new roots
-//! when it is large), `package` (admission as one package grows). All run unless some are
-//! named. `-- --full` grows the realm to a million statements, which takes about half an hour;
-//! `-- --json` prints an object a line; `-- --binary PATH` names the node to start, else it is
-//! the `griot` of the same build, if there is one.
+//! Sections: `realm` (admission as a realm grows; the file, a node's start and memory when it is
+//! large), `authority` (revocations of keys that have signed much; with `realm`, new roots when it
+//! is large), `package` (admission as one package grows). All run unless some are named. `--
+//! --full` grows the realm to a million statements, which takes half an hour; `-- --json` prints an
+//! object a line; `-- --binary PATH` names the node to start, else it is the `griot` of the same
+//! build, if there is one.
 //!
 //! Bytes written are what the process gave to the system to write, whatever came of it. Signatures
 //! are not checked here: a store admits what was verified, and what that costs is measured in
