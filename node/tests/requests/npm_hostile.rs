@@ -25,7 +25,7 @@ async fn whatever_an_upstream_refuses_with_npm_is_told_at_once_and_in_words() {
         stub.switch(|s| s.status = Some(status));
         for path in ["/npm/pad", "/npm/@village%2fshifts", TARBALL, "/npm/pad/1.0.0"] {
             let answer = node.get(path).await;
-            let absent = matches!(status, 404 | 410);
+            let absent = matches!(status, 404 | 410 | 451);
             let expected = if absent { 404 } else { 424 };
             assert_eq!(answer.status, expected, "{status} {path}: {}", answer.text());
             let words = answer.json()["error"].as_str().unwrap().to_owned();
@@ -33,7 +33,7 @@ async fn whatever_an_upstream_refuses_with_npm_is_told_at_once_and_in_words() {
             assert!(named && words.contains("hint:"), "{status} {path}: {words}");
         }
         stub.switch(|s| s.status = None);
-        if !matches!(status, 404 | 410) {
+        if !matches!(status, 404 | 410 | 451) {
             assert_eq!(node.get("/npm/pad").await.status, 200, "{status} is not remembered");
         }
     }
