@@ -221,11 +221,11 @@ impl Registry {
         self.inner.upstream.is_offline()
     }
 
-    /// Whether the upstream is known to answer. One of which nothing is known yet, after a start,
-    /// is asked for a sign of life behind.
+    /// Whether the upstream is known to answer. Else it is asked for a sign of life behind: who
+    /// reads what is held and fresh sends no other request that could tell that it is back.
     pub(super) fn is_near(&self, endpoint: &Endpoint) -> bool {
         let reach = self.inner.upstream.reach(&endpoint.origin);
-        if reach == Reach::Unknown {
+        if reach != Reach::Up && !self.is_offline() {
             self.find_out(endpoint);
         }
         reach == Reach::Up

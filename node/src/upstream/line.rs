@@ -106,7 +106,8 @@ impl Line {
         Ok(turn)
     }
 
-    fn pass(&self) -> Result<Pass, Error> {
+    /// Whether a request may go out now; an error says since when the origin is away.
+    pub(super) fn pass(&self) -> Result<Pass, Error> {
         let pass = self.breaker().pass(self.now());
         match pass {
             Pass::Refused => {

@@ -10,10 +10,10 @@
 use std::time::Duration;
 
 use reqwest::{Method, Request};
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout, timeout_at};
 
 use super::Endpoint;
-use super::breaker::Event;
+use super::breaker::{Event, PROBE_EVERY};
 use super::client::{Client, parse};
 use super::line::Line;
 
@@ -34,9 +34,16 @@ pub(super) async fn patience(client: &Client, endpoint: &Endpoint) {
 }
 
 /// Asks for a sign of life. Whatever it says is life; a silence opens the breaker, and so does a
-/// connection that does not come about.
+/// connection that does not come about. An origin that is away is asked as rarely as the breaker
+/// lets anybody through.
 pub(super) async fn probe(client: &Client, endpoint: &Endpoint) {
     let line = client.lines.line(&endpoint.origin);
+    if line.away().is_some() {
+        if line.pass().is_ok() {
+            let _ = timeout(PROBE_EVERY, head(client, &line, endpoint)).await;
+        }
+        return;
+    }
     tokio::select! {
         () = patience(client, endpoint) => {}
         () = head(client, &line, endpoint) => {}

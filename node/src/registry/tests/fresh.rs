@@ -102,6 +102,23 @@ async fn a_black_hole_and_a_closed_port_are_honest_misses_and_soon_known() {
 }
 
 #[tokio::test]
+async fn who_only_reads_what_is_fresh_learns_that_the_upstream_is_back() {
+    let stub = Stub::start().await;
+    stub.publish("pad", &["1.0.0"]);
+    let node = Asker::of(&stub).await;
+    node.document("pad").await.unwrap();
+    node.cut_off(&stub, Mood::BlackHole).await;
+    let hidden = node.document("pad").await.unwrap();
+    assert_eq!(hidden.offered.map(|offered| offered.len()), Some(0), "nothing of it is held");
+    stub.mood(Mood::Well);
+    until("all is offered again", || async {
+        node.document("pad").await.unwrap().offered.is_none()
+    })
+    .await;
+    assert_eq!(stub.asked("pad"), 1, "the document itself is fresh");
+}
+
+#[tokio::test]
 async fn a_black_hole_ends_the_first_wait_as_well() {
     let stub = Stub::start().await;
     stub.mood(Mood::BlackHole);
