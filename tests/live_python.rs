@@ -11,15 +11,13 @@ use std::time::{Duration, Instant};
 
 use crate::harness::client::skip;
 use crate::harness::project::{cut_off, trust};
-use crate::harness::wait::{run, said};
-use crate::harness::{Node, NodeOptions, Python, Tunnel, World};
+use crate::harness::wait::{run, said, wait_for};
+use crate::harness::{EVENTUALLY, Node, NodeOptions, Python, Tunnel, World};
 
 /// Fifty wheels on a bad line.
 const INSTALL: Duration = Duration::from_secs(400);
 /// Until an unknown name is refused while the index is a black hole.
 const REFUSAL: Duration = Duration::from_millis(1_500);
-/// How often a person tries before the index counts as broken.
-const TRIES: u32 = 4;
 /// With what they need some fifty, half of them compiled.
 const LARGE: [&str; 18] = [
     "aiohttp==3.13.2",
@@ -122,14 +120,12 @@ fn ok(command: &mut Command, variables: &[(String, String)]) {
 /// still being asked then, and the person tries again.
 #[track_caller]
 fn ok_in_the_end(command: &mut Command, variables: &[(String, String)]) {
-    for _ in 1..TRIES {
-        let output = run(command.envs(variables.iter().cloned()), INSTALL);
-        if output.status.success() {
-            return;
-        }
-        assert!(said(&output).contains("424"), "{command:?}: {}", said(&output));
-    }
-    ok(command, variables);
+    command.envs(variables.iter().cloned());
+    wait_for("the index to answer", EVENTUALLY, || {
+        let output = run(command, INSTALL);
+        assert!(output.status.success() || said(&output).contains("424"), "{}", said(&output));
+        if output.status.success() { Ok(()) } else { Err(said(&output)) }
+    });
 }
 
 fn text(path: &Path) -> &str {
