@@ -184,10 +184,12 @@ impl Registry {
         believed: Believed,
     ) -> Landing<CachedDocument> {
         let key = format!("{} {}", believed.receipt.blake3, sought.package);
-        self.inner.deliveries.board(&self.inner.background, key, || {
+        let deliveries = &self.inner.deliveries;
+        let flight = deliveries.board(&self.inner.background, key, |_| {
             let (this, sought, subject) = (self.clone(), sought.clone(), subject.clone());
             async move { this.take_delivery(&sought, subject, believed).await }
-        })
+        });
+        flight.landing
     }
 
     /// Fetches the bytes that a receipt names, and keeps them unless what is held is better.

@@ -14,14 +14,14 @@ use crdt::PackageId;
 use crdt::statement::Subject;
 use futures::FutureExt as _;
 
-use super::flight::Landing;
+use super::flight::Flight;
 use super::freshness;
 use super::outlines;
 use super::rules::Variant;
 use super::sought::Sought;
 use super::{Error, Outcome, Outline, Registry, Staged};
 use crate::store::cached::{CachedBy, CachedDocument};
-use crate::upstream::{Answer, Error as Silence};
+use crate::upstream::{Answer, Error as Silence, Progress};
 
 /// Earlier bodies that are kept as bases of patches.
 const EARLIER_MAX: usize = 3;
@@ -39,12 +39,12 @@ pub(super) enum Word {
 
 impl Registry {
     /// Asks for a document, or joins who asks for it already.
-    pub(super) fn document_flight(&self, sought: &Sought, variant: Variant) -> Landing<Word> {
+    pub(super) fn document_flight(&self, sought: &Sought, variant: Variant) -> Flight<Word> {
         let subject = sought.subject(variant.name);
         let flights = &self.inner.documents;
-        flights.board(&self.inner.background, key_of(&subject), || {
+        flights.board(&self.inner.background, key_of(&subject), |progress| {
             let (this, sought) = (self.clone(), sought.clone());
-            async move { this.fetch_document(&sought, variant).await }
+            async move { this.fetch_document(&sought, variant, progress).await }
         })
     }
 
@@ -54,11 +54,11 @@ impl Registry {
         sought: &Sought,
         variant: Variant,
     ) -> Result<Word, Error> {
-        let mut landing = self.document_flight(sought, variant);
+        let Flight { mut landing, progress } = self.document_flight(sought, variant);
         tokio::select! {
             biased;
             word = &mut landing => word,
-            () = self.inner.upstream.patience(&sought.endpoint) => {
+            () = self.inner.upstream.patience(&sought.endpoint, &progress) => {
                 // It may have failed for the same reason at the same moment: it knows more.
                 let failed = landing.now_or_never();
                 failed.unwrap_or_else(|| Err(self.no_answer(sought)))
@@ -85,9 +85,14 @@ impl Registry {
         Ok(self.inner.store.blob(&body)?.is_some().then_some(held))
     }
 
-    async fn fetch_document(&self, sought: &Sought, variant: Variant) -> Result<Word, Error> {
+    async fn fetch_document(
+        &self,
+        sought: &Sought,
+        variant: Variant,
+        progress: Progress,
+    ) -> Result<Word, Error> {
         let held = self.held_document(&sought.subject(variant.name))?;
-        let mut ask = sought.ask(variant);
+        let mut ask = sought.ask(variant, progress);
         // Only what came from the upstream itself may be confirmed by its validators: those of a
         // receipt could belong to other bytes.
         if let Some(held) = held.as_ref().filter(|held| held.by == CachedBy::Upstream) {

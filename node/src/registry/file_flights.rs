@@ -10,12 +10,12 @@ use tokio::sync::watch;
 
 use super::fetch_document::unanswered;
 use super::files::{Described, key_of};
-use super::flight::Landing;
+use super::flight::{Flight, Landing};
 use super::sought::{FILE_BYTES_MAX, Sought};
 use super::{Error, Outcome, OutlineFile, Registry, Side};
 use crate::store::Hashes;
 use crate::store::cached::{CachedBy, CachedFile};
-use crate::upstream::{Answer, Arrival, Ask};
+use crate::upstream::{Answer, Arrival, Ask, Progress};
 
 impl Registry {
     pub(super) fn peer_flight(
@@ -26,10 +26,11 @@ impl Registry {
         by: CachedBy,
     ) -> Landing<CachedFile> {
         let key = format!("{} {digest}", key_of(sought, described));
-        self.inner.files.board(&self.inner.background, key, || {
+        let flight = self.inner.files.board(&self.inner.background, key, |_| {
             let (this, sought, described) = (self.clone(), sought.clone(), described.clone());
             async move { this.fetch_from_peers(&sought, &described, (digest, size), by).await }
-        })
+        });
+        flight.landing
     }
 
     async fn fetch_from_peers(
@@ -87,16 +88,12 @@ impl Registry {
         Ok(self.inner.store.commit(staged).await?.checksums)
     }
 
-    pub(super) fn file_flight(
-        &self,
-        sought: &Sought,
-        described: &Described,
-    ) -> Landing<CachedFile> {
+    pub(super) fn file_flight(&self, sought: &Sought, described: &Described) -> Flight<CachedFile> {
         let key = key_of(sought, described);
-        self.inner.files.board(&self.inner.background, key, || {
+        self.inner.files.board(&self.inner.background, key, |progress| {
             let (this, sought, described) = (self.clone(), sought.clone(), described.clone());
             let told = self.inner.arrivals.open(&key_of(&sought, &described));
-            async move { this.fetch_from_upstream(&sought, &described, told).await }
+            async move { this.fetch_from_upstream(&sought, &described, told, progress).await }
         })
     }
 
@@ -131,6 +128,7 @@ impl Registry {
         sought: &Sought,
         described: &Described,
         told: watch::Sender<Arrival>,
+        progress: Progress,
     ) -> Result<CachedFile, Error> {
         let OutlineFile { file, size, declared, .. } = &described.file;
         let name = &sought.package.name;
@@ -144,6 +142,7 @@ impl Registry {
             never_html: !file.ends_with(".html"),
             urgent: true,
             arrival: Some(told),
+            progress,
         };
         let staged = match self.inner.upstream.get(&sought.endpoint, &ask).await {
             Ok(Answer::Body { staged, .. }) => staged,

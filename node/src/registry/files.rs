@@ -15,6 +15,7 @@ use futures::{FutureExt as _, TryFutureExt as _};
 use super::arriving::{self, Arriving, Obtained};
 use super::artifact::{Completion, VerifiedBytes};
 use super::fetch_document::{Word, no_such_package};
+use super::flight::Flight;
 use super::freshness::{self, Freshness};
 use super::sought::{FILE_BYTES_MAX, Sought};
 use super::{
@@ -100,6 +101,7 @@ impl Registry {
                 completion: Completion::of_upstream(self, sought),
                 landing: self
                     .file_flight(sought, &described)
+                    .landing
                     .map_ok(|got| got.size)
                     .boxed()
                     .shared(),
@@ -390,11 +392,11 @@ impl Registry {
         sought: &Sought,
         described: &Described,
     ) -> Result<CachedFile, Error> {
-        let mut landing = self.file_flight(sought, described);
+        let Flight { mut landing, progress } = self.file_flight(sought, described);
         tokio::select! {
             biased;
             got = &mut landing => got,
-            () = self.inner.upstream.patience(&sought.endpoint) => {
+            () = self.inner.upstream.patience(&sought.endpoint, &progress) => {
                 let name = format!("{} of {}", described.file.file, sought.package.name);
                 landing.now_or_never().unwrap_or_else(|| Err(Error::not_here(format!(
                     "{name}: the upstream does not answer and no copy is held; it is wanted now"

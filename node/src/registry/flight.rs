@@ -15,14 +15,29 @@ use tokio::sync::oneshot;
 
 use super::background::Background;
 use super::{Error, Outcome};
+use crate::upstream::Progress;
 
 /// The end of a flight; clones wait for the same one.
 pub(super) type Landing<T> = Shared<BoxFuture<'static, Result<T, Error>>>;
 
+/// One that is under way; clones are of the same one.
+#[derive(Debug)]
+pub(super) struct Flight<T> {
+    pub(super) landing: Landing<T>,
+    /// What it waits for.
+    pub(super) progress: Progress,
+}
+
+impl<T> Clone for Flight<T> {
+    fn clone(&self) -> Self {
+        Self { landing: self.landing.clone(), progress: self.progress.clone() }
+    }
+}
+
 /// Flights of one kind, by what they bring.
 #[derive(Debug)]
 pub(super) struct Flights<T: Clone> {
-    open: Arc<Mutex<HashMap<String, Landing<T>>>>,
+    open: Arc<Mutex<HashMap<String, Flight<T>>>>,
 }
 
 impl<T: Clone + Send + Sync + 'static> Flights<T> {
@@ -35,17 +50,18 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         &self,
         background: &Background,
         key: String,
-        start: impl FnOnce() -> F,
-    ) -> Landing<T>
+        start: impl FnOnce(Progress) -> F,
+    ) -> Flight<T>
     where
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(landing) = open.get(&key) {
-            return landing.clone();
+        if let Some(flight) = open.get(&key) {
+            return flight.clone();
         }
+        let progress = Progress::default();
         let (done, landed) = oneshot::channel();
-        let (flight, table, name) = (start(), Arc::clone(&self.open), key.clone());
+        let (flight, table, name) = (start(progress.clone()), Arc::clone(&self.open), key.clone());
         let job = async move {
             let result = flight.await;
             table.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
@@ -53,11 +69,12 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             let _ = done.send(result);
         };
         if !background.take_on(job.boxed()) {
-            return ready(Err(busy())).boxed().shared();
+            return Flight { landing: ready(Err(busy())).boxed().shared(), progress };
         }
         let landing = landed.map(|end| end.unwrap_or_else(|_| Err(stopping()))).boxed().shared();
-        open.insert(key, landing.clone());
-        landing
+        let flight = Flight { landing, progress };
+        open.insert(key, flight.clone());
+        flight
     }
 }
 
@@ -81,10 +98,11 @@ mod tests {
         let started = Arc::new(AtomicU32::new(0));
         let fly = |key: &str| {
             let started = Arc::clone(&started);
-            flights.board(&background, key.to_owned(), move || {
+            let flight = flights.board(&background, key.to_owned(), move |_| {
                 started.fetch_add(1, Ordering::Relaxed);
                 async { Ok(7) }
-            })
+            });
+            flight.landing
         };
         let (first, _second) = (fly("a"), fly("a"));
         assert_eq!(started.load(Ordering::Relaxed), 1);

@@ -178,7 +178,7 @@ impl Registry {
         outline: &Arc<Outline>,
     ) -> super::flight::Landing<Arc<Near>> {
         let key = format!("{} {}", sought.origin(), sought.package);
-        self.inner.looks.board(&self.inner.background, key, || {
+        let flight = self.inner.looks.board(&self.inner.background, key, |_| {
             let (this, sought) = (self.clone(), sought.clone());
             let (of, outline) = (*document, Arc::clone(outline));
             async move {
@@ -188,7 +188,8 @@ impl Registry {
                 this.inner.nearby.put(&sought, &near);
                 Ok(near)
             }
-        })
+        });
+        flight.landing
     }
 
     async fn neighbours(&self, sought: &Sought) -> Result<Vec<FileHint>, Error> {

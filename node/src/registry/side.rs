@@ -12,12 +12,13 @@ use futures::FutureExt as _;
 use tokio::sync::oneshot;
 
 use super::fetch_document::unanswered;
+use super::flight::Flight;
 use super::freshness::{self, Freshness};
 use super::sought::{Place, Sought};
 use super::{Door, Error, Registry};
 use crate::store::Hashes;
 use crate::store::cached::{CachedBy, CachedDocument};
-use crate::upstream::{Answer, Ask, Endpoint};
+use crate::upstream::{Answer, Ask, Endpoint, Progress};
 
 /// The variant under which they are kept.
 const SIDE_VARIANT: &str = "side";
@@ -115,11 +116,11 @@ impl Registry {
         subject: Subject,
         side: &Side<'_>,
     ) -> Result<SideDocument, Error> {
-        let landing = self.side_flight(endpoint, subject, side);
+        let Flight { landing, progress } = self.side_flight(endpoint, subject, side);
         tokio::select! {
             biased;
             found = landing => found,
-            () = self.inner.upstream.patience(endpoint) => Err(Error::not_here(format!(
+            () = self.inner.upstream.patience(endpoint, &progress) => Err(Error::not_here(format!(
                 "{}: the upstream does not answer and no copy is held", side.key
             ))
             .with_hint("griot status")),
@@ -131,11 +132,11 @@ impl Registry {
         endpoint: &Endpoint,
         subject: Subject,
         side: &Side<'_>,
-    ) -> super::flight::Landing<SideDocument> {
+    ) -> Flight<SideDocument> {
         let key = format!("{} {} {}", subject.origin, subject.format, subject.document);
-        self.inner.sides.board(&self.inner.background, key, || {
+        self.inner.sides.board(&self.inner.background, key, |progress| {
             let (this, endpoint, ask) = (self.clone(), endpoint.clone(), SideAsk::of(side));
-            async move { this.fetch_side(&endpoint, &ask.side(), subject).await }
+            async move { this.fetch_side(&endpoint, (&ask.side(), subject), progress).await }
         })
     }
 
@@ -143,8 +144,8 @@ impl Registry {
     pub(super) async fn fetch_side(
         &self,
         endpoint: &Endpoint,
-        side: &Side<'_>,
-        of: Subject,
+        (side, of): (&Side<'_>, Subject),
+        progress: Progress,
     ) -> Result<SideDocument, Error> {
         let subject = side_subject(endpoint, &of.format, side.key);
         let held = self.held_document(&subject)?;
@@ -158,6 +159,7 @@ impl Registry {
             never_html: side.never_html,
             urgent: true,
             arrival: None,
+            progress,
         };
         let now = freshness::now();
         let fresh = match self.inner.upstream.get(endpoint, &ask).await {
@@ -236,9 +238,11 @@ impl Registry {
         // In the background: what is asked of an upstream that is away finds out whether it is
         // back.
         let (tell, told) = oneshot::channel();
+        let progress = Progress::default();
+        let telling = progress.clone();
         let (upstream, to) = (self.inner.upstream.clone(), endpoint.clone());
         let job = async move {
-            let _ = tell.send(upstream.post(&to, &url, body, POSTED_MAX).await);
+            let _ = tell.send(upstream.post(&to, &url, (body, POSTED_MAX), telling).await);
         };
         if !self.inner.background.take_on(job.boxed()) {
             return Err(Error::not_here(format!("{path}: too much waits for upstreams already")));
@@ -249,7 +253,7 @@ impl Registry {
                 Ok(answer) => answer.map_err(|error| unanswered(path, format, error)),
                 Err(_) => Err(Error::not_here(format!("{path}: this node is about to end"))),
             },
-            () = self.inner.upstream.patience(&endpoint) => Err(Error::not_here(format!(
+            () = self.inner.upstream.patience(&endpoint, &progress) => Err(Error::not_here(format!(
                 "{path}: the upstream does not answer"
             ))
             .with_hint("griot status")),

@@ -20,6 +20,7 @@ use super::side::Side;
 use super::sought::Sought;
 use super::{Error, Outline, Registry};
 use crate::store::cached::{CachedBy, CachedDocument};
+use crate::upstream::Progress;
 
 /// The kind of row.
 const ORIGIN_SIGNS: &str = "origin-signs";
@@ -122,7 +123,8 @@ impl Registry {
             return Ok(());
         }
         let side = side_of(&rules);
-        let keys = match self.fetch_side(&sought.endpoint, &side, sought.subject("")).await {
+        let (asked, progress) = ((&side, sought.subject("")), Progress::default());
+        let keys = match self.fetch_side(&sought.endpoint, asked, progress).await {
             Ok(keys) => keys,
             Err(error) => {
                 tracing::debug!(%error, "the keys of an origin that signs could not be had");

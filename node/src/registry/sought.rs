@@ -12,7 +12,7 @@ use url::Url;
 use super::rules::Variant;
 use super::{Door, Error, OutlineFile, Registry, Rules, UpstreamRules};
 use crate::store::Hashes;
-use crate::upstream::{Ask, Endpoint, Reach};
+use crate::upstream::{Ask, Endpoint, Progress, Reach};
 
 /// The largest file of an upstream, in bytes: as for what is published here.
 pub(super) const FILE_BYTES_MAX: u64 = super::publish::ARTIFACT_MAX;
@@ -97,7 +97,7 @@ impl Sought {
     }
 
     /// A request for a document of the package, without validators.
-    pub(super) fn ask(&self, variant: Variant) -> Ask {
+    pub(super) fn ask(&self, variant: Variant, progress: Progress) -> Ask {
         Ask {
             url: self.document_url(),
             accept: variant.accept.to_owned(),
@@ -108,6 +108,7 @@ impl Sought {
             never_html: !variant.accept.contains("html"),
             urgent: true,
             arrival: None,
+            progress,
         }
     }
 }

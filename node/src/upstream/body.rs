@@ -61,7 +61,11 @@ pub(super) async fn fetch(
             (_, _) => return other(reply, ask).await,
         };
         let why = match incoming.take(&mut reply, ask).await? {
-            None => return incoming.finish(ask).await,
+            None => {
+                // Others can be served while this one is made durable.
+                drop(reply);
+                return incoming.finish(ask).await;
+            }
             Some(Cut::Broken(why)) => why,
             Some(cut) => return Err(reply.line.unreachable(cut.why())),
         };
@@ -122,7 +126,13 @@ fn outgoing(ask: &Ask, begun: Option<&Incoming>) -> Result<Outgoing, Error> {
             }
         }
     }
-    Ok(Outgoing { method: Method::GET, headers, body: Bytes::new(), urgent: ask.urgent })
+    Ok(Outgoing {
+        method: Method::GET,
+        headers,
+        body: Bytes::new(),
+        urgent: ask.urgent,
+        progress: ask.progress.clone(),
+    })
 }
 
 /// Documents shrink to a tenth; files are compressed already, and must stay as they are.

@@ -21,6 +21,7 @@ use url::{Host, Url};
 
 use super::breaker::Event;
 use super::line::{Line, Lines};
+use super::progress::Progress;
 use super::{Endpoint, Error};
 
 /// Longer than this nobody waits for a byte.
@@ -55,6 +56,7 @@ pub(super) struct Outgoing {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) urgent: bool,
+    pub(super) progress: Progress,
 }
 
 /// An answer whose body is still to be read.
@@ -62,6 +64,8 @@ pub(super) struct Outgoing {
 pub(super) struct Reply {
     pub(super) response: Response,
     pub(super) line: Arc<Line>,
+    url: Arc<Url>,
+    progress: Progress,
     /// A redirect led to another host than the one that was asked.
     pub(super) strayed: bool,
     /// When its last byte came.
@@ -73,7 +77,10 @@ pub(super) struct Reply {
 impl Reply {
     /// The next piece of the body; `None` at its end.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Cut> {
-        match timeout(SILENCE, self.response.chunk()).await {
+        let waiting = self.progress.asked(&self.line, &self.url);
+        let piece = timeout(SILENCE, self.response.chunk()).await;
+        drop(waiting);
+        match piece {
             Ok(Ok(piece)) => {
                 self.last = self.line.now();
                 self.line.saw(Event::Byte);
@@ -276,8 +283,11 @@ impl Client {
         let home = at(base) == at(url);
         let origin = if home { endpoint.origin } else { Digest::of(at(url).as_bytes()) };
         let line = self.lines.line(&origin);
+        let (url, progress) = (Arc::new(url.clone()), &outgoing.progress);
+        let waiting = progress.queued(&line, &url);
         let turn = line.turn().await?;
-        let mut request = Request::new(outgoing.method.clone(), url.clone());
+        drop(waiting);
+        let mut request = Request::new(outgoing.method.clone(), Url::clone(&url));
         *request.headers_mut() = outgoing.headers.clone();
         if let Some(credential) = endpoint.credential.as_ref().filter(|_| home) {
             let mut value = HeaderValue::from_str(credential)
@@ -288,10 +298,12 @@ impl Client {
         if !outgoing.body.is_empty() {
             *request.body_mut() = Some(outgoing.body.clone().into());
         }
+        let waiting = progress.asked(&line, &url);
         let response = self.send(&line, request, outgoing.urgent).await?;
+        drop(waiting);
         let last = line.now();
-        let pace = Pace::begin(last);
-        Ok(Reply { response, line, strayed: false, last, pace, _turn: turn })
+        let (pace, progress) = (Pace::begin(last), progress.clone());
+        Ok(Reply { response, line, url, progress, strayed: false, last, pace, _turn: turn })
     }
 
     /// Sends, waits for the head of the answer, and tells the breaker.

@@ -28,6 +28,8 @@ pub(super) struct Line {
     /// One probe at a time, whoever waits.
     pub(super) probe: Semaphore,
     down: watch::Sender<bool>,
+    /// Requests that wait for a byte now, and since when there is one.
+    awaited: Mutex<(u32, Duration)>,
     /// For people: how it last failed.
     failed: Mutex<String>,
 }
@@ -40,6 +42,7 @@ impl Line {
             turns: Arc::new(Semaphore::new(TURNS)),
             probe: Semaphore::new(1),
             down: watch::Sender::new(false),
+            awaited: Mutex::default(),
             failed: Mutex::default(),
         }
     }
@@ -74,6 +77,22 @@ impl Line {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&why);
         self.saw(event);
         self.unreachable(why)
+    }
+
+    /// A request begins to wait for a byte, or waits no longer.
+    pub(super) fn awaited(&self, begins: bool) {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        match (begins, awaited.0) {
+            (true, 0) => *awaited = (1, self.now()),
+            (true, _) => awaited.0 = awaited.0.saturating_add(1),
+            (false, _) => awaited.0 = awaited.0.saturating_sub(1),
+        }
+    }
+
+    /// Since when somebody waits for a byte; now, if nobody does.
+    pub(super) fn awaited_since(&self) -> Duration {
+        let (count, since) = *self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        if count == 0 { self.now() } else { since }
     }
 
     /// How long the origin has not answered.

@@ -18,6 +18,7 @@ use crdt::Digest;
 use tokio::sync::watch;
 
 use client::Client;
+pub use progress::Progress;
 
 pub use crate::store::Arrival;
 use crate::store::blob::Staged;
@@ -29,6 +30,7 @@ mod client;
 mod line;
 mod patience;
 mod post;
+mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -71,6 +73,8 @@ pub struct Ask {
     pub urgent: bool,
     /// Told how far the body is, for who passes it on while it comes.
     pub arrival: Option<watch::Sender<Arrival>>,
+    /// Told what the request waits for, for who waits for it.
+    pub progress: Progress,
 }
 
 /// What the upstream said.
@@ -181,19 +185,20 @@ impl Upstream {
         &self,
         endpoint: &Endpoint,
         url: &str,
-        body: Bytes,
-        limit: u64,
+        (body, limit): (Bytes, u64),
+        progress: Progress,
     ) -> Result<(String, Bytes), Error> {
         self.check_online()?;
-        post::post(&self.inner.client, endpoint, url, (body, limit)).await
+        post::post(&self.inner.client, endpoint, url, (body, limit), progress).await
     }
 
-    /// Returns when a person should not wait any longer for this origin: at once while it is known
-    /// to be away, else when it was silent for long, whatever was asked of it. Requests under way
-    /// go on; a silence makes [`Upstream::reach`] say `Down`.
-    pub async fn patience(&self, endpoint: &Endpoint) {
+    /// Returns when a person should not wait any longer for a flight that begins at this endpoint:
+    /// at once while the origin that it waits for is known to be away, else when that one was
+    /// silent for long, whatever was asked of it. Requests under way go on; a silence makes
+    /// [`Upstream::reach`] say `Down`.
+    pub async fn patience(&self, endpoint: &Endpoint, progress: &Progress) {
         if !self.inner.offline {
-            patience::patience(&self.inner.client, endpoint).await;
+            patience::patience(&self.inner.client, endpoint, progress).await;
         }
     }
 

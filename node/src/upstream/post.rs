@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 
 use super::body::{PORTAL, length, too_large};
 use super::client::{Client, Outgoing, parse};
-use super::{Endpoint, Error};
+use super::{Endpoint, Error, Progress};
 
 /// Sends a body of JSON with the largest size of an answer; gives content type and answer.
 pub(super) async fn post(
@@ -19,12 +19,13 @@ pub(super) async fn post(
     endpoint: &Endpoint,
     url: &str,
     (body, limit): (Bytes, u64),
+    progress: Progress,
 ) -> Result<(String, Bytes), Error> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let outgoing = Outgoing { method: Method::POST, headers, body, urgent: true };
+    let outgoing = Outgoing { method: Method::POST, headers, body, urgent: true, progress };
     let (base, url) = (parse(&endpoint.url)?, parse(url)?);
     let mut reply = client.hop(endpoint, &base, &url, &outgoing).await?;
     let status = reply.response.status();

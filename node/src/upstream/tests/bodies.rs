@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::super::Arrival;
 use super::super::body::PORTAL;
-use super::{Answer, Error, FILE, World, body, wrong};
+use super::{Answer, Error, FILE, Progress, World, body, wrong};
 use crate::stub::Raw;
 
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -250,7 +250,7 @@ async fn a_post_is_answered_within_its_limit_and_not_by_a_web_page() {
     let url = format!("{}-/npm/v1/security/advisories/bulk", world.stub.url());
     let post = |limit| {
         let body = bytes::Bytes::from_static(b"{\"left-pad\":[\"1.0.0\"]}");
-        world.upstream.post(&world.endpoint, &url, body, limit)
+        world.upstream.post(&world.endpoint, &url, (body, limit), Progress::default())
     };
     let (kind, answer) = post(1000).await.unwrap();
     assert_eq!(

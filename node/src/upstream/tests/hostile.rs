@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::super::{Ask, Reach};
 use super::bodies::gzip;
-use super::{Answer, Endpoint, Error, SOON, World, endpoint, wrong};
+use super::{Answer, Endpoint, Error, Progress, SOON, World, endpoint, wrong};
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
 const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n\r\n";
@@ -87,7 +87,7 @@ async fn who_hangs_up_without_an_answer_is_as_good_as_away() {
         assert!(matches!(answer, Err(Error::Unreachable { .. })), "{bytes:?}: {answer:?}");
         assert_eq!(world.upstream.reach(&rude.endpoint.origin), Reach::Down, "{bytes:?}");
         let begun = Instant::now();
-        world.upstream.patience(&rude.endpoint).await;
+        world.upstream.patience(&rude.endpoint, &Progress::default()).await;
         assert!(begun.elapsed() < Duration::from_secs(1), "nobody waits for it any more");
         nothing_stays(&world).await;
     }
@@ -167,7 +167,7 @@ async fn who_waits_for_a_turn_is_let_go_when_the_origin_is_down() {
                 }
             }
         };
-        tokio::join!(all, world.upstream.patience(&world.endpoint));
+        tokio::join!(all, world.upstream.patience(&world.endpoint, &asks[0].progress));
     };
     // Sixteen hold a turn until their silence is over; that is later than this.
     tokio::time::timeout(SOON, let_go).await.expect("the others do not wait for them");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crdt::Digest;
 use tempfile::TempDir;
 
-use super::{Answer, Ask, Endpoint, Error, Upstream};
+use super::{Answer, Ask, Endpoint, Error, Progress, Upstream};
 use crate::store::{Hashes, Store};
 use crate::stub::Stub;
 
@@ -56,6 +56,7 @@ impl World {
             never_html: true,
             urgent: true,
             arrival: None,
+            progress: Progress::default(),
         }
     }
 

@@ -1,15 +1,16 @@
 //! Down, up, slow and silent; how long a person waits.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::{Ask, Reach, Upstream};
-use super::{Answer, Error, SOON, World, body, endpoint};
+use super::{Answer, Error, Progress, SOON, World, body, endpoint};
 
 /// What a person gets: the answer, or `None` when it is time to say that the upstream is away.
 async fn wait(world: &World, ask: &Ask) -> Option<Result<Answer, Error>> {
     tokio::select! {
         answer = world.get(ask) => Some(answer),
-        () = world.upstream.patience(&world.endpoint) => None,
+        () = world.upstream.patience(&world.endpoint, &ask.progress) => None,
     }
 }
 
@@ -74,7 +75,7 @@ async fn a_flight_that_goes_on_behind_brings_the_origin_back() {
     tokio::pin!(flight);
     tokio::select! {
         _ = &mut flight => panic!("it came before anybody lost patience"),
-        () = world.upstream.patience(&world.endpoint) => {}
+        () = world.upstream.patience(&world.endpoint, &ask.progress) => {}
     }
     assert_eq!(reach(&world), Reach::Down);
     body(flight.await);
@@ -90,6 +91,40 @@ async fn a_server_that_is_slow_on_one_document_is_waited_for() {
     let seen = world.stub.requests();
     assert!(seen.iter().any(|it| it.method == "HEAD" && it.path == "/"), "{seen:?}");
     assert_eq!(reach(&world), Reach::Up);
+}
+
+#[tokio::test]
+async fn bytes_of_another_host_are_waited_for_while_the_upstream_itself_is_silent() {
+    let (world, files) = (World::new(), World::new());
+    world.stub.switch(|s| s.black_hole = true);
+    files.stub.switch(|s| s.slow = Some(("left-pad".to_owned(), Duration::from_millis(3500))));
+    let ask = Ask { url: format!("{}left-pad", files.stub.url()), ..world.ask("left-pad") };
+    body(wait(&world, &ask).await.expect("the host of the files showed life"));
+    files.stub.switch(|s| (s.slow, s.black_hole) = (None, true));
+    assert!(wait(&world, &ask).await.is_none(), "and when it does not, nobody waits for ever");
+}
+
+#[tokio::test]
+async fn the_work_of_this_machine_is_nobodys_silence() {
+    let world = World::new();
+    world.stub.switch(|s| s.black_hole = true);
+    let line = world.upstream.inner.client.lines.line(&world.endpoint.origin);
+    let url = Arc::new(url::Url::parse(&world.endpoint.url).expect("the stub has a URL"));
+    let (worked_on, waiting) = (Progress::default(), Progress::default());
+    drop(worked_on.asked(&line, &url));
+    // For a turn that others have who work on what came.
+    let _queued = waiting.queued(&line, &url);
+    for progress in [&worked_on, &waiting] {
+        let patience = world.upstream.patience(&world.endpoint, progress);
+        let end = tokio::time::timeout(Duration::from_secs(3), patience).await;
+        assert!(end.is_err(), "it gave up while {progress:?}");
+    }
+    assert_eq!(reach(&world), Reach::Unknown);
+    // Now somebody waits for a byte, and who waits for a turn waits for that.
+    let _asked = worked_on.asked(&line, &url);
+    let patience = world.upstream.patience(&world.endpoint, &waiting);
+    tokio::time::timeout(SOON, patience).await.expect("it is silent now");
+    assert_eq!(reach(&world), Reach::Down);
 }
 
 #[tokio::test]
@@ -129,7 +164,7 @@ async fn offline_nobody_is_asked_and_nobody_waits() {
     let offline = Upstream::new(world.store.clone(), true).unwrap();
     let answer = offline.get(&world.endpoint, &world.ask("left-pad")).await;
     assert!(matches!(answer, Err(Error::Offline)));
-    offline.patience(&world.endpoint).await;
+    offline.patience(&world.endpoint, &Progress::default()).await;
     assert_eq!(offline.reach(&world.endpoint.origin), Reach::Down);
     assert!(world.stub.requests().is_empty());
 }
