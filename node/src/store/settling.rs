@@ -2,9 +2,9 @@
 //!
 //! The first start after a kill reads a database whole, unless its last commit says which of its
 //! pages are free. That is two bits a page: nothing for a small file, a megabyte for one of many
-//! gibibytes, whatever the change itself needs. So a change that comes alone says it at once, and
-//! of changes that come close together only the first; who runs the store calls [`Store::settle`]
-//! soon after. A kill in between costs time at the next start, and nothing else.
+//! gibibytes, whatever the change itself needs. So a change says it at once, but of a burst, whose
+//! changes follow one another without a pause, only some do; who runs the store calls
+//! [`Store::settle`] soon after. A kill in a burst costs time at the next start, and nothing else.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,16 +17,20 @@ use super::{Error, Inner, Store, blocking, lock};
 
 /// Bytes of a database from which on reading it whole takes longer than a person notices.
 const LARGE_BYTES: u64 = 16 << 20;
-/// Changes that come within this are close together.
-const CLOSE: Duration = Duration::from_secs(1);
-/// How long changes may come before what is free is written down.
-const WAIT: Duration = Duration::from_millis(500);
+/// Changes that come within this are of one burst: installs and gossip are slower than that.
+const CLOSE_MS: u64 = 50;
+/// How long a burst may last before what is free is written down.
+const WAIT: Duration = Duration::from_millis(100);
+/// Before that is tried again on a disk that is full.
+const FULL_WAIT: Duration = Duration::from_secs(60);
 
 /// What was written down, and what was not.
 #[derive(Debug)]
 pub(super) struct Settling {
     /// [`LARGE_BYTES`], but for tests.
     pub(super) above: AtomicU64,
+    /// [`CLOSE_MS`], but for tests; milliseconds.
+    pub(super) close: AtomicU64,
     last: Mutex<Option<Instant>>,
     is_behind: AtomicBool,
     fell_behind: Notify,
@@ -36,6 +40,7 @@ impl Default for Settling {
     fn default() -> Self {
         Self {
             above: AtomicU64::new(LARGE_BYTES),
+            close: AtomicU64::new(CLOSE_MS),
             last: Mutex::default(),
             is_behind: AtomicBool::new(false),
             fell_behind: Notify::new(),
@@ -50,7 +55,8 @@ impl Settling {
             return false;
         }
         let mut last = lock(&self.last);
-        let is_due = last.is_none_or(|at| at.elapsed() >= CLOSE);
+        let close = Duration::from_millis(self.close.load(Ordering::Relaxed));
+        let is_due = last.is_none_or(|at| at.elapsed() >= close);
         if is_due {
             *last = Some(Instant::now());
         } else if !self.is_behind.swap(true, Ordering::Relaxed) {
@@ -102,7 +108,7 @@ impl Store {
                 tokio::time::sleep(WAIT).await;
                 match self.settle().await {
                     Ok(_) => {}
-                    Err(Error::Full { .. }) => tokio::time::sleep(60 * CLOSE).await,
+                    Err(Error::Full { .. }) => tokio::time::sleep(FULL_WAIT).await,
                     Err(error) => return Err(error),
                 }
             }

@@ -175,6 +175,7 @@ async fn a_large_database_is_opened_quickly_after_a_kill_for_a_second_sync() {
 async fn changes_close_together_say_once_what_is_free() {
     let counted = Counted::start().await;
     counted.store.inner.settling.above.store(0, Ordering::Relaxed);
+    counted.store.inner.settling.close.store(600_000, Ordering::Relaxed);
     counted.publish("1.0.0", &beside(b"first")).await.unwrap();
     let from = counted.journal.len();
     counted.publish("1.1.0", &beside(b"second")).await.unwrap();
@@ -189,6 +190,7 @@ async fn changes_close_together_say_once_what_is_free() {
 async fn a_store_that_is_kept_settled_settles_by_itself() {
     let counted = Counted::start().await;
     counted.store.inner.settling.above.store(0, Ordering::Relaxed);
+    counted.store.inner.settling.close.store(600_000, Ordering::Relaxed);
     let publish = async {
         counted.publish("1.0.0", &beside(b"first")).await.unwrap();
         let from = counted.journal.len();
