@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::client::skip;
 use crate::harness::project::{cut_off, trust};
-use crate::harness::wait::{run, said, wait_for};
-use crate::harness::{EVENTUALLY, Node, NodeOptions, Python, Tunnel, World};
+use crate::harness::wait::{run, said};
+use crate::harness::{Node, NodeOptions, Python, Tunnel, World};
 
 /// Fifty wheels on a bad line.
 const INSTALL: Duration = Duration::from_secs(400);
@@ -115,19 +115,6 @@ fn ok(command: &mut Command, variables: &[(String, String)]) {
     assert!(output.status.success(), "{command:?}: {}", said(&output));
 }
 
-/// The same by way of a node whose index is there: one that is silent for longer than a person
-/// waits, as a busy mirror is when it is asked for many pages at once, is a 424 at first. It is
-/// still being asked then, and the person tries again.
-#[track_caller]
-fn ok_in_the_end(command: &mut Command, variables: &[(String, String)]) {
-    command.envs(variables.iter().cloned());
-    wait_for("the index to answer", EVENTUALLY, || {
-        let output = run(command, INSTALL);
-        assert!(output.status.success() || said(&output).contains("424"), "{}", said(&output));
-        if output.status.success() { Ok(()) } else { Err(said(&output)) }
-    });
-}
-
 fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are UTF-8")
 }
@@ -139,7 +126,7 @@ fn hashes(python: &Python) -> (PathBuf, String) {
     fs_err::write(folder.join("wanted.txt"), LARGE.join("\n") + "\n").expect("it is written");
     let mut uv = python.command("uv");
     uv.current_dir(&folder).args(["pip", "compile", "--quiet", "--generate-hashes"]);
-    ok_in_the_end(uv.args(["wanted.txt", "-o", "locked.txt"]), &trust());
+    ok(uv.args(["wanted.txt", "-o", "locked.txt"]), &trust());
     let locked = folder.join("locked.txt");
     let said = fs_err::read_to_string(&locked).expect("uv wrote it");
     (locked, said)
@@ -182,7 +169,7 @@ fn fifty_wheels_install_with_the_cable_out_here_and_at_the_neighbour() {
     let through = Python::of(&world, "through", &a).expect("the clients were there");
     assert_eq!(hashes(&through).1, said, "the lock differs by way of the node");
     assert!(said.matches("==").count() >= 40, "a real application: {said}");
-    install(&through, "pip", &locked, |command| ok_in_the_end(command, &cut_off(&tunnel)));
+    install(&through, "pip", &locked, |command| ok(command, &cut_off(&tunnel)));
     assert!(tunnel.opened() > 0, "the node went out through the tunnel");
 
     pull_the_cable(&mut a, &tunnel);
@@ -268,11 +255,11 @@ fn one_lockfile(client: &str, lockfile: &str, (lock, sync): (&[&str], &[&str])) 
     let locked = fs_err::read_to_string(folder.join(lockfile)).expect("the client wrote it");
     let through = home("through").by_way_of(&a);
     let folder = small(client, &through, &index);
-    ok_in_the_end(through.command(client).current_dir(&folder).args(lock), &trust());
+    ok(through.command(client).current_dir(&folder).args(lock), &trust());
     let own = fs_err::read_to_string(folder.join(lockfile)).expect("the client wrote it");
     assert_eq!(own, locked, "{client}");
     assert!(tunnel.opened() > 0, "the node went out through the tunnel");
-    ok_in_the_end(through.command(client).current_dir(&folder).args(sync), &trust());
+    ok(through.command(client).current_dir(&folder).args(sync), &trust());
 
     pull_the_cable(&mut a, &tunnel);
     let offline = home("offline").by_way_of(&a);
