@@ -36,6 +36,7 @@ mod routes;
 mod search;
 #[cfg(test)]
 mod tests;
+mod through;
 mod upstream_index;
 mod upstream_rules;
 #[cfg(test)]
@@ -73,6 +74,7 @@ pub static FORMAT: Format = Format {
     pack: pack::pack,
     lockfiles: lockfile::LOCKFILES,
     links: link::LINKS,
+    through: through::THROUGH,
 };
 
 const MOUNT: &str = "cargo";

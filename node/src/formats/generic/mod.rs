@@ -12,7 +12,7 @@
 
 use crate::registry::{Hashes, Rules};
 
-use super::{Format, url_segment};
+use super::{Format, Through, url_segment};
 
 mod listing;
 mod name;
@@ -55,4 +55,5 @@ pub static FORMAT: Format = Format {
     pack: |_| None,
     lockfiles: &[],
     links: &[],
+    through: Through::PLAIN,
 };

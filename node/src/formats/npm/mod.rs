@@ -49,6 +49,7 @@ mod spans;
 mod tarball;
 #[cfg(test)]
 mod tests;
+mod through;
 mod upstream_outline;
 mod upstream_rules;
 #[cfg(test)]
@@ -84,6 +85,7 @@ pub static FORMAT: Format = Format {
     pack: pack::pack,
     lockfiles: lockfile::LOCKFILES,
     links: link::LINKS,
+    through: through::THROUGH,
 };
 
 const MOUNT: &str = "npm";

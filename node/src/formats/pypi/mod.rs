@@ -41,6 +41,7 @@ mod simple;
 mod specifier;
 #[cfg(test)]
 mod tests;
+mod through;
 mod upload;
 mod upstream_files;
 mod upstream_json;
@@ -82,6 +83,7 @@ pub static FORMAT: Format = Format {
     pack: pack::pack,
     lockfiles: lockfile::LOCKFILES,
     links: link::LINKS,
+    through: through::THROUGH,
 };
 
 const MOUNT: &str = "pypi";
