@@ -82,6 +82,8 @@ pub struct UpstreamRules {
     pub outline: fn(name: &str, &mut dyn BufRead) -> Result<Outline, String>,
     /// The largest document, in bytes.
     pub document_bytes_max: u64,
+    /// What stands before a bare token in `Authorization`; `None`: nothing does.
+    pub token_scheme: Option<&'static str>,
     /// The upstream's own signatures over versions, where the format has them.
     pub signatures: Option<SignatureRules>,
     /// How what a document declares of a version differs from the meta of its bytes, in words.

@@ -22,6 +22,8 @@ pub(super) const RULES: UpstreamRules = UpstreamRules {
     version_of,
     outline: outline::outline,
     document_bytes_max: outline::DOCUMENT_MAX_BYTES,
+    // As cargo itself sends it.
+    token_scheme: None,
     signatures: None,
     differs: declared::differs,
 };
