@@ -69,6 +69,16 @@ impl Base {
         format!("/{}{below}", self.format.mount)
     }
 
+    /// Who answers for a path that lies beside the base, if it is one of the format's.
+    fn beside(&self, path: &str) -> Option<Goal> {
+        let found = (self.files()?.beside)(&self.path, path)?;
+        let here = self.at_node(&found.path);
+        match found.about {
+            None => Some(Goal::NodeOrHost(here)),
+            Some(rest) => self.is_routed_here(&rest).then_some(Goal::Node(here)),
+        }
+    }
+
     const fn files(&self) -> Option<&'static FilesElsewhere> {
         self.format.through.files.as_ref()
     }
@@ -152,10 +162,8 @@ impl Scope {
         let here = || self.bases.iter().filter(|base| base.site == *site);
         let below = here().filter_map(|base| Some((base, rest_below(&base.path, plain)?)));
         let Some((base, rest)) = below.into_iter().next() else {
-            let own = here()
-                .filter(|_| reads(method))
-                .find_map(|base| Some(base.at_node(&(base.files()?.own)(&base.path, plain)?)));
-            return own.map_or(Goal::Host, Goal::NodeOrHost);
+            let beside = here().filter(|_| reads(method)).find_map(|base| base.beside(plain));
+            return beside.unwrap_or(Goal::Host);
         };
         let passing = Passing { method, rest, query: query.unwrap_or_default() };
         if !base.is_routed_here(rest) || !(base.format.through.answers)(&passing) {

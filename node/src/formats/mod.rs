@@ -45,7 +45,7 @@ mod through;
 
 pub use dispatch::{Front, serve};
 pub use link::{Aim, Answer, Builtin, Link, ProjectFile, Settings, TokenUse, Variables};
-pub use through::{FilesElsewhere, Passing, Proxied, Through, TrustSetting};
+pub use through::{Beside, FilesElsewhere, Passing, Proxied, Through, TrustSetting};
 
 /// Every format, sorted by id.
 pub static ALL: &[&Format] = &[&cargo::FORMAT, &generic::FORMAT, &npm::FORMAT, &pypi::FORMAT];

@@ -58,9 +58,19 @@ pub struct FilesElsewhere {
     pub hosts: &'static [&'static str],
     /// Where it is asked for a file, whose escaped URL follows.
     pub at: &'static str,
-    /// The node's own path of a file that its documents name relative to the base (a path with a
-    /// slash at its end); both are undecoded paths of the upstream's host.
-    pub own: fn(base: &str, path: &str) -> Option<String>,
+    /// What the node has of a path that lies beside the base (a path with a slash at its end); both
+    /// are undecoded paths of the upstream's host.
+    pub beside: fn(base: &str, path: &str) -> Option<Beside>,
+}
+
+/// Something of the node that lies beside an upstream's base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// Where the node has it.
+    pub path: String,
+    /// For what only the node is asked: its path below the base, which tells the name that it is
+    /// about. None for a file, of which the host is asked if the node does not know it.
+    pub about: Option<String>,
 }
 
 /// Variables of the environment that clients of a format alone read.

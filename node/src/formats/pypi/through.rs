@@ -4,7 +4,7 @@
 //! Source: formats/pypi.md section 2.
 
 use super::name;
-use crate::formats::{FilesElsewhere, Passing, Proxied, Through, TrustSetting};
+use crate::formats::{Beside, FilesElsewhere, Passing, Proxied, Through, TrustSetting};
 
 /// pip, uv, poetry and twine.
 pub(super) const THROUGH: Through = Through {
@@ -14,7 +14,7 @@ pub(super) const THROUGH: Through = Through {
         // A node that knows no host yet reads a page that every index has.
         hosts: &["/hosts", "/simple/pip/"],
         at: "/at?url=",
-        own,
+        beside,
     }),
     variables: Proxied {
         // requests, so poetry and twine; pip.
@@ -36,11 +36,11 @@ fn answers(passing: &Passing<'_>) -> bool {
 
 /// A file of the node itself, which its pages name relative to the index: those of a realm's
 /// projects do so here, too.
-fn own(base: &str, path: &str) -> Option<String> {
+fn beside(base: &str, path: &str) -> Option<Beside> {
     let parent = base.trim_end_matches('/').rsplit_once('/')?.0;
     let rest = path.strip_prefix(parent)?.strip_prefix("/files/")?;
     let parts: Vec<&str> = rest.split('/').collect();
     let [_, sum, _] = parts.as_slice() else { return None };
     let is_sum = sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_sum.then(|| format!("/files/{rest}"))
+    is_sum.then(|| Beside { path: format!("/files/{rest}"), about: None })
 }
