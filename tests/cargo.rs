@@ -526,3 +526,35 @@ fn griot_publishes_a_folder_and_a_crate_as_cargo_packs_them() {
     cargo.ok(&app, &["update", "packed", "--precise", "1.0.0"]);
     assert_eq!(cargo.says(&app, &["--locked"]), "by griot");
 }
+
+/// Bytes that a process has read so far, of files and not of sockets.
+#[cfg(target_os = "linux")]
+fn read_so_far(node: &Node) -> u64 {
+    let text = fs_err::read_to_string(format!("/proc/{}/io", node.pid())).expect("it runs");
+    let line = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.and_then(|bytes| bytes.parse().ok()).expect("Linux counts them")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_archive_is_read_once_when_it_is_published() {
+    let world = World::new();
+    let node = world.node("a");
+    let token = node.token("publish");
+    let padding = crate::harness::samples::noise(7, 24 * 1024 * 1024);
+    let made = crate::harness::upstream::Crate::new("heavy", "1.0.0").file("padding", padding);
+    let archive = made.bytes();
+    let said = json!({ "name": "heavy", "vers": "1.0.0" }).to_string();
+    let mut body = u32::try_from(said.len()).expect("it is small").to_le_bytes().to_vec();
+    body.extend(said.bytes());
+    body.extend(u32::try_from(archive.len()).expect("it is no giant").to_le_bytes());
+    body.extend(&archive);
+    let put = Request::put("/cargo/~hosted/api/v1/crates/new", body).token(&token);
+    let before = read_so_far(&node);
+    let reply = node.send(&put);
+    let read = read_so_far(&node) - before;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let times = read as f64 / archive.len() as f64;
+    println!("read {times:.2} times its size");
+    assert!((0.9..1.5).contains(&times), "{read} bytes of {} were read", archive.len());
+}

@@ -14,7 +14,7 @@ use crate::harness::node::text;
 use crate::harness::upstream::{Crate, Raw, Stub, Tarballs};
 use crate::harness::wait::{run, said};
 use crate::harness::{
-    Cargo, EVENTUALLY, Node, NodeOptions, Reply, Request, TlsFront, World, wait_until,
+    Cargo, EVENTUALLY, Node, NodeOptions, Python, Reply, Request, TlsFront, World, wait_until,
 };
 
 /// What the application needs, the first of it to be asked what it says.
@@ -478,6 +478,204 @@ fn the_upstream_is_the_end_of_the_chain_in_the_folders_above_a_project() {
     assert_eq!(adopted.trim_end_matches('/'), index.trim_end_matches('/'));
     assert_eq!(cargo.says(&app), "syn-1.0.0");
     assert!(stub.count("config.json") <= 1, "cargo asks the node");
+}
+
+/// A stub that wants a token for everything of its own host, with its crates at the other one.
+fn private_mirror(tarballs: Tarballs) -> Stub {
+    let stub = mirror();
+    stub.switch(|s| {
+        s.require_token = Some("w0rd".to_owned());
+        s.tarballs = tarballs;
+    });
+    stub
+}
+
+/// What came with a credential: (requests of the registry's own host, of the other one).
+fn with_credential(stub: &Stub) -> (Vec<String>, Vec<String>) {
+    let all = stub.requests().into_iter().filter(|seen| seen.header("authorization").is_some());
+    let (other, own): (Vec<_>, Vec<_>) = all.partition(|seen| seen.other_host);
+    let paths = |all: Vec<crate::harness::upstream::Seen>| {
+        all.into_iter().map(|seen| seen.path).collect::<Vec<_>>()
+    };
+    (paths(own), paths(other))
+}
+
+#[test]
+fn a_private_registry_gets_the_token_as_it_is_and_no_other_host_does() {
+    let world = World::new();
+    for (name, tarballs, crates) in
+        [("own", Tarballs::Usual, "/api/v1/crates/"), ("other", Tarballs::OtherHost, "config.json")]
+    {
+        let elsewhere = tarballs == Tarballs::OtherHost;
+        let stub = private_mirror(tarballs);
+        let node = world.node(name);
+        let file = world.path().join(format!("token-{name}"));
+        fs_err::write(&file, "w0rd\n").expect("a token can be written");
+        let file = file.to_str().expect("paths of tests are UTF-8");
+        let url = stub.index_url();
+        node.json(&["upstream", "add", "cargo", &url, "--token-file", file]);
+        let Some(cargo) = Cargo::of(&world, name, &node) else { return };
+        let app = cargo.app("app", &NEEDS);
+        assert_eq!(cargo.says(&app), "Inflector-0.11.4", "{:?}", stub.requests());
+        assert_eq!(stub.answered(401), 0, "{:?}", stub.requests());
+        let (own, other) = with_credential(&stub);
+        for part in ["/index/config.json", "/index/in/fl/inflector", crates] {
+            assert!(own.iter().any(|path| path.contains(part)), "{part} of {own:?}");
+        }
+        assert_eq!(other, [""; 0]);
+        let came = stub.requests().iter().any(|seen| seen.other_host);
+        assert_eq!(came, elsewhere, "the crates are where config.json says");
+    }
+}
+
+#[test]
+fn a_link_takes_the_token_of_cargos_login_along() {
+    let world = World::new();
+    let stub = private_mirror(Tarballs::Usual);
+    let node = world.node("a");
+    let Some(cargo) = Cargo::new(&world, "c") else { return };
+    cargo.set(&format!(
+        "[source.crates-io]\nreplace-with = \"acme\"\n[registries.acme]\n\
+         index = \"sparse+{}\"\ncredential-provider = \"cargo:token\"\n",
+        stub.index_url()
+    ));
+    let app = cargo.app("app", &NEEDS);
+    let mut command = cargo.command();
+    command.args(["login", "--registry", "acme", "w0rd"]).current_dir(&app);
+    let output = run(&mut command, EVENTUALLY);
+    assert!(output.status.success(), "{}", said(&output));
+    let linked = griot(&node, &cargo, (&app, &["link", "cargo"]));
+    assert_eq!(linked[0]["adopted"][0]["credential"], true, "{linked}");
+    stub.forget_requests();
+    assert_eq!(cargo.says(&app), "Inflector-0.11.4");
+    assert_eq!(stub.answered(401), 0, "{:?}", stub.requests());
+}
+
+#[test]
+fn a_replacement_by_a_git_index_is_told_with_the_command_to_type() {
+    let world = World::new();
+    let stub = mirror();
+    let node = world.node("a");
+    let Some(cargo) = Cargo::new(&world, "c") else { return };
+    cargo.set(
+        "[source.crates-io]\nreplace-with = \"work\"\n\
+         [source.work]\nregistry = \"https://packages.test/git/index\"\n",
+    );
+    let app = cargo.app("app", &[("syn", "1")]);
+    let mut command = node.command(&["link", "cargo"]);
+    let output = run(command.envs(cargo.variables()).current_dir(&app), EVENTUALLY);
+    let told = said(&output);
+    assert!(!output.status.success(), "{told}");
+    for part in ["git index", "https://packages.test/git/index", "griot upstream add cargo"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // Who has typed that is told what is not asked any more.
+    node.json(&["upstream", "add", "cargo", &stub.index_url()]);
+    let linked = griot(&node, &cargo, (&app, &["link", "cargo"]));
+    assert!(text(&linked[0], "left").contains("https://packages.test/git/index"), "{linked}");
+    assert_eq!(cargo.says(&app), "syn-1.0.0");
+}
+
+#[test]
+fn a_search_behind_the_upstreams_door_is_the_upstreams_or_of_what_is_held() {
+    let world = World::new();
+    let stub = mirror();
+    let node = adopted(&world, "a", &stub);
+    let Some(cargo) = Cargo::of(&world, "c", &node) else { return };
+    let door = format!("sparse+{}/", node.url(UPSTREAM_INDEX));
+    let search =
+        |words: &str| cargo.ok(cargo.home(), &["search", "--index", &door, "--limit", "3", words]);
+    let one = json!({ "name": "padding", "max_version": "2.0.0", "description": "pads well" });
+    let all = json!({ "crates": [one, { "name": "../x" }, 7], "meta": { "total": 41 } });
+    stub.raw("/api/v1/crates", Raw::ok("application/json", all.to_string()));
+    let found = node.get("/cargo/~upstream/api/v1/crates?q=odd");
+    assert_eq!(found.json()["crates"], json!([]), "what is none is passed over");
+    let all = json!({ "crates": [one, { "name": "../x" }], "meta": { "total": 41 } });
+    stub.raw("/api/v1/crates", Raw::ok("application/json", all.to_string()));
+    stub.forget_requests();
+    for _ in 0..2 {
+        let said = search("pad & so");
+        assert!(said.contains("padding = \"2.0.0\"") && said.contains("# pads well"), "{said}");
+        assert!(said.contains("and 38 crates more"), "{said}");
+    }
+    let asked: Vec<String> = stub.requests().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(asked, ["/api/v1/crates?q=pad%20%26%20so&per_page=3&page=1"], "and remembered");
+
+    // What a realm has is nobody else's business.
+    let own = Crate::new("acme-secret", "1.0.0");
+    let file = world.path().join(own.filename());
+    fs_err::write(&file, own.bytes()).expect("a crate can be written");
+    node.json(&["publish", file.to_str().expect("paths of tests are UTF-8")]);
+    search("acme-secret");
+    assert_eq!(stub.count("secret"), 0, "{:?}", stub.requests());
+
+    index(&node, "Inflector");
+    index(&node, "syn");
+    drop(stub);
+    let said = search("INFLEC");
+    assert!(said.contains("Inflector = \"0.11.4\"") && !said.contains("syn"), "{said}");
+    let said = search("pad & so");
+    assert!(said.contains("padding"), "what was asked before is remembered: {said}");
+}
+
+/// The bound is a second and a half; the rest is for a machine that has more to do.
+const FIRST: Duration = Duration::from_millis(1_500 + 1_500);
+/// Unknown names that are asked for once the upstream is known to be away.
+const LATER: u32 = 20;
+
+#[test]
+fn an_unknown_name_of_a_black_hole_is_refused_in_a_moment_and_then_at_once() {
+    let world = World::new();
+    for (format, base, path) in [
+        ("cargo", "index/", "/cargo/~upstream/index/no/-s/no-such"),
+        ("pypi", "simple/", "/pypi/~upstream/simple/no-such"),
+    ] {
+        let stub = Stub::start();
+        stub.switch(|s| s.black_hole = true);
+        let node = world.node(format);
+        node.json(&["upstream", "add", format, &format!("{}{base}", stub.url())]);
+        let ask = |number: u32| {
+            let end = if format == "pypi" { "/" } else { "" };
+            let reply = node.get(&format!("{path}-{number}{end}"));
+            assert_eq!(reply.status, 424, "{}", reply.text());
+            let said = reply.text();
+            assert!(said.contains("no copy is held") && said.contains("upstream"), "{said}");
+        };
+        let started = Instant::now();
+        ask(0);
+        let first = started.elapsed();
+        let asked = stub.requests().len();
+        let started = Instant::now();
+        (1..=LATER).for_each(&ask);
+        let later = started.elapsed() / LATER;
+        let more = stub.requests().len() - asked;
+        println!("{format}: first {first:?}, later {later:?}, {more} requests for {LATER} names");
+        assert!(first < FIRST, "it took {first:?}");
+        // One may look whether it is back.
+        assert!(more <= 2, "the upstream was asked {more} times for {LATER} names");
+    }
+}
+
+#[test]
+fn clients_print_why_an_unknown_name_of_a_black_hole_cannot_be_had() {
+    let world = World::new();
+    let stub = Stub::start();
+    stub.switch(|s| s.black_hole = true);
+    let node = adopted(&world, "a", &stub);
+    node.json(&["upstream", "add", "pypi", &stub.simple_url()]);
+    if let Some(cargo) = Cargo::of(&world, "c", &node) {
+        let app = cargo.app("app", &[("no-such-crate", "1")]);
+        let said = cargo.refused(&app, &["build"]);
+        assert!(said.contains("no copy is held"), "{said}");
+    }
+    if let Some(python) = Python::of(&world, "p", &node) {
+        let said = python.uv_pip_refused("install", &["no-such-project"]);
+        assert!(said.contains("424") || said.contains("no copy is held"), "uv: {said}");
+        // pip keeps the reason of a page to itself unless it is asked.
+        let said = python.pip_refused(&["install", "--no-cache-dir", "-v", "no-such-project"]);
+        assert!(said.contains("424"), "pip: {said}");
+        println!("pip -v: {said}");
+    }
 }
 
 #[test]

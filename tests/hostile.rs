@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::samples::noise;
+use crate::harness::upstream::{Crate, Distribution};
 use crate::harness::{Node, Reply, Request, World};
 
 mod doors;
@@ -322,4 +323,49 @@ fn what_nobody_has_is_an_honest_miss_and_an_unknown_path_a_short_404() {
     target.refuses(&Request::get("/api/blobs/nonsense"), &[400, 404]);
     target.refuses(&Request::get("/.well-known/anything"), &[404]);
     target.refuses(&Request::get("/no/such/door"), &[404]);
+}
+
+/// The upload of the plain API.
+fn posted(metadata: &Value, filename: &str, file: &[u8]) -> Request {
+    const BOUNDARY: &str = "griot-boundary";
+    let part =
+        |head: &str| format!("--{BOUNDARY}\r\ncontent-disposition: form-data; {head}\r\n\r\n");
+    let mut body = part("name=\"metadata\"").into_bytes();
+    body.extend(metadata.to_string().into_bytes());
+    body.extend(format!("\r\n{}", part(&format!("name=\"file\"; filename={filename:?}"))).bytes());
+    body.extend(file);
+    body.extend(format!("\r\n--{BOUNDARY}--\r\n").bytes());
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    Request::post("/api/packages/publish", body).header("content-type", &kind)
+}
+
+#[test]
+fn what_a_formats_own_publish_refuses_is_refused_by_the_plain_api_too() {
+    let target = Target::new();
+    let door = |format: &str| *DOORS.iter().find(|door| door.format == format).expect("a door");
+    let post = |format: &str, version: &str, tags: &[&str], (filename, file): (&str, &[u8])| {
+        let about = json!({ "format": format, "name": NAME, "version": version, "tags": tags });
+        posted(&about, filename, file).token(&target.publish)
+    };
+    // No line of an index can be made of it: nobody could say which registry is meant.
+    let unplaced = Crate::new(NAME, "2.0.0").dependency("syn", "1").bytes();
+    target.refuses(&post("cargo", "2.0.0", &[], ("x.crate", &unplaced)), &[400]);
+    let spelled = Crate::new("Left-Shift", "2.0.0").bytes();
+    target.refuses(&post("cargo", "2.0.0", &[], ("x.crate", &spelled)), &[409]);
+    let odd = Distribution::wheel(NAME, "2.0.0").requires_python("at least 3");
+    let (name, bytes) = (odd.filename(), odd.bytes());
+    target.refuses(&post("pypi", "2.0.0", &[], (&name, &bytes)), &[400]);
+    let tarball = (door("npm").archive)(NAME, "2.0.0", 2);
+    for tag in ["1.x", "", "two words", "2.0.0"] {
+        target.refuses(&post("npm", "2.0.0", &[tag], ("x.tgz", &tarball)), &[400]);
+    }
+    // A file that joins a yanked version would bring it back.
+    target.node.griot(&["yank", &format!("{NAME}@{VERSION}"), "--format", "pypi"]);
+    let joins = Distribution::wheel(NAME, VERSION).tags("cp39-cp39-win32");
+    let (name, bytes) = (joins.filename(), joins.bytes());
+    target.refuses(&post("pypi", VERSION, &[], (&name, &bytes)), &[409]);
+    // And as it should be, it is taken.
+    let sound = Crate::new(NAME, "2.0.0").bytes();
+    let reply = target.node.send(&post("cargo", "2.0.0", &[], ("x.crate", &sound)));
+    assert_eq!(reply.status, 201, "{}", reply.text());
 }

@@ -83,6 +83,7 @@ mod realms_more;
 mod reunion;
 #[cfg(test)]
 mod run_proxy;
+mod run_python;
 #[cfg(test)]
 mod s3;
 #[cfg(test)]

@@ -84,7 +84,8 @@ pub(crate) struct Switches {
     pub(crate) signed: bool,
     /// Leaves the signatures out, as some proxies do; the key is still served.
     pub(crate) strip_signatures: bool,
-    /// 401 without `Authorization: Bearer TOKEN`.
+    /// 401 without `Authorization: Bearer TOKEN`, or the bare token where cargo sends one; the
+    /// second listener wants none.
     pub(crate) require_token: Option<String>,
     /// Every answer has this status, with a short JSON error.
     pub(crate) status: Option<u16>,

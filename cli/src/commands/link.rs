@@ -40,6 +40,8 @@ struct Linked {
     proved: Option<bool>,
     /// What was adopted as an upstream.
     adopted: Vec<Adoption>,
+    /// What it took packages from, where that cannot be adopted: it is not asked any more.
+    left: Option<String>,
     /// What still goes past the node.
     past: Vec<String>,
     note: Option<&'static str>,
@@ -165,6 +167,7 @@ async fn link_one(
         changed,
         proved,
         adopted,
+        left: settings.unfit,
         past: past(run, link, now.as_ref())?,
         note: link.note,
     })
@@ -209,8 +212,11 @@ fn discover(
     } else {
         format!("install {client}, or name its registry in its settings, then link it")
     };
-    Err(Failure::new(format!("it is not known which registry {client} uses: it does not say"))
-        .hint(hint))
+    let why = match &settings.unfit {
+        Some(unfit) => format!("{client} takes packages from {}", plain(unfit)),
+        None => format!("it is not known which registry {client} uses: it does not say"),
+    };
+    Err(Failure::new(why).hint(hint))
 }
 
 /// The registry that a client uses which no setting names.
@@ -433,6 +439,12 @@ fn lines(linked: &Linked) -> Vec<String> {
         out.push(format!("  upstream adopted: {} ({names})", plain(&upstream.url)));
         out.push(format!("  {}", told_as(*told)));
     }
+    out.extend(
+        linked
+            .left
+            .iter()
+            .map(|left| format!("  not asked any more, nor adopted: {}", plain(left))),
+    );
     out.extend(linked.past.iter().map(|past| format!("  past the node: {}", plain(past))));
     out.extend(linked.note.iter().map(|note| format!("  {note}")));
     out.push(format!("  back: griot unlink {client}"));

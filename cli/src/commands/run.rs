@@ -35,10 +35,8 @@ pub(super) async fn run(context: &Context, run: Run) -> Result<ExitCode, Failure
         let hint = "griot link npm adopts what npm points at; or griot upstream add npm URL";
         return Err(failure.hint(hint).code(Code::Lacks));
     }
-    let scope = match scope.names_files() {
-        true => scope.with_files(file_hosts(node.base()).await),
-        false => scope,
-    };
+    let hosts = file_hosts(node.base(), &scope).await;
+    let scope = scope.with_files(hosts);
     let authority = Authority::open(&context.home, &scope.sites())?;
     let bundle = trust::bundle(authority.pem(), &trusted_before())?;
     let proxy = Proxy::bind(scope.clone(), authority, node.base()).await?;

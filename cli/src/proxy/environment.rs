@@ -12,43 +12,32 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use hyper_util::client::proxy::matcher::Matcher;
+use node::formats::Proxied;
 
 use super::scope::Scope;
 
-/// Where clients look for a proxy to https hosts: common, npm and pnpm, yarn from 2 on, cargo.
-const PROXY: [&str; 5] = [
-    "HTTPS_PROXY",
-    "https_proxy",
-    "npm_config_https_proxy",
-    "YARN_HTTPS_PROXY",
-    "CARGO_HTTP_PROXY",
-];
-/// The same for plain http hosts.
-const PLAIN_PROXY: [&str; 4] = ["HTTP_PROXY", "http_proxy", "npm_config_proxy", "YARN_HTTP_PROXY"];
-/// Hosts that are asked without the proxy.
-const STRAIGHT: [&str; 3] = ["NO_PROXY", "no_proxy", "npm_config_noproxy"];
-/// Whom clients trust: OpenSSL, uv and cargo; node; cargo; requests, so poetry and twine; pip;
-/// curl; npm, pnpm and yarn 1; yarn from 2 on.
-const TRUST: [&str; 8] = [
-    "SSL_CERT_FILE",
-    "NODE_EXTRA_CA_CERTS",
-    "CARGO_HTTP_CAINFO",
-    "REQUESTS_CA_BUNDLE",
-    "PIP_CERT",
-    "CURL_CA_BUNDLE",
-    "npm_config_cafile",
-    "YARN_HTTPS_CA_FILE_PATH",
-];
-/// Proxies of one client alone, which would go past ours: put out of force where they are set. pip
-/// takes an empty one for none and then looks at the common variables.
-const UNPROXIED: [&str; 1] = ["PIP_PROXY"];
+/// Where every program looks; what clients of one format alone read, that format says.
+const COMMON: Proxied = Proxied {
+    https: &["HTTPS_PROXY", "https_proxy"],
+    http: &["HTTP_PROXY", "http_proxy"],
+    straight: &["NO_PROXY", "no_proxy"],
+    // OpenSSL, and many others; curl.
+    trust: &["SSL_CERT_FILE", "CURL_CA_BUNDLE"],
+    ..Proxied::NONE
+};
 /// This machine, which needs no proxy.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
+/// A list of variables of every program and of every format's clients.
+fn all(of: fn(&Proxied) -> &'static [&'static str]) -> Vec<&'static str> {
+    let formats = node::formats::ALL.iter().map(|format| &format.through.variables);
+    std::iter::once(&COMMON).chain(formats).flat_map(of).copied().collect()
+}
+
 /// Bundles that the variables named before.
 pub(crate) fn former_bundles(former: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        TRUST.iter().filter_map(|name| former(name)).map(PathBuf::from).collect();
+    let names = all(|known| known.trust).into_iter();
+    let mut found: Vec<PathBuf> = names.filter_map(former).map(PathBuf::from).collect();
     found.sort();
     found.dedup();
     found
@@ -62,17 +51,21 @@ pub(crate) fn of_child(
     former: impl Fn(&str) -> Option<OsString>,
 ) -> Vec<(&'static str, OsString)> {
     let mut set = Vec::new();
-    set.extend(PROXY.map(|name| (name, OsString::from(proxy))));
+    let mut to = |names: Vec<&'static str>, value: OsString| {
+        set.extend(names.into_iter().map(|name| (name, value.clone())));
+    };
+    to(all(|known| known.https), proxy.into());
     if scope.sites().iter().any(|site| !site.tls) {
-        set.extend(PLAIN_PROXY.map(|name| (name, OsString::from(proxy))));
+        to(all(|known| known.http), proxy.into());
     }
-    set.extend(TRUST.map(|name| (name, bundle.as_os_str().to_owned())));
-    let before = STRAIGHT.iter().filter_map(|name| former(name)?.into_string().ok());
+    to(all(|known| known.trust), bundle.into());
+    let names = all(|known| known.straight);
+    let before = names.iter().filter_map(|name| former(name)?.into_string().ok());
     let straight = straight(scope, &before.collect::<Vec<_>>().join(","));
-    set.extend(STRAIGHT.map(|name| (name, OsString::from(&straight))));
-    set.extend(
-        UNPROXIED.iter().filter(|name| former(name).is_some()).map(|name| (*name, "".into())),
-    );
+    to(names, straight.into());
+    let mut off = all(|known| known.off);
+    off.retain(|name| former(name).is_some());
+    to(off, OsString::new());
     set
 }
 

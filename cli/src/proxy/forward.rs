@@ -16,7 +16,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use reqwest::Body;
 
-use super::scope::{Goal, Scope, Site, file_goal};
+use super::scope::{Goal, Scope, Site};
 use crate::output::Failure;
 
 /// Asks the node to leave the URLs in documents as the upstream wrote them.
@@ -73,7 +73,7 @@ impl Ways {
         let path = path_of(request.uri());
         let mut goal = self.scope.goal(site, request.method(), &path);
         if goal == Goal::Host && (self.scope.has_files(site) || self.named().contains(site)) {
-            goal = file_goal(site, request.method(), &path);
+            goal = self.scope.file_goal(site, request.method(), &path);
         }
         tracing::debug!(method = %request.method(), host = site.host, path, ?goal, "request");
         let (head, body) = request.into_parts();
@@ -135,23 +135,26 @@ impl Ways {
     }
 }
 
-/// The hosts on which the node knows files of an index to be. One that knows none yet reads a page
-/// that every index has.
-pub(crate) async fn file_hosts(node: &str) -> Vec<Site> {
+/// The hosts on which the node knows files of upstreams to be.
+pub(crate) async fn file_hosts(node: &str, scope: &Scope) -> Vec<Site> {
     let client = reqwest::Client::builder().no_proxy().timeout(ASK_MAX).build();
     let Ok(client) = client else { return Vec::new() };
-    let node = node.trim_end_matches('/');
-    for path in ["/pypi/hosts", "/pypi/simple/pip/"] {
-        let request = client.get(format!("{node}{path}")).header(URLS, "canonical");
-        let Ok(answer) = request.send().await else { break };
-        let hosts = answer.headers().get(HOSTS).and_then(|hosts| hosts.to_str().ok());
-        let hosts = hosts.unwrap_or_default().split(',');
-        let sites: Vec<Site> = hosts.filter_map(|host| Site::of(host.trim())).collect();
-        if !sites.is_empty() {
-            return sites.into_iter().take(HOSTS_MAX).collect();
+    let mut all = Vec::new();
+    for paths in scope.host_asks() {
+        for path in paths {
+            let request = client.get(format!("{}{path}", node.trim_end_matches('/')));
+            let Ok(answer) = request.header(URLS, "canonical").send().await else { return all };
+            let hosts = answer.headers().get(HOSTS).and_then(|hosts| hosts.to_str().ok());
+            let hosts = hosts.unwrap_or_default().split(',');
+            let sites: Vec<Site> = hosts.filter_map(|host| Site::of(host.trim())).collect();
+            if !sites.is_empty() {
+                all.extend(sites);
+                break;
+            }
         }
     }
-    Vec::new()
+    all.truncate(HOSTS_MAX);
+    all
 }
 
 /// Whether the node has no such file, or cannot even be asked for it.

@@ -1,14 +1,15 @@
 //! What passes through the node: which hosts are opened, and where each request on them goes.
 //!
-//! Only the hosts of adopted upstreams are opened, and those on which pages of an index have named
-//! files: these are asked of the node first, by their URL, and of the host if it does not know
-//! them. On the former, what a client *reads* below an adopted
-//! base URL is asked of the node; everything else (a publish, a login, what a client reads before
-//! it writes, other things on the same host) goes to the host itself, unchanged. Pure: a table test
-//! covers it.
+//! Only the hosts of adopted upstreams are opened, and those on which documents have named files:
+//! these are asked of the node first, by their URL, and of the host if it does not know them. On
+//! the former, what a client *reads* below an adopted base URL is asked of the node; everything
+//! else (a publish, a login, what a client reads before it writes, other things on the same host)
+//! goes to the host itself, unchanged. Which is which each format says (`Through`): none is named
+//! here. Pure: a table test covers it.
 
 use crdt::statement::Pattern;
 use hyper::Method;
+use node::formats::{FilesElsewhere, Format, Passing};
 use node::registry::UpstreamRow;
 use url::Url;
 
@@ -50,7 +51,7 @@ struct Base {
     path: String,
     /// Where the node answers for it, with a slash at its end.
     door: String,
-    format: &'static str,
+    format: &'static Format,
     /// Which names the node would ask of it; `None`: all that nothing else claims.
     names: Option<Vec<Pattern>>,
 }
@@ -59,25 +60,29 @@ impl Base {
     /// Whether the node would ask this upstream, and not another one, for what the path names.
     fn is_routed_here(&self, rest: &str) -> bool {
         let Some(patterns) = &self.names else { return true };
-        // Its config.json says where all crates are, and is one for all names.
-        if self.format == "cargo" {
-            return false;
+        let name = (self.format.through.name)(rest);
+        name.is_some_and(|name| patterns.iter().any(|pattern| pattern.matches(&name)))
+    }
+
+    /// The place of a file at the node, below the format's mount.
+    fn at_node(&self, below: &str) -> String {
+        format!("/{}{below}", self.format.mount)
+    }
+
+    /// Who answers for a path that lies beside the base, if it is one of the format's.
+    fn beside(&self, path: &str) -> Option<Goal> {
+        let found = (self.files()?.beside)(&self.path, path)?;
+        let here = self.at_node(&found.path);
+        match found.about {
+            None => Some(Goal::NodeOrHost(here)),
+            Some(rest) => self.is_routed_here(&rest).then_some(Goal::Node(here)),
         }
-        if self.format == PYPI {
-            let known = node::formats::ALL.iter().find(|format| format.id == self.format);
-            let name = rest.split('/').next().unwrap_or_default();
-            let name = known.and_then(|format| (format.rules.canonical_name)(name).ok());
-            return name.is_some_and(|name| patterns.iter().any(|known| known.matches(&name)));
-        }
-        let plain = rest.replace("%2f", "/").replace("%2F", "/");
-        let segments = if plain.starts_with('@') { 2 } else { 1 };
-        let name = plain.split('/').take(segments).collect::<Vec<_>>().join("/");
-        patterns.iter().any(|pattern| pattern.matches(&name))
+    }
+
+    const fn files(&self) -> Option<&'static FilesElsewhere> {
+        self.format.through.files.as_ref()
     }
 }
-
-/// The format whose pages say where its files are, on any host.
-const PYPI: &str = "pypi";
 
 /// Who answers a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +99,7 @@ pub(crate) enum Goal {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     bases: Vec<Base>,
-    /// Hosts of files that pages of adopted upstreams have named.
+    /// Hosts of files that documents of adopted upstreams have named.
     files: Vec<Site>,
 }
 
@@ -112,9 +117,19 @@ impl Scope {
         Self { files, ..self }
     }
 
-    /// Whether upstreams may have files on hosts that only their pages name.
-    pub(crate) fn names_files(&self) -> bool {
-        self.bases.iter().any(|base| base.format == PYPI)
+    /// What the node is asked for hosts that only documents name: for each format that has such,
+    /// the paths to try.
+    pub(crate) fn host_asks(&self) -> Vec<Vec<String>> {
+        let mut asks: Vec<Vec<String>> = self
+            .bases
+            .iter()
+            .filter_map(|base| {
+                Some(base.files()?.hosts.iter().map(|path| base.at_node(path)).collect())
+            })
+            .collect();
+        asks.sort();
+        asks.dedup();
+        asks
     }
 
     /// Whether there is nothing to take over.
@@ -147,51 +162,40 @@ impl Scope {
         let here = || self.bases.iter().filter(|base| base.site == *site);
         let below = here().filter_map(|base| Some((base, rest_below(&base.path, plain)?)));
         let Some((base, rest)) = below.into_iter().next() else {
-            let pypi = here().filter(|base| base.format == PYPI && reads(method));
-            let own = pypi.into_iter().find_map(|base| own_file(&base.path, plain));
-            return own.map_or(Goal::Host, Goal::NodeOrHost);
+            let beside = here().filter(|_| reads(method)).find_map(|base| base.beside(plain));
+            return beside.unwrap_or(Goal::Host);
         };
-        let asked = (method, rest, query.unwrap_or_default());
-        if !base.is_routed_here(rest) || !of_the_node(base.format, asked) {
+        let passing = Passing { method, rest, query: query.unwrap_or_default() };
+        if !base.is_routed_here(rest) || !(base.format.through.answers)(&passing) {
             return Goal::Host;
         }
         let query = query.map_or_else(String::new, |query| format!("?{query}"));
         Goal::Node(format!("{}{rest}{query}", base.door))
     }
 
-    /// Whether pages of upstreams may name files on this host.
+    /// Who answers a request for what may be a file that a document of an upstream has named;
+    /// `path` is undecoded and has its query.
+    pub(crate) fn file_goal(&self, site: &Site, method: &Method, path: &str) -> Goal {
+        let plain = path.split('?').next().unwrap_or_default();
+        let last = plain.rsplit('/').next().unwrap_or_default();
+        let is_file = last.contains('.') && last.contains('-') && !plain.split('/').any(is_dots);
+        let found = self.bases.iter().find_map(|base| Some((base, base.files()?)));
+        let Some((base, files)) = found.filter(|_| is_file && reads(method)) else {
+            return Goal::Host;
+        };
+        let url = node::formats::url_segment(&format!("{}{path}", site.url()));
+        Goal::NodeOrHost(base.at_node(&format!("{}{url}", files.at)))
+    }
+
+    /// Whether documents of upstreams may name files on this host.
     pub(crate) fn has_files(&self, site: &Site) -> bool {
-        let base = |base: &Base| base.format == PYPI && base.site == *site;
+        let base = |base: &Base| base.files().is_some() && base.site == *site;
         self.files.contains(site) || self.bases.iter().any(base)
     }
 }
 
-/// Who answers a request for what may be a file that a page of an upstream has named; `path` is
-/// undecoded and has its query.
-pub(crate) fn file_goal(site: &Site, method: &Method, path: &str) -> Goal {
-    let plain = path.split('?').next().unwrap_or_default();
-    let last = plain.rsplit('/').next().unwrap_or_default();
-    let is_file = last.contains('.') && last.contains('-') && !plain.split('/').any(is_dots);
-    if !is_file || !reads(method) {
-        return Goal::Host;
-    }
-    let url = node::formats::url_segment(&format!("{}{path}", site.url()));
-    Goal::NodeOrHost(format!("/{PYPI}/at?url={url}"))
-}
-
 const fn reads(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
-}
-
-/// A file of the node itself, which its pages name relative to the index: those of a realm's
-/// projects do so here, too.
-fn own_file(base: &str, path: &str) -> Option<String> {
-    let parent = base.trim_end_matches('/').rsplit_once('/')?.0;
-    let rest = path.strip_prefix(parent)?.strip_prefix("/files/")?;
-    let parts: Vec<&str> = rest.split('/').collect();
-    let [_, sum, _] = parts.as_slice() else { return None };
-    let is_sum = sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_sum.then(|| format!("/{PYPI}/files/{rest}"))
 }
 
 /// Whether the node asks this upstream, or one declared to be the same, for any name of the format.
@@ -204,7 +208,7 @@ fn is_default(row: &UpstreamRow, rows: &[UpstreamRow]) -> bool {
 }
 
 fn base(row: &UpstreamRow, rows: &[UpstreamRow]) -> Option<Base> {
-    let format = node::formats::ALL.iter().find(|format| format.id == row.format)?;
+    let format = *node::formats::ALL.iter().find(|format| format.id == row.format)?;
     let url = Url::parse(&row.url).ok()?;
     let site = Site::of(&row.url)?;
     let path = format!("{}/", url.path().trim_end_matches('/'));
@@ -212,7 +216,7 @@ fn base(row: &UpstreamRow, rows: &[UpstreamRow]) -> Option<Base> {
     let names = (!is_default(row, rows)).then(|| patterns.collect());
     let below = format.links.first().map_or("", |link| link.below);
     let door = format!("/{}/{below}", format.mount);
-    Some(Base { site, path, door, format: format.id, names })
+    Some(Base { site, path, door, format, names })
 }
 
 /// What follows the base, whose last slash may be missing.
@@ -224,33 +228,6 @@ fn rest_below<'p>(base: &str, path: &'p str) -> Option<&'p str> {
 fn is_dots(segment: &str) -> bool {
     let plain = segment.to_ascii_lowercase().replace("%2e", ".");
     plain == "." || plain == ".."
-}
-
-/// Whether the node can answer for the upstream: reading alone, and nothing of a person's account.
-fn of_the_node(format: &str, (method, rest, query): (&Method, &str, &str)) -> bool {
-    let reads = reads(method);
-    match (format, rest.strip_prefix("-/")) {
-        // The page of a project, and the list of all.
-        (PYPI, _) => reads && rest.trim_end_matches('/').split('/').count() == 1,
-        ("npm", Some(endpoint)) => npm_endpoint(method, endpoint),
-        // npm reads with `write=true` what it changes and sends back.
-        ("npm", None) => reads && !query.split('&').any(|pair| pair == "write=true"),
-        _ => reads,
-    }
-}
-
-/// npm's own endpoints: search, tags, signing keys, attestations and audits; not accounts, teams
-/// and logins.
-fn npm_endpoint(method: &Method, endpoint: &str) -> bool {
-    match *method {
-        Method::GET | Method::HEAD => {
-            matches!(endpoint, "ping" | "v1/search" | "npm/v1/keys")
-                || endpoint.starts_with("npm/v1/attestations/")
-                || endpoint.starts_with("package/") && endpoint.ends_with("/dist-tags")
-        }
-        Method::POST => endpoint.starts_with("npm/v1/security/"),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -329,7 +306,7 @@ mod tests {
         assert!(!scope.has_files(&files) && scope.opened("files.test", 443).is_none());
         let scope = scope.clone().with_files(vec![files.clone()]);
         assert!(scope.has_files(&files) && scope.opened("files.test", 443).is_some());
-        let file = |method: &Method, path: &str| file_goal(&site, method, path);
+        let file = |method: &Method, path: &str| scope.file_goal(&site, method, path);
         let at = "/pypi/at?url=https%3A%2F%2Fpackages.test%3A443%2Fa%2Fpad-1.0.zip%3Fb%3D1";
         let found = file(&Method::GET, "/a/pad-1.0.zip?b=1");
         assert_eq!(found, Goal::NodeOrHost(at.into()));
@@ -417,6 +394,35 @@ mod tests {
         let site = scope.opened("p.test", 443).unwrap();
         assert_eq!(scope.goal(site, &Method::GET, "/files/a/1/b"), node("/generic/a/1/b"));
         assert_eq!(scope.goal(site, &Method::GET, "/filesystem"), node("/npm/filesystem"));
+    }
+
+    #[test]
+    fn no_format_is_named_where_all_pass_through() {
+        let files = [
+            include_str!("connection.rs"),
+            include_str!("environment.rs"),
+            include_str!("forward.rs"),
+            include_str!("mod.rs"),
+            include_str!("scope.rs"),
+            include_str!("trust.rs"),
+            include_str!("../commands/run.rs"),
+        ];
+        let of_program = |text: &'static str| text.split("#[cfg(test)]").next().unwrap();
+        let lines = files.into_iter().flat_map(|text| of_program(text).lines());
+        let code = lines.filter(|line| !line.trim_start().starts_with("//"));
+        // Nor one of their clients; what is said to a person may name an example.
+        let code: Vec<String> =
+            code.filter(|line| !line.contains("let hint")).map(str::to_lowercase).collect();
+        for format in node::formats::ALL.iter().filter(|format| !format.links.is_empty()) {
+            let clients = format.links.iter().map(|link| link.client);
+            for name in clients.chain([format.id]) {
+                let is_word = |word: &str| word == name;
+                let words =
+                    |line: &&String| line.split(|c: char| !c.is_alphanumeric()).any(is_word);
+                let found = code.iter().find(words);
+                assert_eq!(found, None, "{name}");
+            }
+        }
     }
 
     #[test]

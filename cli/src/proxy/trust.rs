@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use node::formats::TrustSetting;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tempfile::NamedTempFile;
@@ -16,21 +17,14 @@ use tempfile::NamedTempFile;
 use crate::output::Failure;
 
 const PEM_COLUMNS: usize = 64;
-/// Settings of a person that name a bundle: file in the home, key, what stands behind the key.
-const SETTINGS: [(&str, &str, char); 5] = [
-    (".npmrc", "cafile", '='),
-    (".yarnrc", "cafile", ' '),
-    (".yarnrc.yml", "httpsCaFilePath", ':'),
-    (".pip/pip.conf", "cert", '='),
-    (".config/pip/pip.conf", "cert", '='),
-];
-/// Bytes of such a file.
+/// Bytes of a file of settings that may name a bundle.
 const SETTINGS_MAX: u64 = 256 * 1024;
 
 /// Bundles that the user's own settings name: our variables outrank them. Those of a project are
 /// left out, or a project could make every program of the run trust whom it likes.
 pub(crate) fn of_settings(home: &Path) -> Vec<PathBuf> {
-    let named = SETTINGS.iter().filter_map(|(file, key, sign)| {
+    let known = node::formats::ALL.iter().flat_map(|format| format.through.variables.settings);
+    let named = known.filter_map(|TrustSetting { file, key, sign }| {
         let path = home.join(file);
         let size = fs_err::metadata(&path).ok()?.len();
         let text = fs_err::read_to_string(&path).ok().filter(|_| size <= SETTINGS_MAX)?;

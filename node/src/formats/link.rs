@@ -165,6 +165,9 @@ pub struct Settings {
     pub beside: Vec<(String, String)>,
     /// Whatever else [`Link::settle`] needs: of equal keys that of the strongest file.
     pub keys: BTreeMap<String, String>,
+    /// Where it takes packages from, if that is no registry that can be adopted: behind "it takes
+    /// packages from".
+    pub unfit: Option<String>,
 }
 
 impl std::fmt::Debug for Settings {

@@ -41,9 +41,11 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod text;
+mod through;
 
 pub use dispatch::{Front, serve};
 pub use link::{Aim, Answer, Builtin, Link, ProjectFile, Settings, TokenUse, Variables};
+pub use through::{Beside, FilesElsewhere, Passing, Proxied, Through, TrustSetting};
 
 /// Every format, sorted by id.
 pub static ALL: &[&Format] = &[&cargo::FORMAT, &generic::FORMAT, &npm::FORMAT, &pypi::FORMAT];
@@ -74,6 +76,8 @@ pub struct Format {
     pub lockfiles: &'static [lockfile::Lockfile],
     /// Clients that `griot link` can point here.
     pub links: &'static [Link],
+    /// What `griot run` lets this node answer in the place of an upstream.
+    pub through: Through,
 }
 
 /// What `griot publish` uploads.

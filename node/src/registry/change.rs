@@ -63,6 +63,9 @@ impl Registry {
         version: Option<&str>,
     ) -> Result<(), Error> {
         who.require(Scope::Publish)?;
+        if version.is_some() {
+            (self.require_rules(&package.format)?.tag_name)(tag).map_err(Error::invalid)?;
+        }
         let (realm, release) = match version {
             None => (self.publishable(who, package)?, None),
             Some(version) => {

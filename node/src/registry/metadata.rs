@@ -12,7 +12,7 @@ use std::sync::PoisonError;
 use crdt::derive::{Candidate, FileView, VersionView, best_meta};
 use crdt::routes::Decision;
 use crdt::statement::{Meta, MetaBody};
-use crdt::{Body, Content, Digest, PackageId, PackageView, SlotState};
+use crdt::{Body, Content, Digest, PackageId, PackageView, RealmId, SlotState};
 
 use super::{Door, Error, Registry, Rules, Stamp};
 
@@ -173,6 +173,32 @@ impl Registry {
             }
         }
         Ok((metas, all))
+    }
+
+    /// The meta of the newest version that has one here.
+    pub(super) async fn newest_meta(
+        &self,
+        rules: &Rules,
+        realm: &RealmId,
+        package: &PackageId,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Some(view) = self.inner.store.package(realm, package)? else { return Ok(None) };
+        let mut versions: Vec<_> = view.versions.iter().collect();
+        versions.sort_by(|(a, _), (b, _)| (rules.compare_versions)(b, a));
+        let files = versions.into_iter().flat_map(|(_, version)| &version.files);
+        for (name, file) in files {
+            let served = file.candidates.iter().find(|c| Some(&c.content) == file.serves.as_ref());
+            let meta = served.map(|candidate| self.unrefused_meta(name, candidate));
+            let found = match meta.transpose()?.flatten().map(|meta| meta.body) {
+                Some(MetaBody::Inline(bytes)) => Some(bytes),
+                Some(MetaBody::Blob(blob)) => self.small_blob(&blob.digest, blob.size).await?,
+                None => None,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// The meta of a content; where this node refused some of its releases, that of the others.

@@ -164,6 +164,7 @@ mod tests {
             version_of: |_, _| None,
             outline: |_, _| Err("unused".to_owned()),
             document_bytes_max: 1,
+            token_scheme: None,
             signatures: None,
             differs: |_, _| None,
         }

@@ -99,11 +99,25 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::check_publish`]; Invalid for an archive that says something else or that the
-    /// format refuses; Conflict for a slot with other bytes.
+    /// format refuses, and for a tag that it does not take; Conflict for a slot with other bytes.
     pub async fn publish(
         &self,
         who: &Principal,
         publication: Publication,
+    ) -> Result<Published, Error> {
+        self.publish_if(who, publication, |_| Ok(())).await
+    }
+
+    /// The same, if what its archive says fits: so that an archive is read once. `fits` is asked
+    /// of every file of a format that reads archives, and says why it does not.
+    ///
+    /// # Errors
+    /// As [`Registry::publish`]; Invalid for what does not fit.
+    pub async fn publish_if(
+        &self,
+        who: &Principal,
+        publication: Publication,
+        fits: impl Fn(&Extracted) -> Result<(), String> + Send + 'static,
     ) -> Result<Published, Error> {
         let realm = self
             .check_publish(who, publication.format, &publication.name, publication.realm)
@@ -112,7 +126,12 @@ impl Registry {
         let package = self.package_id(publication.format, &publication.name)?;
         let version = (rules.canonical_version)(&publication.version).map_err(Error::invalid)?;
         check_file_names(&rules, &package, &version, &publication)?;
-        let (publication, extracted) = extract_all(rules, &package, &version, publication).await?;
+        for tag in &publication.tags {
+            (rules.tag_name)(tag).map_err(Error::invalid)?;
+        }
+        let place = (&package, &*version);
+        let (publication, extracted) = extract_all(rules, place, publication, fits).await?;
+        self.refuse_spelling((&rules, &realm), &package, &extracted).await?;
 
         let (written, tags) = (publication.version.clone(), publication.tags.clone());
         let draft = Draft { realm, package, version, written, rules, tags };
@@ -125,6 +144,22 @@ impl Registry {
             .await?;
         published.routed = self.is_routed(&package)?;
         Ok(published)
+    }
+
+    /// Refuses another spelling of a name than the package has, where clients go by it.
+    async fn refuse_spelling(
+        &self,
+        (rules, realm): (&Rules, &RealmId),
+        package: &PackageId,
+        extracted: &[Option<Extracted>],
+    ) -> Result<(), Error> {
+        let Some(spelling) = rules.spelling else { return Ok(()) };
+        let Some(there) = self.newest_meta(rules, realm, package).await? else { return Ok(()) };
+        let Some(there) = spelling(&there) else { return Ok(()) };
+        let news = extracted.iter().flatten().map(|extracted| &extracted.name);
+        let Some(other) = news.into_iter().find(|name| **name != there) else { return Ok(()) };
+        let why = format!("the package is called {there} here, not {other}");
+        Err(Error::conflict(why).with_hint(format!("write {there:?} in its manifest")))
     }
 
     /// Decides about a change of a package, and keeps all of it in one commit that those at the
@@ -262,8 +297,21 @@ impl Draft {
             return Ok(Some(release));
         }
         refuse_taken(&self.rules, &self.package, &self.written, &taken, contents)?;
+        self.refuse_yanked(moment)?;
         self.refuse_twin(moment)?;
         Ok(None)
+    }
+
+    /// A yank is of all releases of a version: a file that joins would bring the others back.
+    fn refuse_yanked(&self, moment: &Moment<'_>) -> Result<(), Error> {
+        let view = moment.derived(&self.realm, &self.package)?;
+        let found = view.as_ref().and_then(|view| view.versions.get(&self.version));
+        if found.is_none_or(|found| found.yanked.is_none()) {
+            return Ok(());
+        }
+        let (PackageId { format, name }, version) = (&self.package, &self.written);
+        Err(Error::conflict(format!("{name}@{version} is yanked: a new file would bring it back"))
+            .with_hint(format!("griot unyank {name}@{version} --format {format}")))
     }
 
     /// A new name that clients cannot tell from one that is there would be theirs in turns.
@@ -398,9 +446,9 @@ fn check_file_names(
 /// archive says with what was asked for.
 async fn extract_all(
     rules: Rules,
-    package: &PackageId,
-    version: &str,
+    (package, version): (&PackageId, &str),
     publication: Publication,
+    fits: impl Fn(&Extracted) -> Result<(), String> + Send + 'static,
 ) -> Result<(Publication, Vec<Option<Extracted>>), Error> {
     let Some(extract) = rules.extract else {
         let none = publication.files.iter().map(|_| None).collect();
@@ -411,6 +459,9 @@ async fn extract_all(
         for (name, staged) in &publication.files {
             let mut file = staged.open()?;
             let extracted = extract(&mut file, name).map_err(Error::invalid)?;
+            (rules.admits)(&extracted.meta)
+                .and_then(|()| fits(&extracted))
+                .map_err(|why| Error::invalid(format!("{name}: {why}")))?;
             all.push(Some(extracted));
         }
         Ok::<_, Error>((publication, all))

@@ -37,6 +37,12 @@ pub struct Rules {
     pub file_name: Option<fn(name: &str, version: &str) -> String>,
     /// Extracts the meta of a file, deterministically: run at publish and when bytes arrive.
     pub extract: Option<Extract>,
+    /// Why a version with this meta may not be published, if so: upstreams have older ones.
+    pub admits: fn(meta: &[u8]) -> Result<(), String>,
+    /// The name as a meta writes it, where all versions of a package must write it alike.
+    pub spelling: Option<fn(meta: &[u8]) -> Option<String>>,
+    /// Why a tag may not be called so, if so.
+    pub tag_name: fn(&str) -> Result<(), String>,
     /// How its upstreams are asked and read; `None` where the format has no upstreams.
     pub upstream: Option<UpstreamRules>,
     /// One line for search, from the inline meta.
@@ -82,6 +88,8 @@ pub struct UpstreamRules {
     pub outline: fn(name: &str, &mut dyn BufRead) -> Result<Outline, String>,
     /// The largest document, in bytes.
     pub document_bytes_max: u64,
+    /// What stands before a bare token in `Authorization`; `None`: nothing does.
+    pub token_scheme: Option<&'static str>,
     /// The upstream's own signatures over versions, where the format has them.
     pub signatures: Option<SignatureRules>,
     /// How what a document declares of a version differs from the meta of its bytes, in words.

@@ -30,7 +30,7 @@ const POSTED_MAX: u64 = 8 * 1024 * 1024;
 pub struct Side<'a> {
     /// Names it among the side documents of its upstream.
     pub key: &'a str,
-    /// Below the base URL, escaped, without a slash in front.
+    /// Below the base URL, escaped, without a slash in front; or a whole URL, on any host.
     pub path: &'a str,
     /// The header `Accept`.
     pub accept: &'a str,
@@ -150,7 +150,7 @@ impl Registry {
         let subject = side_subject(endpoint, &of.format, side.key);
         let held = self.held_document(&subject)?;
         let ask = Ask {
-            url: format!("{}{}", endpoint.url, side.path),
+            url: url_of(endpoint, side.path),
             accept: side.accept.to_owned(),
             etag: held.as_ref().and_then(|held| held.etag.clone()),
             last_modified: held.as_ref().and_then(|held| held.last_modified.clone()),
@@ -259,6 +259,11 @@ impl Registry {
             .with_hint("griot status")),
         }
     }
+}
+
+fn url_of(endpoint: &Endpoint, path: &str) -> String {
+    let whole = ["http://", "https://"].iter().any(|scheme| path.starts_with(scheme));
+    if whole { path.to_owned() } else { format!("{}{path}", endpoint.url) }
 }
 
 fn side_subject(endpoint: &Endpoint, format: &str, key: &str) -> Subject {

@@ -65,6 +65,15 @@ pub(super) const STRICT: Rules = Rules {
             readme: None,
         })
     }),
+    admits: |meta| match meta.ends_with(b"unfit") {
+        false => Ok(()),
+        true => Err("it says that it is unfit".to_owned()),
+    },
+    spelling: None,
+    tag_name: |tag| match tag.contains(' ') {
+        false => Ok(()),
+        true => Err(format!("{tag:?} has a blank in it")),
+    },
     upstream: None,
     describe: |_| String::new(),
     twins: |_| Vec::new(),

@@ -26,6 +26,8 @@ const ROWS: &str = "upstream";
 const URL_BYTES_MAX: usize = crdt::statement::MAX_TEXT_BYTES;
 /// Bytes of a credential.
 const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
+/// The scheme of a token where no format says another one.
+const BEARER: &str = "Bearer";
 /// Upstreams that one format may have here.
 const UPSTREAMS_MAX: usize = 256;
 
@@ -135,9 +137,12 @@ impl Registry {
     /// # Errors
     /// [`super::Outcome::Invalid`] for an unknown format, a bad URL, pattern or credential.
     pub async fn upstream_add(&self, choice: UpstreamChoice) -> Result<Adopted, Error> {
-        let format = self.require_rules(&choice.format)?.format;
+        let rules = self.require_rules(&choice.format)?;
+        let format = rules.format;
         let url = base_url(&choice.url)?;
-        let credential = choice.credential.as_deref().map(authorization).transpose()?;
+        let scheme = rules.upstream.map_or(Some(BEARER), |upstream| upstream.token_scheme);
+        let credential = choice.credential.as_deref();
+        let credential = credential.map(|said| authorization(said, scheme)).transpose()?;
         let mut all = self.adopted(format)?;
         let order = all.iter().map(|one| one.order).max().unwrap_or(0) + 1;
         let origin = origin::id(&url);
@@ -419,18 +424,18 @@ pub fn origin_of(which: &str) -> Result<Digest, Error> {
     Ok(origin::id(&url))
 }
 
-/// The value of `Authorization`: a bare token is a bearer's.
-fn authorization(credential: &str) -> Result<String, Error> {
+/// The value of `Authorization`: a bare token gets the scheme that its format has.
+fn authorization(credential: &str, scheme: Option<&str>) -> Result<String, Error> {
     let credential = credential.trim();
     let plain = credential.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
     if credential.is_empty() || !plain || credential.len() > CREDENTIAL_BYTES_MAX {
         return Err(Error::invalid("the credential is not one line of printable ASCII")
             .with_hint("a file with the token alone, or with `Basic …`, the value of a header"));
     }
-    if credential.contains(' ') {
-        return Ok(credential.to_owned());
+    match scheme {
+        Some(scheme) if !credential.contains(' ') => Ok(format!("{scheme} {credential}")),
+        _ => Ok(credential.to_owned()),
     }
-    Ok(format!("Bearer {credential}"))
 }
 
 pub(super) fn no_upstream(package: &PackageId) -> Error {

@@ -138,11 +138,15 @@ fn decide(state: &State, switches: &Switches, shared: &Shared, request: &Request
     if let Some(status) = switches.status {
         return refusal(status, "this registry refuses everything");
     }
-    let token = switches.require_token.as_ref().map(|token| format!("Bearer {token}"));
-    if token.is_some() && request.seen.header("authorization") != token.as_deref() {
-        return refusal(401, "a token is needed");
-    }
     let path = request.seen.path.split('?').next().unwrap_or_default();
+    if let Some(token) = switches.require_token.as_ref().filter(|_| !request.seen.other_host) {
+        let bare = path.starts_with("/index/") || path.starts_with("/api/v1/crates");
+        let wanted = if bare { token.clone() } else { format!("Bearer {token}") };
+        if request.seen.header("authorization") != Some(&wanted) {
+            let login = "Cargo login_url=\"https://packages.test/me\"";
+            return refusal(401, "a token is needed").header("www-authenticate", login);
+        }
+    }
     if let Some(raw) = state.raw.get(path) {
         return raw.clone();
     }

@@ -225,7 +225,11 @@ fn config(switches: &Switches, shared: &Shared) -> Value {
         ),
         Tarballs::OtherHost => format!("http://{other}/files/deep/path/v1"),
     };
-    json!({ "dl": dl, "api": format!("http://{address}") })
+    let mut config = json!({ "dl": dl, "api": format!("http://{address}") });
+    if switches.require_token.is_some() {
+        config["auth-required"] = json!(true);
+    }
+    config
 }
 
 /// The path that [`config`] makes of a crate.

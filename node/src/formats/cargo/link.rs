@@ -26,7 +26,8 @@ const DEFAULT: &str = "crates-io";
 const HOPS_MAX: usize = 32;
 const SPARSE: &str = "sparse+";
 /// Keys of a source or a registry that count here.
-const KEYS: [&str; 4] = ["replace-with", "registry", "index", "token"];
+const KEYS: [&str; 7] =
+    ["replace-with", "registry", "index", "token", "git", "directory", "local-registry"];
 const BY_HAND: &str = "the file is not plain enough to be changed by a program";
 
 /// The one client.
@@ -65,7 +66,7 @@ fn key(table: &str, name: &str, key: &str) -> String {
     format!("{table}\n{name}\n{key}")
 }
 
-fn read(_: &str, text: &str, _: Variables<'_>) -> Result<Settings, String> {
+fn read(_: &str, text: &str, variable: Variables<'_>) -> Result<Settings, String> {
     let document = parse(text)?;
     let mut settings = Settings::default();
     for table in ["source", "registries"] {
@@ -77,9 +78,16 @@ fn read(_: &str, text: &str, _: Variables<'_>) -> Result<Settings, String> {
                     settings.keys.insert(key(table, name, said), value.to_owned());
                 }
             }
+            let token = variable(&token_variable(name)).filter(|_| table == "registries");
+            settings.keys.extend(token.map(|token| (key(table, name, "token"), token)));
         }
     }
     Ok(settings)
+}
+
+/// The variable with the token of a registry: it outranks all files.
+fn token_variable(registry: &str) -> String {
+    format!("CARGO_REGISTRIES_{}_TOKEN", registry.to_uppercase().replace('-', "_"))
 }
 
 /// The sparse index that stands for the default source, and the token that goes with it.
@@ -95,7 +103,14 @@ fn settle(settings: &mut Settings) {
         }
     }
     let index = get("source", name, "registry").or_else(|| get("registries", name, "index"));
-    let Some(url) = index.and_then(|index| index.strip_prefix(SPARSE)) else { return };
+    let Some(url) = index.and_then(|index| index.strip_prefix(SPARSE)) else {
+        let place = |what: &str| Some((what.to_owned(), get("source", name, what)?.clone()));
+        let others = ["git", "directory", "local-registry"];
+        let git = index.map(|url| ("git index".to_owned(), url.clone()));
+        let found = git.or_else(|| others.into_iter().find_map(place));
+        settings.unfit = found.map(|(what, place)| unfit(&what, &place));
+        return;
+    };
     let same = |found: &String| found.strip_prefix(SPARSE) == Some(url);
     let named = |of: &str| of == name || get("registries", of, "index").is_some_and(same);
     let token = settings.keys.iter().find_map(|(key, token)| {
@@ -106,6 +121,15 @@ fn settle(settings: &mut Settings) {
     let credential = place.zip(token.cloned());
     settings.registry = Some(url.to_owned());
     settings.credentials.extend(credential);
+}
+
+/// What it takes crates from, where that is no sparse index.
+fn unfit(what: &str, place: &str) -> String {
+    let why = match what {
+        "git index" => "a node speaks sparse indexes, which such a registry most likely has, too",
+        _ => "that is no registry which could be asked for other crates",
+    };
+    format!("the {what} {place:?}: {why}")
 }
 
 /// URL of the index of what is hosted.
@@ -292,10 +316,15 @@ mod tests {
         assert_eq!(found.registry.as_deref(), Some("https://packages.test/a/index/"));
         let named = "[registries.acme]\nindex = \"sparse+https://packages.test/acme/\"\n\
                      [source.crates-io]\nreplace-with = \"acme\"\n";
-        let token = "[registries.acme]\ntoken = \"Bearer word\"\n";
+        let token = "[registries.acme]\ntoken = \"w0rd\"\n";
         let found = says(&[token, named]);
         assert_eq!(found.registry.as_deref(), Some("https://packages.test/acme/"));
-        assert_eq!(found.credentials["//packages.test/acme/"], "Bearer word");
+        assert_eq!(found.credentials["//packages.test/acme/"], "w0rd");
+        let set = |name: &str| (name == "CARGO_REGISTRIES_ACME_TOKEN").then(|| "set".to_owned());
+        let mut found = read("", named, &set).unwrap();
+        found.keys.extend(read("", token, &set).unwrap().keys);
+        settle(&mut found);
+        assert_eq!(found.credentials["//packages.test/acme/"], "set");
     }
 
     #[test]
@@ -312,6 +341,23 @@ mod tests {
         ] {
             assert_eq!(says(&[text]).registry, None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_chain_to_something_else_than_a_sparse_index_is_told() {
+        let chain = "[source.crates-io]\nreplace-with = \"a\"\n";
+        for (end, told) in [
+            ("[source.a]\nregistry = \"https://p.test/index\"\n", "git index \"https://p.test"),
+            ("[registries.a]\nindex = \"ssh://git@p.test/index\"\n", "git index \"ssh://git@p"),
+            ("[source.a]\ndirectory = \"vendor\"\n", "directory \"vendor\""),
+            ("[source.a]\nlocal-registry = \"l\"\n", "local-registry \"l\""),
+        ] {
+            let unfit = says(&[chain, end]).unfit.unwrap_or_default();
+            assert!(unfit.contains(told), "{unfit}");
+        }
+        let sparse = "[source.a]\nregistry = \"sparse+https://packages.test/\"\n";
+        assert_eq!(says(&[chain, sparse]).unfit, None);
+        assert_eq!(says(&[""]).unfit, None);
     }
 
     #[test]

@@ -118,6 +118,26 @@ fn is_ours(url: &str) -> bool {
     path.trim_end_matches('/').ends_with("/cargo/~hosted/index")
 }
 
+/// Why a crate with this meta may not be published, if so.
+pub(super) fn admits(meta: &[u8]) -> Result<(), String> {
+    let meta = serde_json::from_slice::<Meta>(meta).map_err(|error| error.to_string())?;
+    meta.unplaced().map_or(Ok(()), |dependency| Err(no_default(&dependency.name)))
+}
+
+/// Why a crate cannot be shown to anybody whose default registry may be another one.
+fn no_default(dependency: &str) -> String {
+    format!(
+        "it needs {dependency} of cargo's default registry, and the Cargo.lock in the archive does \
+         not say which that is: pack it with cargo 1.84 or later"
+    )
+}
+
+/// How a meta writes the crate's name: of another spelling cargo would think that it is another
+/// crate, or none.
+pub(super) fn spelling(meta: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Meta>(meta).ok().map(|meta| meta.name)
+}
+
 /// The description as one line that no terminal can misread.
 pub(super) fn describe(meta: &[u8]) -> String {
     let meta = serde_json::from_slice::<Meta>(meta).unwrap_or_default();

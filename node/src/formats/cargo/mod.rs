@@ -36,6 +36,7 @@ mod routes;
 mod search;
 #[cfg(test)]
 mod tests;
+mod through;
 mod upstream_index;
 mod upstream_rules;
 #[cfg(test)]
@@ -62,6 +63,9 @@ pub static FORMAT: Format = Format {
         files_may_join: false,
         file_name: Some(name::file_name),
         extract: Some(manifest::extract),
+        admits: meta::admits,
+        spelling: Some(meta::spelling),
+        tag_name: |_| Ok(()),
         upstream: Some(upstream_rules::RULES),
         describe: meta::describe,
         twins: name::twins,
@@ -73,6 +77,7 @@ pub static FORMAT: Format = Format {
     pack: pack::pack,
     lockfiles: lockfile::LOCKFILES,
     links: link::LINKS,
+    through: through::THROUGH,
 };
 
 const MOUNT: &str = "cargo";

@@ -10,8 +10,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::meta::Meta;
-use super::{manifest, name, publish, version};
+use super::{manifest, meta, name, version};
 use crate::formats::{Packed, PackedBytes};
 
 /// Recognises a folder with a `Cargo.toml`, or a `.crate`.
@@ -27,10 +26,7 @@ pub(super) fn pack(path: &Path) -> Option<Result<Packed, String>> {
 fn packed(archive: PackedBytes, opened: std::io::Result<fs_err::File>) -> Result<Packed, String> {
     let mut file = opened.map_err(|error| error.to_string())?.into_parts().0;
     let extracted = manifest::extract(&mut file, "")?;
-    let meta: Meta = serde_json::from_slice(&extracted.meta).map_err(|error| error.to_string())?;
-    if let Some(dependency) = meta.unplaced() {
-        return Err(publish::no_default(&dependency.name));
-    }
+    meta::admits(&extracted.meta)?;
     let canonical = name::canonical(&extracted.name)?;
     name::publishable(&canonical)?;
     let filename = name::file_name(&canonical, &version::canonical(&extracted.version)?);

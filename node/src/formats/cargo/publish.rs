@@ -17,11 +17,11 @@ use serde_json::json;
 
 use super::meta::{Dependency, Features, Meta};
 use super::routes::{answer, not_ours};
-use super::{FORMAT, index, manifest, name, version};
+use super::{FORMAT, index, name, version};
 use crate::formats::Context;
 use crate::http::error::Error;
 use crate::http::upload;
-use crate::registry::{Error as RegistryError, Publication, Published, Scope, Staged};
+use crate::registry::{Extracted, Publication, Published, Scope, Staged};
 
 /// The longest document; it holds the whole readme.
 const DOCUMENT_MAX_BYTES: u32 = 8 * 1024 * 1024;
@@ -139,20 +139,6 @@ async fn publish(
     staged: Staged,
 ) -> Result<Published, Error> {
     let (written, said) = (said.vers.clone(), Meta::from(said));
-    let mut file = staged.open().map_err(RegistryError::from)?;
-    let compare = move || {
-        let extracted = manifest::extract(&mut file, "")?;
-        let read = serde_json::from_slice(&extracted.meta);
-        let archive: Meta = read.map_err(|error| error.to_string())?;
-        match (archive.unplaced(), said.contradiction(&archive)) {
-            (Some(dependency), _) => Err(no_default(&dependency.name)),
-            (None, Some(why)) => Err(format!("the document contradicts the archive: {why}")),
-            (None, None) => Ok(()),
-        }
-    };
-    let compared = tokio::task::spawn_blocking(compare).await;
-    let compared = compared.unwrap_or_else(|_| Err("the archive could not be read".to_owned()));
-    compared.map_err(Error::invalid)?;
     let normal = version::canonical(&written).map_err(Error::invalid)?;
     let file = name::file_name(&package.name, &normal);
     let publication = Publication {
@@ -164,15 +150,12 @@ async fn publish(
         realm: None,
         claimed_time: None,
     };
-    Ok(context.registry.publish(&context.who, publication).await?)
-}
-
-/// Why a crate cannot be shown to anybody whose default registry may be another one.
-pub(super) fn no_default(dependency: &str) -> String {
-    format!(
-        "it needs {dependency} of cargo's default registry, and the Cargo.lock in the archive does \
-         not say which that is: pack it with cargo 1.84 or later"
-    )
+    let fits = move |archive: &Extracted| {
+        let archive: Meta = serde_json::from_slice(&archive.meta).map_err(|e| e.to_string())?;
+        let why = said.contradiction(&archive);
+        why.map_or(Ok(()), |why| Err(format!("the document contradicts the archive: {why}")))
+    };
+    Ok(context.registry.publish_if(&context.who, publication, fits).await?)
 }
 
 /// What cargo prints after a publish.

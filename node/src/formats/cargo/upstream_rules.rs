@@ -13,15 +13,22 @@ use crate::registry::{LocateRules, Located, OutlineFile, OutlineVersion, Upstrea
 /// The one form of an index file.
 pub(super) const INDEX: &str = "index";
 
+/// The document of the whole registry: where its crates are, and its API.
+pub(super) const CONFIG: &str = "config.json";
+/// Of that document.
+pub(super) const CONFIG_MAX_BYTES: u64 = 64 * 1024;
+
 /// What the registry must know.
 pub(super) const RULES: UpstreamRules = UpstreamRules {
     variants: &[Variant { name: INDEX, accept: "text/plain, */*" }],
     document: name::index_path,
     file,
-    locate: Some(LocateRules { document: "config.json", bytes_max: 64 * 1024, url: locate }),
+    locate: Some(LocateRules { document: CONFIG, bytes_max: CONFIG_MAX_BYTES, url: locate }),
     version_of,
     outline: outline::outline,
     document_bytes_max: outline::DOCUMENT_MAX_BYTES,
+    // As cargo itself sends it.
+    token_scheme: None,
     signatures: None,
     differs: declared::differs,
 };

@@ -12,7 +12,7 @@
 
 use crate::registry::{Hashes, Rules};
 
-use super::{Format, url_segment};
+use super::{Format, Through, url_segment};
 
 mod listing;
 mod name;
@@ -41,6 +41,9 @@ pub static FORMAT: Format = Format {
         files_may_join: true,
         file_name: None,
         extract: None,
+        admits: |_| Ok(()),
+        spelling: None,
+        tag_name: |_| Ok(()),
         upstream: None,
         describe: |_| String::new(),
         twins: |_| Vec::new(),
@@ -55,4 +58,5 @@ pub static FORMAT: Format = Format {
     pack: |_| None,
     lockfiles: &[],
     links: &[],
+    through: Through::PLAIN,
 };

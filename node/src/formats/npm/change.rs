@@ -104,7 +104,7 @@ pub(super) async fn dist_tags(
                     return Err(packument::not_ours(&name));
                 }
                 publish::may_put(context, &package).await?;
-                check_tag(tag)
+                check_tag(tag).map_err(Error::invalid)
             };
             let allowed = allowed.await;
             if let Err(error) = allowed {
@@ -134,10 +134,11 @@ pub(super) async fn dist_tags(
     }
 }
 
-fn check_tag(tag: &str) -> Result<(), Error> {
+/// Why a tag may not be called so, if so.
+pub(super) fn check_tag(tag: &str) -> Result<(), String> {
     const TAG_MAX_BYTES: usize = 128;
     if tag.len() > TAG_MAX_BYTES || version::is_range(tag) || tag.contains(char::is_whitespace) {
-        return Err(Error::invalid(format!("{tag:?} would be taken for a range, not for a tag")));
+        return Err(format!("{tag:?} would be taken for a range, not for a tag"));
     }
     Ok(())
 }

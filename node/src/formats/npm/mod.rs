@@ -49,6 +49,7 @@ mod spans;
 mod tarball;
 #[cfg(test)]
 mod tests;
+mod through;
 mod upstream_outline;
 mod upstream_rules;
 #[cfg(test)]
@@ -76,6 +77,9 @@ pub static FORMAT: Format = Format {
         files_may_join: false,
         file_name: Some(name::file_name),
         extract: Some(manifest::extract),
+        admits: |_| Ok(()),
+        spelling: None,
+        tag_name: change::check_tag,
         upstream: Some(upstream_rules::RULES),
         describe: manifest::describe,
         twins: |_| Vec::new(),
@@ -84,6 +88,7 @@ pub static FORMAT: Format = Format {
     pack: pack::pack,
     lockfiles: lockfile::LOCKFILES,
     links: link::LINKS,
+    through: through::THROUGH,
 };
 
 const MOUNT: &str = "npm";

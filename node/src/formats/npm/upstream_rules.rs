@@ -29,6 +29,7 @@ pub(super) const RULES: UpstreamRules = UpstreamRules {
     version_of,
     outline: upstream_outline::outline,
     document_bytes_max: DOCUMENT_MAX_BYTES,
+    token_scheme: Some("Bearer"),
     signatures: Some(signature::RULES),
     differs,
 };

@@ -13,6 +13,7 @@
 use std::io::Read;
 
 use super::dist::{self, Kind};
+use super::specifier::Specifiers;
 use super::{name, version, zipped};
 use crate::formats::archive::{self, Error};
 use crate::formats::text;
@@ -45,6 +46,12 @@ pub(super) fn extract(file: &mut std::fs::File, filename: &str) -> Result<Extrac
     agree(filename, name, version)?;
     let (name, version) = (name.to_owned(), version.to_owned());
     Ok(Extracted { name, version, meta, extractor_version: VERSION, readme: None })
+}
+
+/// What the extractor lets pass, since old files of upstreams have it.
+pub(super) fn admits(meta: &[u8]) -> Result<(), String> {
+    let requires = Head::of(meta)?.first("Requires-Python").map(Specifiers::parse);
+    requires.transpose().map(|_| ())
 }
 
 /// Compares the file's name with what its metadata says.

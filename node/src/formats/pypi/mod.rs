@@ -41,6 +41,7 @@ mod simple;
 mod specifier;
 #[cfg(test)]
 mod tests;
+mod through;
 mod upload;
 mod upstream_files;
 mod upstream_json;
@@ -72,6 +73,9 @@ pub static FORMAT: Format = Format {
         files_may_join: true,
         file_name: None,
         extract: Some(metadata::extract),
+        admits: metadata::admits,
+        spelling: None,
+        tag_name: |_| Ok(()),
         upstream: Some(upstream_rules::RULES),
         describe: metadata::describe,
         twins: |_| Vec::new(),
@@ -82,6 +86,7 @@ pub static FORMAT: Format = Format {
     pack: pack::pack,
     lockfiles: lockfile::LOCKFILES,
     links: link::LINKS,
+    through: through::THROUGH,
 };
 
 const MOUNT: &str = "pypi";

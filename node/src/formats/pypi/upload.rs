@@ -19,8 +19,6 @@ use md5::Digest as _;
 use multer::{Constraints, Field, Multipart, SizeLimit};
 
 use super::dist::{self, Kind};
-use super::metadata::Head;
-use super::specifier::Specifiers;
 use super::{FORMAT, provenance, version};
 use crate::formats::{Context, text};
 use crate::http::error::Error;
@@ -214,7 +212,6 @@ async fn publish(context: &Context, mut form: Form) -> Result<Published, Error> 
     let normal = version::canonical(&written).map_err(Error::invalid)?;
     check_name(&form, &package, (&file, &normal))?;
     let staged = check_checksums(&form, staged).await?;
-    let staged = check_metadata(&file, staged).await?;
     let attestations = form.attestations.as_deref().map(provenance::parse).transpose()?;
     refuse_yanked(context, &package, (&normal, &file), &staged).await?;
     let sha256 = to_hex(&staged.info().checksums.sha256);
@@ -284,22 +281,6 @@ async fn check_checksums(form: &Form, staged: Staged) -> Result<Staged, Error> {
         .and_then(|done| done)
         .map_err(|_| Error::invalid("the file that was just received cannot be read"))?;
     differs(said, &md5).map_or(Ok(staged), |()| Err(wrong("md5_digest")))
-}
-
-/// What the registry's own look at the metadata lets pass, since old files of upstreams have it.
-async fn check_metadata(file: &str, staged: Staged) -> Result<Staged, Error> {
-    let name = file.to_owned();
-    let check = move || {
-        let mut opened = staged.open().map_err(|_| "it cannot be read".to_owned())?;
-        let extracted = super::metadata::extract(&mut opened, &name)?;
-        if let Some(requires) = Head::of(&extracted.meta)?.first("Requires-Python") {
-            Specifiers::parse(requires)?;
-        }
-        Ok::<_, String>(staged)
-    };
-    let checked = tokio::task::spawn_blocking(check).await;
-    let checked = checked.unwrap_or_else(|_| Err("it could not be read".to_owned()));
-    checked.map_err(|why| Error::invalid(format!("{file}: {why}")))
 }
 
 /// A yank is of all releases of a version: a file that joins would bring the others back.

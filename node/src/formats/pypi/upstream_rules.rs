@@ -30,6 +30,7 @@ pub(super) const RULES: UpstreamRules = UpstreamRules {
     version_of: |name, file| Some(outline::version_of(name, file)),
     outline: outline::outline,
     document_bytes_max: DOCUMENT_MAX_BYTES,
+    token_scheme: Some("Bearer"),
     signatures: None,
     differs,
 };

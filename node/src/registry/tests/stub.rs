@@ -29,6 +29,7 @@ pub(super) const TINY: Rules = Rules {
         outline,
         locate: None,
         document_bytes_max: 64 * 1024,
+        token_scheme: None,
         signatures: Some(SignatureRules {
             keys: "-/keys",
             verify: |_, version, keys| {
