@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::address::Way;
 use super::announce::{Learned, Verdict};
 use super::discovery::{Dial, Found};
 use super::held;
@@ -232,6 +233,7 @@ impl Driver {
         let info = |(id, peer): (&PeerId, &super::peers::Peer)| PeerInfo {
             id: id.to_string(),
             address: peer.address.to_string(),
+            transport: Way::of(&peer.address).word().to_owned(),
             behind: peer.behind,
             follows: peer.follows.clone(),
             offers: self.lobby.realms_of(*id),
