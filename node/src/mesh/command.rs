@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crdt::session::Sketches;
 use crdt::{Digest, RealmId, SecretKey, Verified};
 use futures::future::join_all;
+use libp2p::core::PeerRecord;
 use libp2p::gossipsub::MessageId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
@@ -76,6 +77,8 @@ pub(super) enum Report {
     InSync(PeerId, u64),
     /// What it shows to strangers.
     Lobby(PeerId, Vec<Verified>),
+    /// What it says of its own addresses and of others'.
+    Introduced(PeerId, Vec<PeerRecord>),
     /// What it should not have done.
     Offence(PeerId, Offence),
 }
@@ -156,10 +159,12 @@ impl Driver {
     pub(super) fn report(&mut self, report: Report) {
         match report {
             Report::Lobby(peer, envelopes) => self.lobby.show(peer, envelopes),
+            Report::Introduced(peer, records) => self.introduced(peer, records),
             Report::Offence(peer, offence) => self.punish(peer, offence),
             Report::Follows(peer, realms) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
                     peer.follows = realms;
+                    self.introductions.news();
                 }
             }
             Report::InSync(id, follows) => {

@@ -9,6 +9,7 @@
 //!                      │     ├── serve     answers blob requests      (/griot/blob/1)
 //!                   Report   ├── transfer  fetches one blob a flight  (/griot/blob/1)
 //!                      │     └── pair      joins by invite            (/griot/pair/1)
+//!                            ├── introduce tells peers of peers       (/griot/peers/1)
 //!                      └───────── subtasks, and for the cache of members (/griot/mirror/1):
 //!                                 mirror brings documents, files asks who holds what,
 //!                                 mirror_serve answers both, members says who is one, and
@@ -45,6 +46,7 @@ mod files;
 mod frame;
 mod held;
 mod interfaces;
+mod introduce;
 mod listening;
 mod lobby;
 mod meeting;
@@ -177,7 +179,8 @@ pub struct PeerInfo {
     pub follows: Vec<RealmId>,
     /// The realms that it showed us, followed here or not.
     pub offers: Vec<RealmId>,
-    /// How we know it: `mdns`, `configured`, `told`, or `inbound` when it called us.
+    /// How we know it: `mdns`, `configured`, `told`, `peer` when another peer named it, or
+    /// `inbound` when it called us.
     pub found: String,
     /// Whether it is a member of this node's site.
     #[serde(default)]

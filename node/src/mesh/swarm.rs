@@ -31,6 +31,7 @@ use super::command::{Command, Context, Done, Report};
 use super::discovery::{Contacts, Dial, Found};
 use super::held::Known;
 use super::interfaces::Interfaces;
+use super::introduce::{self, Introductions};
 use super::listening::Listening;
 use super::lobby::Lobby;
 use super::members::Members;
@@ -74,6 +75,7 @@ pub(super) struct Driver {
     pub(super) reaching: HashMap<ConnectionId, (PeerId, Waiting)>,
     pub(super) listening: Listening,
     network: Network,
+    pub(super) introductions: Introductions,
     pub(super) judging: usize,
     pub(super) neighbours: Neighbours,
     /// Counts peers that came or went.
@@ -94,6 +96,7 @@ impl Driver {
         commands: mpsc::Receiver<Command>,
     ) -> Result<Self, Error> {
         let key = behaviour::identity(&config.key_file)?;
+        let introductions = Introductions::new(key.clone());
         let mut swarm = behaviour::swarm(key, &config.agent, config.mdns)?;
         let mut control = swarm.behaviour().streams.new_control();
         let mut accept =
@@ -101,6 +104,7 @@ impl Driver {
         let conversations = accept(sync::PROTOCOL)?;
         let (blobs, joins) = (accept(serve::PROTOCOL)?, accept(pair::PROTOCOL)?);
         let cache = accept(mirror_serve::PROTOCOL)?;
+        let tellings = accept(introduce::PROTOCOL)?;
         let listening = Listening::start(&mut swarm, config.listen)?;
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let learned = Arc::new(Learned::default());
@@ -119,7 +123,8 @@ impl Driver {
         let members = Members::new(store.clone());
         for answering in [
             serve::run(blobs, context.clone(), members.clone()).boxed(),
-            mirror_serve::run(cache, store.clone(), members.clone(), sender).boxed(),
+            mirror_serve::run(cache, store.clone(), members.clone(), sender.clone()).boxed(),
+            introduce::serve(tellings, sender).boxed(),
             pair::serve(joins, pairing).boxed(),
         ] {
             tasks.spawn(answering.map(|()| Done::Quietly));
@@ -141,6 +146,7 @@ impl Driver {
             reaching: HashMap::new(),
             listening,
             network: Network::new(),
+            introductions,
             judging: 0,
             neighbours: Neighbours::new(members),
             arrivals: watch::channel(0).0,
@@ -163,6 +169,7 @@ impl Driver {
         loop {
             self.dial();
             self.listening.answer(&self.swarm);
+            self.introduce();
             let wake = self.wake_at();
             tokio::select! {
                 event = self.swarm.select_next_some() => self.happened(event),
@@ -208,10 +215,15 @@ impl Driver {
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
         let dial = self.contacts.next_due(|peer| self.peers.has_line(peer));
-        let next = [dial, self.listening.next_answer(), self.peers.next_pardon()]
-            .into_iter()
-            .flatten()
-            .min();
+        let next = [
+            dial,
+            self.listening.next_answer(),
+            self.peers.next_pardon(),
+            self.introductions.next(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         next.unwrap_or(now + IDLE_WAKE).max(now)
     }
 
@@ -262,6 +274,7 @@ impl Driver {
             Change::Slept => self.peers.lines_from(None),
         };
         tracing::info!(?change, dead = dead.len(), "the network has changed");
+        self.introductions.news();
         for (peer, connection) in dead {
             self.swarm.close_connection(connection);
             // Not when libp2p has seen the end of it: that may never come through.
@@ -313,6 +326,8 @@ impl Driver {
             tracing::info!(%peer, found = found.word(), "a peer is connected");
             self.known.forget();
             self.neighbours.arrive();
+            self.introductions.news();
+            self.count_crowd();
             self.arrivals.send_modify(|n| *n += 1);
             if self.local() < peer {
                 let (prompts, receiver) = mpsc::channel(sync::PROMPTS_MAX);
@@ -350,6 +365,8 @@ impl Driver {
         self.peers.leave(peer);
         self.known.forget();
         self.neighbours.leave(&peer);
+        self.introductions.leave(&peer);
+        self.count_crowd();
         self.context.proven.forget(&peer);
         self.arrivals.send_modify(|n| *n += 1);
         self.contacts.lost(peer, Instant::now(), entropy());
