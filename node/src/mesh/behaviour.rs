@@ -2,7 +2,8 @@
 //!
 //! Everything that libp2p does for a node is chosen here, once: identify, ping, mDNS, gossipsub,
 //! limits on connections and memory, a block list, and raw streams for our own protocols. No kad,
-//! no rendezvous, no relay. What the events mean is decided in `swarm`.
+//! no rendezvous, no relay. What the events mean is decided in `swarm`; what carries the connections
+//! is in `transports`.
 //!
 //! The settings of gossipsub matter for safety: a message is validated before it is forwarded, and
 //! its id is a digest of its bytes, the statement's signatures included, or a copy with a broken
@@ -96,6 +97,8 @@ impl Behaviour {
             .with_agent_version(agent.to_owned())
             .with_interval(IDENTIFY)
             .with_push_listen_addr_updates(false)
+            // Who may know where we are is told by `/griot/peers/1`.
+            .with_hide_listen_addrs(true)
             .with_cache_size(0);
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),

@@ -269,6 +269,7 @@ impl Driver {
             }
             let believed = record.addresses().iter().filter(|one| is_believable(one, from));
             let addresses: Vec<_> = believed.take(ADDRESSES_MAX).cloned().collect();
+            tracing::debug!(%peer, by = %teller, ?addresses, "heard where a peer is");
             let full = |address: Multiaddr| address.with(Protocol::P2p(peer));
             self.contacts.tell(peer, addresses.iter().cloned().map(full).collect(), now);
             if peer == teller {

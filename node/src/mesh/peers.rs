@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::address::ip_of;
 use super::discovery::Found;
 use super::meeting::Meeting;
 use super::sync::Prompt;
@@ -127,8 +128,10 @@ impl Peers {
     /// of it: who still had one would not have called.
     pub(super) fn connect(&mut self, id: PeerId, line: Line, now: Instant) -> Vec<ConnectionId> {
         let all = self.lines.entry(id).or_default();
-        let is_lost = |up: &Instant| line.called && now.duration_since(*up) > AT_ONCE;
-        let lost = all.iter().filter(|(_, up)| is_lost(up)).map(|(old, _)| old.id).collect();
+        let is_lost = |(old, up): &&(Line, Instant)| {
+            line.called && (now.duration_since(*up) > AT_ONCE || has_moved(&old.address, &line))
+        };
+        let lost = all.iter().filter(is_lost).map(|(old, _)| old.id).collect();
         all.push((line, now));
         lost
     }
@@ -238,6 +241,12 @@ impl Peers {
     }
 }
 
+/// Whether a peer calls from another address than it had, of the same kind.
+fn has_moved(old: &Multiaddr, line: &Line) -> bool {
+    let (Some(old), Some(new)) = (ip_of(old), ip_of(&line.address)) else { return false };
+    old != new && old.is_ipv4() == new.is_ipv4()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +287,19 @@ mod tests {
         let ended = [old, ours, again].map(|line| peers.disconnect(id, line.id));
         assert_eq!(ended, [false, false, true]);
         assert!(peers.lines.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_calls_from_another_address_has_lost_its_old_connection_at_once() {
+        let (now, id) = (Instant::now(), PeerId::random());
+        let (old, mut moved) = (line(1, true, [10, 0, 0, 2]), line(2, true, [10, 0, 0, 2]));
+        moved.address = "/ip4/10.0.0.101/tcp/1".parse().expect("a sound address");
+        let mut other_kind = line(3, true, [10, 0, 0, 2]);
+        other_kind.address = "/ip6/fd00::1/tcp/1".parse().expect("a sound address");
+        let mut peers = Peers::default();
+        peers.connect(id, old.clone(), now);
+        assert!(peers.connect(id, other_kind, now).is_empty());
+        assert_eq!(peers.connect(id, moved, now), [old.id]);
     }
 
     #[test]

@@ -256,6 +256,11 @@ impl Driver {
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 tracing::info!(%address, "listening for peers");
                 self.listening.heard(listener_id);
+                self.introductions.news();
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                tracing::info!(%address, "not listening there any more");
+                self.introductions.news();
             }
             SwarmEvent::ListenerClosed { listener_id, .. } => {
                 tracing::warn!("an address to listen on is gone");

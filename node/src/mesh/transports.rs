@@ -38,7 +38,7 @@ const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Authentication of a connection may take this long.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 /// How far TCP is ahead of QUIC when both are dialled.
-const HEAD_START: Duration = Duration::from_millis(250);
+const HEAD_START: Duration = Duration::from_millis(500);
 
 /// An authenticated connection that carries streams.
 type Connected = (PeerId, StreamMuxerBox);

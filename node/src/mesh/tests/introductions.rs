@@ -27,7 +27,7 @@ async fn two_that_know_a_third_find_each_other_and_talk_on_when_it_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_are_told_nothing_and_nobody_is_told_of_them() {
+async fn red_31_strangers_are_told_of_no_peers_and_nobody_is_told_of_them() {
     let realm = Realm::new("village");
     let hub = Node::start();
     hub.own(&realm).await;
