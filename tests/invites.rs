@@ -53,6 +53,29 @@ fn who_joins_by_a_publishers_invite_publishes_into_the_site() {
 }
 
 #[test]
+fn an_invite_in_a_file_is_read_by_its_owner_alone_and_joins_like_the_line() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let world = World::new();
+    let (a, b) = (world.node("a"), world.node("b"));
+    let path = world.folder("stick").join("invite.txt");
+    let file = path.to_str().expect("a plain path");
+    let line = a.json(&["invite", "--out", file])["invite"].clone();
+    let written = fs_err::read_to_string(&path).expect("the file is there");
+    assert_eq!(Value::from(written.trim()), line);
+    let mode = fs_err::metadata(&path).expect("the file is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (said, _) = a.refused(&["invite", "--out", file]);
+    assert!(said.contains("invite.txt"), "a file that is there is not replaced: {said}");
+    b.json(&["join", file]);
+    assert!(b.peers().contains(&a.peer()));
+
+    fs_err::write(&path, "x".repeat(4096)).expect("the file can be replaced");
+    let (said, _) = b.refused(&["join", file]);
+    assert!(said.contains("too long") && said.contains("hint:"), "{said}");
+}
+
+#[test]
 fn an_invite_that_was_damaged_is_refused_and_changes_nothing() {
     let world = World::new();
     let a = world.node("a");

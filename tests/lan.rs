@@ -3,6 +3,7 @@
 //! These need network namespaces, thus root and `ip`; without them they skip.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -91,6 +92,10 @@ fn two_nodes_with_the_default_ports_live_on_one_machine_and_one_joins_the_other(
     let mut a = Node::start(&world, "a", options.clone());
     let mut b = Node::start(&world, "b", options);
     assert!(a.multiaddress().contains("/tcp/7879/"), "{}", a.multiaddress());
+    assert!(a.status()["mesh"].to_string().contains("/udp/7879/quic-v1/"), "{}", a.status());
+    let port = b.mesh_socket().port();
+    assert_ne!(port, 7879);
+    assert!(b.status()["mesh"].to_string().contains(&format!("/udp/{port}/quic-v1/")));
     let Some(npm) = Npm::new(&world, "publisher", &a, Some(&a.token("publish"))) else { return };
     b.join(&a);
     let sources = world.folder("sources");
@@ -107,4 +112,54 @@ fn two_nodes_with_the_default_ports_live_on_one_machine_and_one_joins_the_other(
     let npm = Npm::new(&world, "again", &a, Some(&a.token("publish"))).expect("npm was there");
     publish(&npm, &sources, "left-shift", "1.1.0");
     b.wait_held("npm", ("left-shift", "1.1.0"), EVENTUALLY);
+}
+
+/// Without a look at the network the line is noticed to be dead by a ping, after a minute or two.
+const SECONDS: Duration = Duration::from_secs(30);
+
+fn talks_again_after_a_move(mesh_listen: &str, transport: Option<&str>) {
+    let Some(lan) = Lan::new() else { return };
+    let world = World::new();
+    let on = |side: usize| NodeOptions {
+        mesh_listen: mesh_listen.to_owned(),
+        host: Some(lan.host(side)),
+        ..NodeOptions::default()
+    };
+    let a = Node::start(&world, "a", on(0));
+    let b = Node::start(&world, "b", on(1));
+    b.join(&a);
+    let file = world.folder("sources").join("drum.txt");
+    fs_err::write(&file, "boom").expect("the test's folder can be written");
+    let publish = |version: &str| {
+        let file = file.to_str().expect("a plain path");
+        let what = ["publish", "--format", "generic", "--name", "drum", "--version", version, file];
+        a.json(&what);
+    };
+    publish("1.0.0");
+    b.wait_held("generic", ("drum", "1.0.0"), EVENTUALLY);
+    let way = |node: &Node| node.status()["peers"][0]["transport"].clone();
+    let is_right = |way: Value| transport.is_none_or(|transport| way == transport);
+    assert!(is_right(way(&a)) && is_right(way(&b)), "{} {}", a.status(), b.status());
+
+    // The one that dialled moves, and later the one that was dialled.
+    let moved = lan.move_host(1);
+    publish("1.1.0");
+    b.wait_held("generic", ("drum", "1.1.0"), SECONDS);
+    wait_until("a to hear where b is now", EVENTUALLY, || {
+        a.logs().lines().any(|line| line.contains("heard where a peer is") && line.contains(&moved))
+    });
+    lan.move_host(0);
+    publish("1.2.0");
+    b.wait_held("generic", ("drum", "1.2.0"), SECONDS);
+    assert!(is_right(way(&b)), "{}", b.status());
+}
+
+#[test]
+fn a_host_whose_address_changes_talks_again_within_seconds() {
+    talks_again_after_a_move("", None);
+}
+
+#[test]
+fn a_host_whose_address_changes_talks_again_within_seconds_over_quic() {
+    talks_again_after_a_move("/ip4/0.0.0.0/udp/7879/quic-v1", Some("quic"));
 }

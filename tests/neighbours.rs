@@ -219,3 +219,23 @@ fn yesterdays_install_works_today_although_a_release_was_heard_of_that_nobody_ne
         a.get("/npm/part-1/-/part-1-1.1.0.tgz").status == 200
     });
 }
+
+#[test]
+fn two_that_know_a_third_find_each_other_and_talk_on_when_it_is_gone() {
+    let world = World::new();
+    let mut b = world.node("b");
+    let (a, c) = (world.node("a"), world.node("c"));
+    b.json(&["realm", "grant", "generic:*", &c.publisher()]);
+    a.join(&b);
+    c.join(&b);
+    let (peer_a, peer_c) = (a.peer(), c.peer());
+    wait_until("a to find c", EVENTUALLY, || a.peers().contains(&peer_c));
+    wait_until("c to find a", EVENTUALLY, || c.peers().contains(&peer_a));
+    b.kill9();
+
+    let file = world.folder("sources").join("drum.txt");
+    fs_err::write(&file, "boom").expect("the test's folder can be written");
+    let file = file.to_str().expect("a plain path");
+    c.json(&["publish", "--format", "generic", "--name", "drum", "--version", "1.0.0", file]);
+    a.wait_held("generic", ("drum", "1.0.0"), EVENTUALLY);
+}

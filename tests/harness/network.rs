@@ -74,6 +74,18 @@ impl Lan {
         format!("10.231.{}.{}", self.number % 250, side + 1)
     }
 
+    /// Gives a host another address, as a router does after a while; answers the new one.
+    pub(crate) fn move_host(&self, side: usize) -> String {
+        let (host, card) = (&self.hosts[side], &self.cards[side]);
+        let old = format!("{}/24", self.address(side));
+        let new = format!("10.231.{}.{}", self.number % 250, side + 101);
+        let with_mask = format!("{new}/24");
+        run_ok(&mut ip(&["-n", host, "addr", "del", &old, "dev", card]), LIMIT);
+        run_ok(&mut ip(&["-n", host, "addr", "add", &with_mask, "dev", card]), LIMIT);
+        run_ok(&mut ip(&["-n", host, "route", "replace", "224.0.0.0/4", "dev", card]), LIMIT);
+        new
+    }
+
     /// Pulls the cable out, or plugs it in again.
     pub(crate) fn set_cable(&self, plugged: bool) {
         let state = if plugged { "up" } else { "down" };

@@ -15,7 +15,7 @@ pub(crate) struct Up {
     /// Where clients connect, on this machine only; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:7878", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
-    /// Where peers connect; repeatable [default: all addresses, TCP 7879]
+    /// Where peers connect; repeatable [default: all addresses, TCP and QUIC 7879]
     #[arg(long, value_name = "MULTIADDR")]
     pub(crate) mesh_listen: Vec<Multiaddr>,
     /// A peer to dial; repeatable. Meeting a peer changes nothing about what is installed

@@ -1,5 +1,7 @@
 //! Verbs about other nodes: dialling, inviting, joining, following.
 
+use std::path::PathBuf;
+
 use clap::{Args as ClapArgs, Subcommand};
 use node::daemon::invite::InviteRole;
 use node::mesh::Multiaddr;
@@ -35,11 +37,14 @@ pub(crate) struct Invite {
     /// Print the line and end; the request waits for `griot realm requests --grant`
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Write the line to a new file, too, which only you may read: `griot join FILE` takes it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Join {
-    /// The line that `griot invite` printed
+    /// The line that `griot invite` printed, or a file that holds it
     pub(crate) invite: String,
     /// Do not believe the site's mirrors
     #[arg(long, conflicts_with = "yes")]

@@ -5,6 +5,8 @@
 //! and then grants the role: it signs the next root epoch with the root key file. Ended early, the
 //! request waits for `griot realm requests --grant`.
 
+use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use node::daemon::admin::pairs::{InviteLine, InviteOrder};
@@ -28,6 +30,7 @@ pub(super) async fn run(context: &Context, order: Invite) -> Result<(), Failure>
     names::pattern(&order.names)?;
     let own: RealmInfo = node.get("realms/own").await?;
     let is_private = super::realm::is_private(&own);
+    let mut file = order.out.as_deref().map(create).transpose()?;
     let grants = (order.role != InviteRole::Reader || is_private) && !order.no_wait;
     if grants {
         // Better now than after somebody has come.
@@ -35,12 +38,29 @@ pub(super) async fn run(context: &Context, order: Invite) -> Result<(), Failure>
     }
     let body = InviteOrder { role: order.role, names: order.names };
     let line: InviteLine = node.post("invites", &body).await?;
+    if let Some(file) = &mut file {
+        writeln!(file, "{}", line.invite)?;
+        file.sync_all()?;
+    }
     context.output.data(&line, |line| vec![line.invite.clone()])?;
     if context.output.is_human() {
         code::show(context.output, &line.invite.to_uppercase());
         context.output.say("on the other node: griot join LINE");
     }
     if grants { wait(context, &node, &line.id).await } else { Ok(()) }
+}
+
+/// A new file for the line: its secret is nobody else's to read. Before the invite is made, so that
+/// none is out that could not be written down.
+fn create(path: &Path) -> Result<fs_err::File, Failure> {
+    let mut options = fs_err::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use fs_err::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    Ok(options.open(path)?)
 }
 
 async fn wait(context: &Context, node: &Node, invite: &str) -> Result<(), Failure> {

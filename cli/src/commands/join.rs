@@ -3,6 +3,7 @@
 //! What is believed of its mirrors is the list of keys and formats that was printed, and nothing
 //! that the realm grants later: `griot accept --mirrors` shows that.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crdt::RealmId;
@@ -22,6 +23,8 @@ use crate::output::{Code, Failure, plain, short};
 
 /// How long a join waits to see its role granted before it leaves the request waiting.
 const GRANT_WAIT: Duration = Duration::from_secs(10);
+/// An invite has at most 1,023 letters.
+const FILE_BYTES_MAX: u64 = 2_048;
 const POLL: Duration = Duration::from_millis(300);
 
 #[derive(Serialize)]
@@ -33,8 +36,9 @@ struct Report {
     request: Option<Paired>,
 }
 
-pub(super) async fn run(context: &Context, join: Join) -> Result<(), Failure> {
+pub(super) async fn run(context: &Context, mut join: Join) -> Result<(), Failure> {
     let node = context.node()?;
+    join.invite = line_of(join.invite)?;
     let text = InviteText { invite: join.invite.clone() };
     let joined: Joined = node.post("join", &text).await?;
     if !joined.arrived && joined.met {
@@ -81,6 +85,20 @@ pub(super) async fn run(context: &Context, join: Join) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// The line itself, or what the file of that name holds.
+fn line_of(given: String) -> Result<String, Failure> {
+    let path = Path::new(&given);
+    if !path.is_file() {
+        return Ok(given);
+    }
+    if fs_err::metadata(path)?.len() > FILE_BYTES_MAX {
+        return Err(Failure::new(format!("{} is too long to be an invite", path.display()))
+            .hint("griot invite --out FILE writes one")
+            .code(Code::Usage));
+    }
+    Ok(fs_err::read_to_string(path)?.trim().to_owned())
 }
 
 /// Shows whose word would be taken for upstream files, and takes it only when told to.

@@ -68,9 +68,10 @@ fn lines(listed: &Listed) -> Vec<String> {
         };
         let member = if peer.member { "  a member of the site" } else { "" };
         out.push(format!(
-            "{}  {}  {}  {behind}{member}",
+            "{}  {}  {}  {}  {behind}{member}",
             short(&peer.id),
             peer.address,
+            plain(&peer.transport),
             plain(&peer.found)
         ));
     }

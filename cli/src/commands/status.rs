@@ -149,7 +149,8 @@ fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
             0 => "in sync".into(),
             behind => format!("{} to come", count(behind, "statement")),
         };
-        format!("  {}   {}   {behind}", short(&peer.id), peer.address)
+        let transport = plain(&peer.transport);
+        format!("  {}   {}   {transport}   {behind}", short(&peer.id), peer.address)
     }));
     out
 }

@@ -2,7 +2,8 @@
 //!
 //! Everything that libp2p does for a node is chosen here, once: identify, ping, mDNS, gossipsub,
 //! limits on connections and memory, a block list, and raw streams for our own protocols. No kad,
-//! no rendezvous, no relay. What the events mean is decided in `swarm`.
+//! no rendezvous, no relay. What the events mean is decided in `swarm`; what carries the connections
+//! is in `transports`.
 //!
 //! The settings of gossipsub matter for safety: a message is validated before it is forwarded, and
 //! its id is a digest of its bytes, the statement's signatures included, or a copy with a broken
@@ -21,21 +22,20 @@ use libp2p::identity::{Keypair, ed25519};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    PeerId, Swarm, SwarmBuilder, allow_block_list, connection_limits, gossipsub, identify, mdns,
-    memory_connection_limits, noise, ping, tcp, yamux,
+    PeerId, Swarm, allow_block_list, connection_limits, gossipsub, identify, mdns,
+    memory_connection_limits, ping, swarm,
 };
 use zeroize::Zeroizing;
 
 use super::Error;
 use super::crowd::Crowd;
+use super::transports::transports;
 
 /// The one topic of the mesh.
 pub(super) const TOPIC: &str = "griot/statements/1";
 /// Largest gossip message: a typical statement (0.45 KB) travels whole.
 pub(super) const GOSSIP_BYTES_MAX: usize = 4 * 1024;
 
-/// Streams on one connection: bounds what yamux may buffer.
-const STREAMS_MAX: usize = 64;
 /// Incoming connections that are still being authenticated.
 const PENDING_INCOMING_MAX: u32 = 32;
 /// Outgoing connections that are still being authenticated.
@@ -51,8 +51,6 @@ const NEGOTIATING_MAX: usize = 32;
 const MEMORY_SHARE_MAX: f64 = 0.25;
 /// A connection without any stream is closed after this.
 const IDLE: Duration = Duration::from_secs(5 * 60);
-/// Authentication of a connection may take this long.
-const HANDSHAKE: Duration = Duration::from_secs(20);
 /// Between two pings; a ping may take as long, because bulk data delays it.
 const PING: Duration = Duration::from_secs(60);
 /// Between two exchanges of identify.
@@ -80,25 +78,11 @@ pub(super) struct Behaviour {
 pub(super) fn swarm(key: Keypair, agent: &str, use_mdns: bool) -> Result<Swarm<Behaviour>, Error> {
     let listen = |error: &dyn std::fmt::Display| Error::Listen(error.to_string());
     let behaviour = Behaviour::new(&key, agent, use_mdns).map_err(|error| listen(&error))?;
-    let multiplexer = || {
-        let mut config = yamux::Config::default();
-        config.set_max_num_streams(STREAMS_MAX);
-        config
-    };
-    let swarm = SwarmBuilder::with_existing_identity(key)
-        .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, multiplexer)
-        .map_err(|error| listen(&error))?
-        .with_behaviour(|_| behaviour)
-        .map_err(|error| listen(&error))?
-        .with_swarm_config(|config| {
-            config
-                .with_idle_connection_timeout(IDLE)
-                .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
-        })
-        .with_connection_timeout(HANDSHAKE)
-        .build();
-    Ok(swarm)
+    let transports = transports(&key).map_err(|error| listen(&error))?;
+    let settings = swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(IDLE)
+        .with_max_negotiating_inbound_streams(NEGOTIATING_MAX);
+    Ok(Swarm::new(transports, behaviour, key.public().to_peer_id(), settings))
 }
 
 impl Behaviour {
@@ -113,6 +97,8 @@ impl Behaviour {
             .with_agent_version(agent.to_owned())
             .with_interval(IDENTIFY)
             .with_push_listen_addr_updates(false)
+            // Who may know where we are is told by `/griot/peers/1`.
+            .with_hide_listen_addrs(true)
             .with_cache_size(0);
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crdt::session::Sketches;
 use crdt::{Digest, RealmId, SecretKey, Verified};
 use futures::future::join_all;
+use libp2p::core::PeerRecord;
 use libp2p::gossipsub::MessageId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::address::Way;
 use super::announce::{Learned, Verdict};
 use super::discovery::{Dial, Found};
 use super::held;
@@ -75,6 +77,8 @@ pub(super) enum Report {
     InSync(PeerId, u64),
     /// What it shows to strangers.
     Lobby(PeerId, Vec<Verified>),
+    /// What it says of its own addresses and of others'.
+    Introduced(PeerId, Vec<PeerRecord>),
     /// What it should not have done.
     Offence(PeerId, Offence),
 }
@@ -155,10 +159,12 @@ impl Driver {
     pub(super) fn report(&mut self, report: Report) {
         match report {
             Report::Lobby(peer, envelopes) => self.lobby.show(peer, envelopes),
+            Report::Introduced(peer, records) => self.introduced(peer, records),
             Report::Offence(peer, offence) => self.punish(peer, offence),
             Report::Follows(peer, realms) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
                     peer.follows = realms;
+                    self.introductions.news();
                 }
             }
             Report::InSync(id, follows) => {
@@ -232,6 +238,7 @@ impl Driver {
         let info = |(id, peer): (&PeerId, &super::peers::Peer)| PeerInfo {
             id: id.to_string(),
             address: peer.address.to_string(),
+            transport: Way::of(&peer.address).word().to_owned(),
             behind: peer.behind,
             follows: peer.follows.clone(),
             offers: self.lobby.realms_of(*id),

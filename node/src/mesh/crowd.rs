@@ -14,12 +14,13 @@ use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId};
+
+use super::address::{ip_of, is_private};
 
 /// Connections of one public address that are being authenticated.
 const PENDING_MAX: usize = 8;
@@ -38,21 +39,6 @@ struct Crowded(IpAddr);
 pub(super) struct Crowd {
     pending: HashMap<ConnectionId, IpAddr>,
     established: HashMap<ConnectionId, IpAddr>,
-}
-
-fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.to_canonical()),
-        _ => None,
-    }
-}
-
-const fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
-    }
 }
 
 fn admit(

@@ -1,33 +1,43 @@
-//! Whom to dial, and when: static addresses, told ones, and what mDNS hints at. Pure.
+//! Whom to dial, and when: static addresses, told ones, hints of mDNS and of other peers. Pure.
 //!
 //! A [`Contact`] is dialled while nobody is connected behind it, with a back-off that doubles from
-//! one second to five minutes. It starts over at once when its address is added again or its
-//! connection is lost. What mDNS says is a hint for a dial and nothing else, in bounded numbers; it
-//! is forgotten when it expires. The instants and the randomness are arguments; what is told is
-//! remembered in the store, by the handle.
+//! one second to five minutes, or to thirty where only a hint led there, and that is drawn anew
+//! each time so that nodes do not dial in step. It starts over at once when its address is added
+//! again, its connection is lost, or the network has changed. All contacts of one peer share a
+//! dial, TCP first. What mDNS and other peers say is a hint for a dial and nothing else, in bounded
+//! numbers; it is forgotten when it expires. The instants and the randomness are arguments; what a
+//! person told is remembered in the store, by the handle.
 //!
 //! Source: mesh.md sections 7 and 8.
 
 use std::time::Duration;
 
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
-use tokio::net::lookup_host;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::choose::back_off;
+use super::address::{name_of, peer_of, rank};
 
-/// Peers that mDNS may make us know.
-const MDNS_PEERS_MAX: usize = 64;
-/// Addresses of one peer that mDNS may make us dial.
-const MDNS_ADDRESSES_MAX: usize = 4;
+/// Peers that mDNS may make us know, and as many that other peers may.
+const HINTED_PEERS_MAX: usize = 64;
+/// Addresses of one peer that a hint may make us dial.
+const HINTED_ADDRESSES_MAX: usize = 4;
+/// A hint of the local network that never led to its peer is tried as often.
+const HINT_RETRY: Duration = Duration::from_secs(30);
+/// What another peer told is forgotten when nobody has told it again for this long.
+const TOLD_BY_PEERS: Duration = Duration::from_secs(60 * 60);
 /// Static and told addresses.
 const STATIC_MAX: usize = 256;
-/// Addresses that one name may stand for.
-const RESOLVED_MAX: usize = 4;
-/// Looking up a name.
-const RESOLVING: Duration = Duration::from_secs(10);
+/// Addresses of one dial.
+const DIALLED_MAX: usize = 8;
+/// The longest pause after the first failed dial; doubled by each further one.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// The longest pause before an address that was configured or told.
+const PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
+/// The longest pause before an address that was hinted at.
+const PAUSE_HINTED_MAX: Duration = Duration::from_secs(30 * 60);
+/// No pause is shorter, whatever was drawn.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// A dial that leads to ourselves is not tried again before.
 const SELF_RETRY: Duration = Duration::from_secs(60 * 60);
 
@@ -38,6 +48,8 @@ pub(super) enum Found {
     Inbound,
     /// It answered on the local network.
     Mdns,
+    /// Another peer named it.
+    Peer,
     /// The configuration names it.
     Configured,
     /// A person told us.
@@ -50,9 +62,22 @@ impl Found {
         match self {
             Self::Inbound => "inbound",
             Self::Mdns => "mdns",
+            Self::Peer => "peer",
             Self::Configured => "configured",
             Self::Told => "told",
         }
+    }
+
+    const fn is_chosen(self) -> bool {
+        matches!(self, Self::Configured | Self::Told)
+    }
+
+    /// How long to wait before the dial after `failures` failed ones: anything up to a limit that
+    /// doubles each time.
+    fn pause(self, failures: u32, random: u32) -> Duration {
+        let longest = if self.is_chosen() { PAUSE_MAX } else { PAUSE_HINTED_MAX };
+        let limit = PAUSE_FIRST.saturating_mul(1_u32 << failures.min(16)).min(longest);
+        limit.mul_f64(f64::from(random) / f64::from(u32::MAX)).max(PAUSE_MIN)
     }
 }
 
@@ -66,12 +91,43 @@ struct Contact {
     answered: Option<PeerId>,
     failures: u32,
     due: Instant,
+    /// The dial that is under way.
     dialling: Option<u64>,
+    /// When the last one began.
+    dialled: Option<Instant>,
+    /// When it is forgotten if nobody is connected behind it.
+    expires: Option<Instant>,
 }
 
 impl Contact {
-    fn is_of(&self, peer: PeerId) -> bool {
-        self.expected.or(self.answered) == Some(peer)
+    fn new(
+        addresses: Vec<Multiaddr>,
+        found: Found,
+        expected: Option<PeerId>,
+        due: Instant,
+    ) -> Self {
+        let (answered, dialling, dialled, expires) = (None, None, None, None);
+        let failures = 0;
+        Self { addresses, found, expected, answered, failures, due, dialling, dialled, expires }
+    }
+
+    const fn peer(&self) -> Option<PeerId> {
+        match self.expected {
+            Some(peer) => Some(peer),
+            None => self.answered,
+        }
+    }
+
+    fn is_hint_of(&self, peer: PeerId, found: Found) -> bool {
+        self.found == found && self.expected == Some(peer)
+    }
+
+    /// Due at this instant, or later where a mere hint was followed only just now.
+    fn start_over(&mut self, at: Instant) {
+        self.failures = 0;
+        let unproven = self.found == Found::Mdns && self.answered.is_none();
+        let earliest = self.dialled.filter(|_| unproven).map(|dialled| dialled + HINT_RETRY);
+        self.due = earliest.map_or(at, |earliest| earliest.max(at));
     }
 }
 
@@ -80,7 +136,7 @@ impl Contact {
 pub(super) struct Dial {
     /// Which dial.
     pub(super) number: u64,
-    /// Where to.
+    /// Where to, the best first.
     pub(super) addresses: Vec<Multiaddr>,
     expected: Option<PeerId>,
 }
@@ -95,9 +151,10 @@ impl Dial {
     pub(super) fn options(&self) -> Option<DialOpts> {
         let first = self.addresses.first()?.clone();
         Some(match self.expected {
+            // Whether it is connected is known better here: a line may be dead and not yet closed.
             Some(peer) => DialOpts::peer_id(peer)
                 .addresses(self.addresses.clone())
-                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .condition(PeerCondition::Always)
                 .build(),
             None => DialOpts::unknown_peer_id().address(first).build(),
         })
@@ -109,257 +166,180 @@ impl Dial {
 pub(super) struct Contacts {
     list: Vec<Contact>,
     dials: u64,
-}
-
-/// The peer that the end of an address names.
-pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
-    match address.iter().last() {
-        Some(Protocol::P2p(peer)) => Some(peer),
-        _ => None,
-    }
-}
-
-/// An address that we can dial: an IP address or a name, a TCP port, and perhaps who answers.
-pub(super) fn is_dialable(address: &Multiaddr) -> bool {
-    let parts: Vec<_> = address.iter().collect();
-    let host = |part: &Protocol<'_>| {
-        use Protocol::{Dns, Dns4, Dns6, Ip4, Ip6};
-        matches!(part, Ip4(_) | Ip6(_) | Dns(_) | Dns4(_) | Dns6(_))
-    };
-    match parts.as_slice() {
-        [first, Protocol::Tcp(_)] | [first, Protocol::Tcp(_), Protocol::P2p(_)] => host(first),
-        _ => false,
-    }
-}
-
-fn name_of(address: &Multiaddr) -> Option<String> {
-    match address.iter().next()? {
-        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => {
-            Some(name.into_owned())
-        }
-        _ => None,
-    }
-}
-
-/// Replaces names by what the system's resolver says; a name that it does not know is dropped.
-pub(super) async fn resolve(addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
-    let mut resolved = Vec::new();
-    for address in addresses {
-        let Some(name) = name_of(&address) else {
-            resolved.push(address);
-            continue;
-        };
-        let Ok(Ok(hosts)) = timeout(RESOLVING, lookup_host((name.as_str(), 0))).await else {
-            tracing::debug!(%name, "a name of a peer is not known");
-            continue;
-        };
-        let fits = |host: &std::net::SocketAddr| match address.iter().next() {
-            Some(Protocol::Dns4(_)) => host.is_ipv4(),
-            Some(Protocol::Dns6(_)) => host.is_ipv6(),
-            _ => true,
-        };
-        let found = hosts.filter(fits).take(RESOLVED_MAX).map(|host| Multiaddr::from(host.ip()));
-        resolved.extend(found.map(|host| host.into_iter().chain(address.iter().skip(1)).collect()));
-    }
-    resolved
+    /// Whether so many peers are connected that no hint of another peer is followed.
+    crowded: bool,
 }
 
 impl Contacts {
     /// Adds a static or told address, to be dialled at once; a known one starts over.
     pub(super) fn add(&mut self, address: Multiaddr, found: Found, now: Instant) {
-        let known = self.list.iter_mut().find(|one| is_static(one) && one.addresses[0] == address);
-        if let Some(contact) = known {
-            (contact.failures, contact.due) = (0, now);
-            return;
+        let is_it = |one: &&mut Contact| one.found.is_chosen() && one.addresses[0] == address;
+        if let Some(contact) = self.list.iter_mut().find(is_it) {
+            return contact.start_over(now);
         }
-        if self.list.iter().filter(|one| is_static(one)).count() < STATIC_MAX {
+        if self.list.iter().filter(|one| one.found.is_chosen()).count() < STATIC_MAX {
             let expected = peer_of(&address);
-            self.push(vec![address], found, expected, now);
+            self.list.push(Contact::new(vec![address], found, expected, now));
         }
     }
 
     /// Forgets a static or told address.
     pub(super) fn remove(&mut self, address: &Multiaddr) -> bool {
         let before = self.list.len();
-        self.list.retain(|one| !is_static(one) || one.addresses[0] != *address);
+        self.list.retain(|one| !one.found.is_chosen() || one.addresses[0] != *address);
         self.list.len() < before
     }
 
     /// A peer answered on the local network.
     pub(super) fn hint(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
-        let hints = self.list.iter().filter(|one| one.found == Found::Mdns).count();
-        let known =
-            self.list.iter_mut().find(|one| one.found == Found::Mdns && one.expected == Some(peer));
+        let known = self.list.iter_mut().find(|one| one.is_hint_of(peer, Found::Mdns));
         match known {
             Some(contact) if contact.addresses.contains(&address) => {}
-            Some(contact) if contact.addresses.len() < MDNS_ADDRESSES_MAX => {
+            Some(contact) if contact.addresses.len() < HINTED_ADDRESSES_MAX => {
                 contact.addresses.push(address);
-                (contact.failures, contact.due) = (0, now);
+                contact.start_over(now);
             }
             Some(_) => {}
-            None if hints < MDNS_PEERS_MAX => {
-                self.push(vec![address], Found::Mdns, Some(peer), now)
-            }
-            None => {}
+            None => self.push_hint(Contact::new(vec![address], Found::Mdns, Some(peer), now)),
         }
     }
 
     /// The local network has not heard of the peer at this address for a while.
     pub(super) fn expire(&mut self, peer: PeerId, address: &Multiaddr) {
-        let hints = |one: &Contact| one.found == Found::Mdns && one.expected == Some(peer);
-        for contact in self.list.iter_mut().filter(|one| hints(one)) {
+        for contact in self.list.iter_mut().filter(|one| one.is_hint_of(peer, Found::Mdns)) {
             contact.addresses.retain(|known| known != address);
         }
         self.list.retain(|one| !one.addresses.is_empty());
     }
 
-    fn push(
-        &mut self,
-        addresses: Vec<Multiaddr>,
-        found: Found,
-        expected: Option<PeerId>,
-        due: Instant,
-    ) {
-        let (answered, dialling) = (None, None);
-        self.list.push(Contact {
-            addresses,
-            found,
-            expected,
-            answered,
-            failures: 0,
-            due,
-            dialling,
-        });
+    /// Another peer said where this one is.
+    pub(super) fn tell(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>, now: Instant) {
+        addresses.truncate(HINTED_ADDRESSES_MAX);
+        let expires = Some(now + TOLD_BY_PEERS);
+        let known = self.list.iter_mut().find(|one| one.is_hint_of(peer, Found::Peer));
+        match known {
+            Some(contact) => {
+                if contact.addresses != addresses {
+                    contact.addresses = addresses;
+                    contact.start_over(now);
+                }
+                contact.expires = expires;
+            }
+            None if addresses.is_empty() => {}
+            None => {
+                let contact = Contact::new(addresses, Found::Peer, Some(peer), now);
+                self.push_hint(Contact { expires, ..contact });
+            }
+        }
+        self.list.retain(|one| !one.addresses.is_empty());
+    }
+
+    /// Where the table of hints is full, one that led nowhere makes room.
+    fn push_hint(&mut self, contact: Contact) {
+        let found = contact.found;
+        if self.list.iter().filter(|one| one.found == found).count() >= HINTED_PEERS_MAX {
+            let led_nowhere =
+                |one: &Contact| one.found == found && one.answered.is_none() && one.failures > 0;
+            let Some(place) = self.list.iter().position(led_nowhere) else { return };
+            self.list.swap_remove(place);
+        }
+        self.list.push(contact);
+    }
+
+    /// Whether enough peers are connected without those that other peers name.
+    pub(super) const fn set_crowded(&mut self, crowded: bool) {
+        self.crowded = crowded;
     }
 
     /// The dials to make now: those that are due and have nobody connected behind them.
     pub(super) fn due(&mut self, now: Instant, connected: impl Fn(&PeerId) -> bool) -> Vec<Dial> {
+        let is_here = |one: &Contact| one.peer().as_ref().is_some_and(&connected);
+        let is_over = |one: &Contact| one.expires.is_some_and(|at| at <= now) && !is_here(one);
+        self.list.retain(|one| !is_over(one));
         let mut dials = Vec::new();
-        for contact in &mut self.list {
-            let peer = contact.expected.or(contact.answered);
-            let idle = contact.dialling.is_none() && contact.due <= now;
-            if idle && !peer.as_ref().is_some_and(&connected) {
-                self.dials += 1;
-                contact.dialling = Some(self.dials);
-                let (addresses, expected) = (contact.addresses.clone(), contact.expected);
-                dials.push(Dial { number: self.dials, addresses, expected });
+        for place in 0..self.list.len() {
+            let one = &self.list[place];
+            if self.waits(one) && one.due <= now && !is_here(one) {
+                dials.push(self.dial(place, now));
             }
         }
         dials
     }
 
+    /// Whether it is to be dialled at all.
+    fn waits(&self, one: &Contact) -> bool {
+        one.dialling.is_none() && !(self.crowded && one.found == Found::Peer)
+    }
+
+    /// One dial for all that is known of the peer behind this contact.
+    fn dial(&mut self, place: usize, now: Instant) -> Dial {
+        self.dials += 1;
+        let (number, expected) = (self.dials, self.list[place].expected);
+        let mut addresses = Vec::new();
+        for (other, contact) in self.list.iter_mut().enumerate() {
+            let is_same = expected.is_some() && contact.expected == expected;
+            let may = contact.due <= now || contact.found.is_chosen();
+            if other == place || (is_same && may && contact.dialling.is_none()) {
+                (contact.dialling, contact.dialled) = (Some(number), Some(now));
+                addresses.extend(contact.addresses.iter().cloned());
+            }
+        }
+        addresses.sort_by_cached_key(rank);
+        addresses.dedup();
+        addresses.truncate(DIALLED_MAX);
+        Dial { number, addresses, expected }
+    }
+
     /// When the next dial is due, as far as is known now.
     pub(super) fn next_due(&self, connected: impl Fn(&PeerId) -> bool) -> Option<Instant> {
-        let idle = |one: &&Contact| {
-            let peer = one.expected.or(one.answered);
-            one.dialling.is_none() && !peer.as_ref().is_some_and(&connected)
-        };
+        let idle = |one: &&Contact| self.waits(one) && !one.peer().as_ref().is_some_and(&connected);
         self.list.iter().filter(idle).map(|one| one.due).min()
     }
 
     /// A connection is up: by whichever dial, or by the peer's own.
     pub(super) fn connected(&mut self, peer: PeerId, dial: Option<u64>) -> Option<Found> {
         for contact in &mut self.list {
-            if dial.is_some() && contact.dialling == dial {
-                (contact.dialling, contact.answered) = (None, Some(peer));
+            let dialled = dial.is_some() && contact.dialling == dial;
+            if dialled {
+                contact.dialling = None;
             }
-            if contact.is_of(peer) {
+            if dialled || contact.peer() == Some(peer) {
+                contact.answered = Some(peer);
                 contact.failures = 0;
             }
         }
-        let known = self.list.iter().filter(|one| one.is_of(peer));
-        known.map(|one| one.found).max_by_key(|found| is_chosen(*found))
+        let known = self.list.iter().filter(|one| one.peer() == Some(peer));
+        known.map(|one| one.found).max_by_key(|found| found.is_chosen())
     }
 
     /// A dial failed: the next one waits. `ourselves`: our own key answered.
     pub(super) fn failed(&mut self, dial: u64, ourselves: bool, now: Instant, random: u32) {
         for contact in self.list.iter_mut().filter(|one| one.dialling == Some(dial)) {
             contact.dialling = None;
-            let wait = if ourselves { SELF_RETRY } else { back_off(contact.failures, random) };
-            contact.due = now + wait;
-            contact.failures = contact.failures.saturating_add(1);
+            let failures = contact.failures.saturating_add(1);
+            let pause = contact.found.pause(contact.failures, random);
+            contact.start_over(now + if ourselves { SELF_RETRY } else { pause });
+            contact.failures = failures;
         }
     }
 
     /// The last connection of a peer is gone: its contacts start over within a second.
     pub(super) fn lost(&mut self, peer: PeerId, now: Instant, random: u32) {
-        for contact in self.list.iter_mut().filter(|one| one.is_of(peer)) {
-            (contact.failures, contact.due) = (0, now + back_off(0, random));
+        for contact in self.list.iter_mut().filter(|one| one.peer() == Some(peer)) {
+            contact.start_over(now + contact.found.pause(0, random));
         }
     }
-}
 
-const fn is_static(contact: &Contact) -> bool {
-    is_chosen(contact.found)
-}
-
-const fn is_chosen(found: Found) -> bool {
-    matches!(found, Found::Configured | Found::Told)
+    /// The network is another one: everybody is dialled at once, even where a dial is under way,
+    /// which the old network may have swallowed.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        for contact in &mut self.list {
+            (contact.dialling, contact.dialled) = (None, None);
+            contact.start_over(now);
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(text: &str) -> Multiaddr {
-        text.parse().expect("a test writes sound addresses")
-    }
-
-    #[test]
-    fn a_failed_dial_waits_and_an_added_address_starts_over() {
-        let now = Instant::now();
-        let mut contacts = Contacts::default();
-        contacts.add(address("/ip4/127.0.0.1/tcp/1"), Found::Told, now);
-        let dial = contacts.due(now, |_| false).remove(0);
-        assert!(contacts.due(now, |_| false).is_empty(), "it is being dialled");
-        contacts.failed(dial.number, false, now, u32::MAX);
-        assert_eq!(contacts.next_due(|_| false), Some(now + Duration::from_secs(1)));
-        contacts.add(address("/ip4/127.0.0.1/tcp/1"), Found::Told, now);
-        assert_eq!(contacts.due(now, |_| false).len(), 1);
-    }
-
-    #[test]
-    fn nobody_is_dialled_while_connected_and_a_lost_one_within_a_second() {
-        let (now, peer) = (Instant::now(), PeerId::random());
-        let mut contacts = Contacts::default();
-        contacts.add(address(&format!("/ip4/127.0.0.1/tcp/1/p2p/{peer}")), Found::Configured, now);
-        assert!(contacts.due(now, |other| *other == peer).is_empty());
-        contacts.lost(peer, now, u32::MAX);
-        assert!(contacts.next_due(|_| false).expect("due") <= now + Duration::from_secs(1));
-    }
-
-    #[test]
-    fn only_what_we_speak_is_dialled() {
-        let id = PeerId::random();
-        for good in ["/ip4/10.0.0.1/tcp/7879", "/ip6/::1/tcp/1", "/dns/hub.test/tcp/7879"] {
-            assert!(is_dialable(&address(good)), "{good}");
-            assert!(is_dialable(&address(&format!("{good}/p2p/{id}"))), "{good}");
-        }
-        for bad in ["/ip4/10.0.0.1", "/tcp/1", "/ip4/10.0.0.1/udp/7879/quic-v1", "/memory/1"] {
-            assert!(!is_dialable(&address(bad)), "{bad}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_name_becomes_its_addresses_and_the_rest_stays() {
-        let id = PeerId::random();
-        let named = address(&format!("/dns4/localhost/tcp/7879/p2p/{id}"));
-        let plain = address("/ip4/10.0.0.1/tcp/1");
-        let resolved = resolve(vec![named, plain.clone()]).await;
-        assert!(resolved.contains(&address(&format!("/ip4/127.0.0.1/tcp/7879/p2p/{id}"))));
-        assert!(resolved.contains(&plain));
-    }
-
-    #[test]
-    fn hints_of_the_local_network_are_bounded() {
-        let now = Instant::now();
-        let mut contacts = Contacts::default();
-        let chatty = PeerId::random();
-        for port in 1..100 {
-            contacts.hint(chatty, address(&format!("/ip4/10.0.0.1/tcp/{port}")), now);
-            contacts.hint(PeerId::random(), address("/ip4/10.0.0.2/tcp/1"), now);
-        }
-        assert_eq!(contacts.list.len(), MDNS_PEERS_MAX);
-        assert_eq!(contacts.list[0].addresses.len(), MDNS_ADDRESSES_MAX);
-    }
-}
+#[path = "discovery_tests.rs"]
+mod tests;

@@ -15,7 +15,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Error;
+use super::address::{needs_interface, rank};
 use super::behaviour::Behaviour;
+use super::interfaces::Interfaces;
 
 /// How long the addresses of a wildcard may take to come.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -75,12 +77,18 @@ impl Listening {
     }
 }
 
-/// Each with our id behind it.
-fn addresses(swarm: &Swarm<Behaviour>) -> Vec<Multiaddr> {
+/// Each with our id behind it. What means nothing to others is left out: the bridges of containers
+/// and what holds on one cable alone.
+pub(super) fn addresses(swarm: &Swarm<Behaviour>) -> Vec<Multiaddr> {
+    let interfaces = Interfaces::read();
     let is_near = |address: &Multiaddr| has_ip(address, |ip| ip.is_loopback());
-    let (near, far): (Vec<_>, Vec<_>) = swarm.listeners().cloned().partition(is_near);
+    let is_useless = |address: &Multiaddr| {
+        needs_interface(address) || has_ip(address, |ip| interfaces.is_inward(ip))
+    };
+    let all = swarm.listeners().filter(|address| !is_useless(address)).cloned();
+    let (near, far): (Vec<_>, Vec<_>) = all.partition(is_near);
     let mut addresses = if far.is_empty() { near } else { far };
-    addresses.sort();
+    addresses.sort_by_cached_key(rank);
     let ours = *swarm.local_peer_id();
     addresses.into_iter().map(|address| address.with(Protocol::P2p(ours))).collect()
 }

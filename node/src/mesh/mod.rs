@@ -9,6 +9,7 @@
 //!                      │     ├── serve     answers blob requests      (/griot/blob/1)
 //!                   Report   ├── transfer  fetches one blob a flight  (/griot/blob/1)
 //!                      │     └── pair      joins by invite            (/griot/pair/1)
+//!                            ├── introduce tells peers of peers       (/griot/peers/1)
 //!                      └───────── subtasks, and for the cache of members (/griot/mirror/1):
 //!                                 mirror brings documents, files asks who holds what,
 //!                                 mirror_serve answers both, members says who is one, and
@@ -32,6 +33,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::store::Store;
 
+mod address;
 mod announce;
 mod behaviour;
 mod choose;
@@ -43,6 +45,8 @@ mod draw;
 mod files;
 mod frame;
 mod held;
+mod interfaces;
+mod introduce;
 mod listening;
 mod lobby;
 mod meeting;
@@ -52,6 +56,7 @@ mod mirror_frame;
 mod mirror_link;
 mod mirror_serve;
 mod neighbours;
+mod network;
 mod pack;
 mod packings;
 mod pair;
@@ -63,6 +68,7 @@ mod sync;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transfer;
+mod transports;
 
 pub use libp2p::{Multiaddr, PeerId};
 
@@ -122,11 +128,17 @@ pub enum Error {
 
 /// Refuses what could never be dialled, with the form to write instead.
 fn dialable(address: &Multiaddr) -> Result<(), Error> {
-    if discovery::is_dialable(address) {
+    if address::is_dialable(address) {
         return Ok(());
     }
-    let form = "/ip4/ADDRESS/tcp/PORT or /dns/NAME/tcp/PORT, with /p2p/ID behind it if you know it";
-    Err(Error::Refused(format!("{address} is not an address of a peer: write {form}")))
+    let why = if address::needs_interface(address) {
+        "holds on one cable alone, and a multiaddress cannot say which: write the peer's other \
+         address (griot status there), or let mDNS find it"
+    } else {
+        "is not an address of a peer: write /ip4/ADDRESS/tcp/PORT, /ip4/ADDRESS/udp/PORT/quic-v1 \
+         or the same with /dns/NAME, and /p2p/ID behind it if you know it"
+    };
+    Err(Error::Refused(format!("{address} {why}")))
 }
 
 impl Error {
@@ -158,13 +170,17 @@ pub struct PeerInfo {
     pub id: String,
     /// Where it is connected from or to.
     pub address: String,
+    /// By what: `tcp` or `quic`.
+    #[serde(default)]
+    pub transport: String,
     /// About how many statements we still lack from it.
     pub behind: u64,
     /// The realms that it says it follows.
     pub follows: Vec<RealmId>,
     /// The realms that it showed us, followed here or not.
     pub offers: Vec<RealmId>,
-    /// How we know it: `mdns`, `configured`, `told`, or `inbound` when it called us.
+    /// How we know it: `mdns`, `configured`, `told`, `peer` when another peer named it, or
+    /// `inbound` when it called us.
     pub found: String,
     /// Whether it is a member of this node's site.
     #[serde(default)]
@@ -381,7 +397,7 @@ impl Mesh {
         request: PairRequest,
     ) -> Result<PairAnswer, Error> {
         let peer = pair::invited_peer(&addresses)?;
-        let addresses = discovery::resolve(addresses).await;
+        let addresses = address::resolve(addresses).await;
         self.ask(|reply| Command::Reach { peer, addresses, reply }).await??;
         pair::ask(self.control.clone(), peer, &request).await
     }

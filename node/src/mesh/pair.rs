@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::address::peer_of;
 use super::command::reap;
-use super::discovery::peer_of;
 use super::frame::{self, Broken};
 use super::{Error, PairAnswer, PairRequest, Pairing};
 

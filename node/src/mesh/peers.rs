@@ -9,6 +9,7 @@
 //! Source: trust.md section 12, mesh.md section 8.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crdt::RealmId;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::address::ip_of;
 use super::discovery::Found;
 use super::meeting::Meeting;
 use super::sync::Prompt;
@@ -97,42 +99,67 @@ impl Peer {
     }
 }
 
+/// One connection with a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Which.
+    pub(super) id: ConnectionId,
+    /// Where the peer is.
+    pub(super) address: Multiaddr,
+    /// Whether the peer called us.
+    pub(super) called: bool,
+    /// Which of our addresses it uses, if that is known.
+    pub(super) ours: Option<IpAddr>,
+}
+
 /// All of them, and the scores.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     connected: HashMap<PeerId, Peer>,
-    /// Its connections, and since when they are up.
-    connections: HashMap<PeerId, Vec<(ConnectionId, Instant)>>,
+    /// Its connections that live, and since when they are up.
+    lines: HashMap<PeerId, Vec<(Line, Instant)>>,
     /// The score, and when it was reckoned.
     scores: HashMap<PeerId, (i32, Instant)>,
     bans: Vec<(PeerId, Instant)>,
 }
 
 impl Peers {
-    /// A connection is up; the peer `called` or was called. Answers those that it has lost without
-    /// our hearing of it: who still had one would not have called.
-    pub(super) fn connect(
-        &mut self,
-        id: PeerId,
-        connection: ConnectionId,
-        called: bool,
-        now: Instant,
-    ) -> Vec<ConnectionId> {
-        let all = self.connections.entry(id).or_default();
-        let is_lost = |up: &Instant| called && now.duration_since(*up) > AT_ONCE;
-        let lost = all.iter().filter(|(_, up)| is_lost(up)).map(|(old, _)| *old).collect();
-        all.push((connection, now));
+    /// A connection is up. If the peer called, answers those that it has lost without our hearing
+    /// of it: who still had one would not have called.
+    pub(super) fn connect(&mut self, id: PeerId, line: Line, now: Instant) -> Vec<ConnectionId> {
+        let all = self.lines.entry(id).or_default();
+        let is_lost = |(old, up): &&(Line, Instant)| {
+            line.called && (now.duration_since(*up) > AT_ONCE || has_moved(&old.address, &line))
+        };
+        let lost = all.iter().filter(is_lost).map(|(old, _)| old.id).collect();
+        all.push((line, now));
         lost
     }
 
-    /// A connection is gone.
-    pub(super) fn disconnect(&mut self, id: PeerId, connection: ConnectionId) {
-        if let Some(all) = self.connections.get_mut(&id) {
-            all.retain(|(old, _)| *old != connection);
-            if all.is_empty() {
-                self.connections.remove(&id);
+    /// A connection is gone. Returns whether it was the last one that lived.
+    pub(super) fn disconnect(&mut self, id: PeerId, connection: ConnectionId) -> bool {
+        let Some(all) = self.lines.get_mut(&id) else { return false };
+        all.retain(|(line, _)| line.id != connection);
+        if let Some((left, _)) = all.last() {
+            if let Some(peer) = self.connected.get_mut(&id) {
+                peer.address = left.address.clone();
             }
+            return false;
         }
+        self.lines.remove(&id);
+        true
+    }
+
+    /// Whether a connection with the peer lives.
+    pub(super) fn has_line(&self, id: &PeerId) -> bool {
+        self.lines.contains_key(id)
+    }
+
+    /// The lines from an address of ours, or all.
+    pub(super) fn lines_from(&self, ours: Option<IpAddr>) -> Vec<(PeerId, ConnectionId)> {
+        let all = self.lines.iter().flat_map(|(id, all)| all.iter().map(|(line, _)| (*id, line)));
+        let lines = all.filter(|(_, line)| ours.is_none() || line.ours == ours);
+        lines.map(|(id, line)| (id, line.id)).collect()
     }
 
     /// A first or further connection. Returns whether it is the first.
@@ -214,6 +241,12 @@ impl Peers {
     }
 }
 
+/// Whether a peer calls from another address than it had, of the same kind.
+fn has_moved(old: &Multiaddr, line: &Line) -> bool {
+    let (Some(old), Some(new)) = (ip_of(old), ip_of(&line.address)) else { return false };
+    old != new && old.is_ipv4() == new.is_ipv4()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,19 +265,54 @@ mod tests {
         assert_eq!(peers.next_pardon(), None);
     }
 
+    fn line(number: usize, called: bool, ours: [u8; 4]) -> Line {
+        let address = "/ip4/10.0.0.1/tcp/1".parse().expect("a sound address");
+        let id = ConnectionId::new_unchecked(number);
+        Line { id, address, called, ours: Some(ours.into()) }
+    }
+
     #[test]
     fn a_peer_that_calls_again_later_has_lost_its_old_connection() {
         let (now, id) = (Instant::now(), PeerId::random());
-        let [old, at_once, ours, again] = [1, 2, 3, 4].map(ConnectionId::new_unchecked);
+        let old = line(1, false, [10, 0, 0, 2]);
+        let [at_once, again] = [2, 4].map(|number| line(number, true, [10, 0, 0, 2]));
+        let ours = line(3, false, [10, 0, 0, 2]);
         let mut peers = Peers::default();
-        assert!(peers.connect(id, old, false, now).is_empty());
-        assert!(peers.connect(id, at_once, true, now).is_empty(), "both called at once");
+        assert!(peers.connect(id, old.clone(), now).is_empty());
+        assert!(peers.connect(id, at_once.clone(), now).is_empty(), "both called at once");
         let later = now + AT_ONCE + Duration::from_secs(1);
-        assert!(peers.connect(id, ours, false, later).is_empty(), "a call of ours says nothing");
-        peers.disconnect(id, at_once);
-        assert_eq!(peers.connect(id, again, true, later), [old]);
-        [old, ours, again].into_iter().for_each(|connection| peers.disconnect(id, connection));
-        assert!(peers.connections.is_empty());
+        assert!(peers.connect(id, ours.clone(), later).is_empty(), "a call of ours says nothing");
+        assert!(!peers.disconnect(id, at_once.id));
+        assert_eq!(peers.connect(id, again.clone(), later), [old.id]);
+        let ended = [old, ours, again].map(|line| peers.disconnect(id, line.id));
+        assert_eq!(ended, [false, false, true]);
+        assert!(peers.lines.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_calls_from_another_address_has_lost_its_old_connection_at_once() {
+        let (now, id) = (Instant::now(), PeerId::random());
+        let (old, mut moved) = (line(1, true, [10, 0, 0, 2]), line(2, true, [10, 0, 0, 2]));
+        moved.address = "/ip4/10.0.0.101/tcp/1".parse().expect("a sound address");
+        let mut other_kind = line(3, true, [10, 0, 0, 2]);
+        other_kind.address = "/ip6/fd00::1/tcp/1".parse().expect("a sound address");
+        let mut peers = Peers::default();
+        peers.connect(id, old.clone(), now);
+        assert!(peers.connect(id, other_kind, now).is_empty());
+        assert_eq!(peers.connect(id, moved, now), [old.id]);
+    }
+
+    #[test]
+    fn lines_are_found_by_the_address_of_ours_that_they_use() {
+        let (now, near, far) = (Instant::now(), PeerId::random(), PeerId::random());
+        let mut peers = Peers::default();
+        peers.connect(near, line(1, false, [10, 0, 0, 2]), now);
+        peers.connect(far, line(2, false, [192, 168, 4, 2]), now);
+        let of_near = (near, ConnectionId::new_unchecked(1));
+        assert_eq!(peers.lines_from(Some([10, 0, 0, 2].into())), [of_near]);
+        assert_eq!(peers.lines_from(None).len(), 2);
+        assert!(peers.disconnect(near, of_near.1) && !peers.has_line(&near));
+        assert!(!peers.disconnect(near, of_near.1), "its end was told before");
     }
 
     #[test]

@@ -24,16 +24,20 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::address::{self, is_dialable};
 use super::announce::{self, Learned, Verdict};
 use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
 use super::command::{Command, Context, Done, Report};
-use super::discovery::{self, Contacts, Dial, Found};
+use super::discovery::{Contacts, Dial, Found};
 use super::held::Known;
+use super::interfaces::Interfaces;
+use super::introduce::{self, Introductions};
 use super::listening::Listening;
 use super::lobby::Lobby;
 use super::members::Members;
 use super::neighbours::Neighbours;
-use super::peers::{Offence, Peers};
+use super::network::{self, Change, Network};
+use super::peers::{Line, Offence, Peers};
 use super::readers::Proven;
 use super::sync::{self, Prompt};
 use super::transfer::FLIGHTS_MAX;
@@ -70,6 +74,8 @@ pub(super) struct Driver {
     pub(super) places: Arc<Semaphore>,
     pub(super) reaching: HashMap<ConnectionId, (PeerId, Waiting)>,
     pub(super) listening: Listening,
+    network: Network,
+    pub(super) introductions: Introductions,
     pub(super) judging: usize,
     pub(super) neighbours: Neighbours,
     /// Counts peers that came or went.
@@ -90,6 +96,7 @@ impl Driver {
         commands: mpsc::Receiver<Command>,
     ) -> Result<Self, Error> {
         let key = behaviour::identity(&config.key_file)?;
+        let introductions = Introductions::new(key.clone());
         let mut swarm = behaviour::swarm(key, &config.agent, config.mdns)?;
         let mut control = swarm.behaviour().streams.new_control();
         let mut accept =
@@ -97,6 +104,7 @@ impl Driver {
         let conversations = accept(sync::PROTOCOL)?;
         let (blobs, joins) = (accept(serve::PROTOCOL)?, accept(pair::PROTOCOL)?);
         let cache = accept(mirror_serve::PROTOCOL)?;
+        let tellings = accept(introduce::PROTOCOL)?;
         let listening = Listening::start(&mut swarm, config.listen)?;
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let learned = Arc::new(Learned::default());
@@ -115,7 +123,8 @@ impl Driver {
         let members = Members::new(store.clone());
         for answering in [
             serve::run(blobs, context.clone(), members.clone()).boxed(),
-            mirror_serve::run(cache, store.clone(), members.clone(), sender).boxed(),
+            mirror_serve::run(cache, store.clone(), members.clone(), sender.clone()).boxed(),
+            introduce::serve(tellings, sender).boxed(),
             pair::serve(joins, pairing).boxed(),
         ] {
             tasks.spawn(answering.map(|()| Done::Quietly));
@@ -136,6 +145,8 @@ impl Driver {
             places: Arc::new(Semaphore::new(FLIGHTS_MAX)),
             reaching: HashMap::new(),
             listening,
+            network: Network::new(),
+            introductions,
             judging: 0,
             neighbours: Neighbours::new(members),
             arrivals: watch::channel(0).0,
@@ -158,6 +169,7 @@ impl Driver {
         loop {
             self.dial();
             self.listening.answer(&self.swarm);
+            self.introduce();
             let wake = self.wake_at();
             tokio::select! {
                 event = self.swarm.select_next_some() => self.happened(event),
@@ -169,17 +181,18 @@ impl Driver {
                 Some((peer, stream)) = self.conversations.next() => self.respond(peer, stream),
                 Some(done) = self.tasks.join_next() => self.done(done),
                 admission = self.admissions.recv() => self.admitted(admission)?,
+                change = self.network.changed() => self.network_changed(change),
                 () = sleep_until(wake) => self.pardon(),
             }
         }
     }
 
     fn dial(&mut self) {
-        let swarm = &self.swarm;
-        for mut dial in self.contacts.due(Instant::now(), |peer| swarm.is_connected(peer)) {
+        let peers = &self.peers;
+        for mut dial in self.contacts.due(Instant::now(), |peer| peers.has_line(peer)) {
             if dial.has_names() {
                 self.tasks.spawn(async move {
-                    dial.addresses = discovery::resolve(dial.addresses).await;
+                    dial.addresses = address::resolve(dial.addresses).await;
                     Done::Resolved(dial)
                 });
             } else {
@@ -201,11 +214,16 @@ impl Driver {
 
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
-        let dial = self.contacts.next_due(|peer| self.swarm.is_connected(peer));
-        let next = [dial, self.listening.next_answer(), self.peers.next_pardon()]
-            .into_iter()
-            .flatten()
-            .min();
+        let dial = self.contacts.next_due(|peer| self.peers.has_line(peer));
+        let next = [
+            dial,
+            self.listening.next_answer(),
+            self.peers.next_pardon(),
+            self.introductions.next(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         next.unwrap_or(now + IDLE_WAKE).max(now)
     }
 
@@ -219,18 +237,16 @@ impl Driver {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let address = endpoint.get_remote_address().clone();
-                let called = endpoint.is_listener();
-                for old in self.peers.connect(peer_id, connection_id, called, Instant::now()) {
+                let (called, ours) = (endpoint.is_listener(), network::ours_towards(&address));
+                let line = Line { id: connection_id, address: address.clone(), called, ours };
+                for old in self.peers.connect(peer_id, line, Instant::now()) {
                     tracing::info!(peer = %peer_id, "it calls again: its old line is dead");
                     self.swarm.close_connection(old);
                 }
                 self.connected(peer_id, connection_id, address);
             }
-            SwarmEvent::ConnectionClosed {
-                peer_id, connection_id, num_established, cause, ..
-            } => {
-                self.peers.disconnect(peer_id, connection_id);
-                if num_established == 0 {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                if self.peers.disconnect(peer_id, connection_id) {
                     self.disconnected(peer_id, cause.map(|cause| cause.to_string()));
                 }
             }
@@ -240,6 +256,11 @@ impl Driver {
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 tracing::info!(%address, "listening for peers");
                 self.listening.heard(listener_id);
+                self.introductions.news();
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                tracing::info!(%address, "not listening there any more");
+                self.introductions.news();
             }
             SwarmEvent::ListenerClosed { listener_id, .. } => {
                 tracing::warn!("an address to listen on is gone");
@@ -250,12 +271,32 @@ impl Driver {
         }
     }
 
+    /// Lines that are dead as of this change end, and everybody is dialled anew.
+    fn network_changed(&mut self, change: Change) {
+        let dead = match change {
+            Change::Appeared => Vec::new(),
+            Change::Gone(ours) => self.peers.lines_from(Some(ours)),
+            Change::Slept => self.peers.lines_from(None),
+        };
+        tracing::info!(?change, dead = dead.len(), "the network has changed");
+        self.introductions.news();
+        for (peer, connection) in dead {
+            self.swarm.close_connection(connection);
+            // Not when libp2p has seen the end of it: that may never come through.
+            if self.peers.disconnect(peer, connection) {
+                self.disconnected(peer, Some("the network has changed".to_owned()));
+            }
+        }
+        self.contacts.network_changed(Instant::now());
+    }
+
     fn noticed(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
-                let now = Instant::now();
+                let (now, interfaces) = (Instant::now(), Interfaces::read());
                 found
                     .into_iter()
+                    .filter(|(_, address)| is_dialable(address) && interfaces.is_neighbour(address))
                     .for_each(|(peer, address)| self.contacts.hint(peer, address, now));
             }
             BehaviourEvent::Mdns(mdns::Event::Expired(gone)) => {
@@ -290,6 +331,8 @@ impl Driver {
             tracing::info!(%peer, found = found.word(), "a peer is connected");
             self.known.forget();
             self.neighbours.arrive();
+            self.introductions.news();
+            self.count_crowd();
             self.arrivals.send_modify(|n| *n += 1);
             if self.local() < peer {
                 let (prompts, receiver) = mpsc::channel(sync::PROMPTS_MAX);
@@ -327,6 +370,8 @@ impl Driver {
         self.peers.leave(peer);
         self.known.forget();
         self.neighbours.leave(&peer);
+        self.introductions.leave(&peer);
+        self.count_crowd();
         self.context.proven.forget(&peer);
         self.arrivals.send_modify(|n| *n += 1);
         self.contacts.lost(peer, Instant::now(), entropy());

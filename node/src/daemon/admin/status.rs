@@ -66,6 +66,9 @@ pub struct PeerStatus {
     pub id: String,
     /// Where it is connected.
     pub address: String,
+    /// By what: `tcp` or `quic`.
+    #[serde(default)]
+    pub transport: String,
     /// About how many statements we still lack from it.
     pub behind: u64,
 }
@@ -114,7 +117,12 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Statu
         http: admin.http.clone(),
         mesh: admin.mesh.addresses().await.iter().map(ToString::to_string).collect(),
         peers: peers
-            .map(|peer| PeerStatus { id: peer.id, address: peer.address, behind: peer.behind })
+            .map(|peer| PeerStatus {
+                id: peer.id,
+                address: peer.address,
+                transport: peer.transport,
+                behind: peer.behind,
+            })
             .collect(),
         online: !admin.offline,
         index: IndexCounts {
@@ -160,7 +168,12 @@ mod tests {
             title: "awa-laptop".into(),
             http: "http://127.0.0.1:7878".into(),
             mesh: vec!["/ip4/127.0.0.1/tcp/7879/p2p/12D3".into()],
-            peers: vec![PeerStatus { id: "12D4".into(), address: "/ip4/1".into(), behind: 3 }],
+            peers: vec![PeerStatus {
+                id: "12D4".into(),
+                address: "/ip4/1".into(),
+                transport: "tcp".into(),
+                behind: 3,
+            }],
             online: true,
             index: IndexCounts { realms: 1, packages: 2, releases: 3, statements: 4 },
             blobs: BlobCounts { count: 5, bytes: 6 },
@@ -177,7 +190,7 @@ mod tests {
         assert_eq!(value["realm"], realm.to_string());
         assert_eq!(
             value["peers"][0],
-            serde_json::json!({"id":"12D4","address":"/ip4/1","behind":3})
+            serde_json::json!({"id":"12D4","address":"/ip4/1","transport":"tcp","behind":3})
         );
         assert_eq!(
             value["index"],

@@ -9,6 +9,7 @@ mod blobs;
 mod decoders;
 mod gossip;
 mod hostile;
+mod introductions;
 pub(crate) mod lists;
 mod lying;
 mod meeting;
@@ -18,6 +19,7 @@ mod puppet;
 mod readers;
 mod receipts;
 pub(crate) mod slow;
+mod ways;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,9 +173,18 @@ impl Node {
         (listen, pairing): (Multiaddr, Pairing),
         keys: Vec<SecretKey>,
     ) -> Self {
+        Self::listening(home, store, vec![listen], (pairing, keys))
+    }
+
+    fn listening(
+        home: TempDir,
+        store: Store,
+        listen: Vec<Multiaddr>,
+        (pairing, keys): (Pairing, Vec<SecretKey>),
+    ) -> Self {
         let config = Config {
             key_file: home.path().join("keys/peer"),
-            listen: vec![listen],
+            listen,
             mdns: false,
             dial: Vec::new(),
             agent: "griot/test".to_owned(),

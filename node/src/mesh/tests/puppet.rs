@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _, StreamExt as _};
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Stream, StreamProtocol, gossipsub, identity};
 use libp2p_stream::{Control, IncomingStreams};
@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::behaviour::{self, TOPIC};
 use super::super::frame::{self, Frame};
-use super::super::{mirror_frame, mirror_serve, serve};
+use super::super::{introduce, mirror_frame, mirror_serve, serve};
 use super::*;
 use crate::store::partial::encode;
 
@@ -21,6 +21,7 @@ pub(super) struct Puppet {
     control: Control,
     blobs: IncomingStreams,
     cache: IncomingStreams,
+    tellings: IncomingStreams,
     _tasks: JoinSet<()>,
 }
 
@@ -46,6 +47,7 @@ impl Puppet {
         let mut control = swarm.behaviour().streams.new_control();
         let blobs = control.accept(serve::PROTOCOL).expect("is the first to accept");
         let cache = control.accept(mirror_serve::PROTOCOL).expect("is the first to accept");
+        let tellings = control.accept(introduce::PROTOCOL).expect("is the first to accept");
         let (orders, mut received) = mpsc::channel(4);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -68,7 +70,7 @@ impl Puppet {
                 }
             }
         });
-        Self { id, orders, control, blobs, cache, _tasks: tasks }
+        Self { id, orders, control, blobs, cache, tellings, _tasks: tasks }
     }
 
     pub(super) async fn meet(&self, node: &Node) {
@@ -131,6 +133,11 @@ impl Puppet {
         let _ = stream.write_all(answer).await;
         let _ = stream.close().await;
         let _ = stream.read_to_end(&mut Vec::new()).await;
+    }
+
+    /// Whether somebody has told it of peers until now.
+    pub(super) fn was_told(&mut self) -> bool {
+        self.tellings.next().now_or_never().is_some()
     }
 
     /// Ends one stream of the mirror protocol before anything is said.
