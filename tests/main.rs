@@ -63,6 +63,7 @@ mod openapi;
 #[cfg(test)]
 mod own_names;
 #[cfg(test)]
+mod poetry;
 mod prefetch;
 #[cfg(test)]
 mod publish;

@@ -147,8 +147,11 @@ impl Scope {
         let here = || self.bases.iter().filter(|base| base.site == *site);
         let below = here().filter_map(|base| Some((base, rest_below(&base.path, plain)?)));
         let Some((base, rest)) = below.into_iter().next() else {
-            let pypi = here().filter(|base| base.format == PYPI && reads(method));
-            let own = pypi.into_iter().find_map(|base| own_file(&base.path, plain));
+            let pypi = || here().filter(|base| base.format == PYPI && reads(method));
+            if let Some(asked) = pypi().find_map(|base| project_json(base, plain)) {
+                return Goal::Node(asked);
+            }
+            let own = pypi().find_map(|base| own_file(&base.path, plain));
             return own.map_or(Goal::Host, Goal::NodeOrHost);
         };
         let asked = (method, rest, query.unwrap_or_default());
@@ -181,6 +184,14 @@ pub(crate) fn file_goal(site: &Site, method: &Method, path: &str) -> Goal {
 
 const fn reads(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// The older JSON of a project or of its version, which lies beside an index: poetry asks for it.
+fn project_json(base: &Base, path: &str) -> Option<String> {
+    let parent = base.path.strip_suffix("simple/")?;
+    let rest = path.strip_prefix(parent)?.strip_prefix("pypi/")?.strip_suffix("/json")?;
+    let is_one = !rest.is_empty() && rest.split('/').count() <= 2;
+    (is_one && base.is_routed_here(rest)).then(|| format!("/{PYPI}/{rest}/json"))
 }
 
 /// A file of the node itself, which its pages name relative to the index: those of a realm's
@@ -316,6 +327,15 @@ mod tests {
             ("/simple/pad/?format=x", "/pypi/simple/pad/?format=x"),
         ] {
             assert_eq!(goal(path), node(asked), "{path}");
+        }
+        for (path, asked) in [
+            ("/pypi/pad/json", node("/pypi/pad/json")),
+            ("/pypi/pad/1.0/json", node("/pypi/pad/1.0/json")),
+            ("/pypi/pad/1.0/more/json", Goal::Host),
+            ("/pypi//json", Goal::Host),
+            ("/pypi/pad", Goal::Host),
+        ] {
+            assert_eq!(goal(path), asked, "{path}");
         }
         let sum = "e3".repeat(32);
         let own = format!("/files/pad/{sum}/pad-1.0.zip");

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use crdt::PackageId;
 
-use super::{FORMAT, MOUNT, files, mode, name, names, simple, upload, upstream_files};
+use super::{FORMAT, MOUNT, files, legacy, mode, name, names, simple, upload, upstream_files};
 use crate::formats::{Context, url_segment};
 use crate::http::error::Error;
 
@@ -45,9 +45,9 @@ async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<B
         }
         (["hosts"], _) => mode::hosts(&context.registry),
         (["at"], _) => upstream_files::at(context, head).await,
-        ([project, "json"], _) => simple::legacy_json(context, head, (project, None)).await,
+        ([project, "json"], _) => legacy::serve(context, head, (project, None)).await,
         ([project, version, "json"], _) => {
-            simple::legacy_json(context, head, (project, Some(version))).await
+            legacy::serve(context, head, (project, Some(version))).await
         }
         _ => Err(Error::no_such_path()),
     }

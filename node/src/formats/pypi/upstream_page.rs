@@ -5,18 +5,14 @@
 //! page. What changes: the URLs of files, which become this node's, relative to the page, so that
 //! they work under any door; files that are out of reach while the upstream is away; and of a wheel
 //! that is held, where the page says nothing of its METADATA, that it can be had here. In the other
-//! form it is rendered from what was read of it, and what the model of a page has no place for is
-//! left out; a time of upload that HTML does not say stays unsaid.
+//! form it is rendered from what was read of it (`upstream_model.rs`).
 //!
 //! With the upstream's own URLs (`mode.rs`) nothing is added, and nothing changes but what is out
 //! of reach.
 //!
 //! Source: formats/pypi.md section 3; formats/README.md section 1.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File as Opened;
-use std::io::BufReader;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use axum::http::StatusCode;
@@ -29,9 +25,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::accept::Form;
 use super::mode::{self, Mode};
-use super::outline::{self, Entry, METADATA, Said, Seen, Written};
-use super::page::{self, CoreMetadata, Page, PageFile};
+use super::outline::{METADATA, Written};
+use super::page::{self, Page};
 use super::simple::Asked;
+use super::upstream_model::Model;
 use super::upstream_places::{self, File, Places};
 use super::{FORMAT, dist};
 use crate::formats::splice::{self, Edit, Segment, Span, Splice};
@@ -39,7 +36,7 @@ use crate::formats::spliced::{Prepare, Render, Spliced};
 use crate::formats::url_segment;
 use crate::http::error::Error;
 use crate::http::ready::{Label, Looked};
-use crate::registry::{Error as RegistryError, UpstreamDocument};
+use crate::registry::UpstreamDocument;
 
 /// The code that renders: another number when the same page comes out as other bytes.
 const RENDERER: &str = "pypi upstream 1";
@@ -87,7 +84,7 @@ pub(super) async fn looked(
 }
 
 /// A page without files would read as a project that has none.
-fn all_hidden(document: &UpstreamDocument) -> Error {
+pub(super) fn all_hidden(document: &UpstreamDocument) -> Error {
     let (name, count) = (&document.package.name, document.outline.versions.len());
     let message = format!(
         "{name}: the upstream is out of reach, and of its {count} versions no file is held, \
@@ -106,7 +103,7 @@ impl Reach<'_> {
         self.has_file(&file.version, &file.name)
     }
 
-    fn has_file(self, version: &str, file: &str) -> bool {
+    pub(super) fn has_file(self, version: &str, file: &str) -> bool {
         self.0.is_none_or(|files| files.contains(&(version.to_owned(), file.to_owned())))
     }
 }
@@ -226,58 +223,18 @@ impl Shown {
         spliced(&self.places, &look, &self.added)
     }
 
-    /// In the other form; read anew, which takes a moment.
+    /// In the other form.
     async fn rendered(&self) -> Result<Bytes, Error> {
-        let document = self.asked.registry.open_document(&self.document.digest).await?;
-        let (file, this) = (document.into_std().await, self.clone());
-        let made = tokio::task::spawn_blocking(move || this.other_form(file)).await;
-        let made = made.unwrap_or_else(|_| Err("the page could not be rendered".to_owned()));
-        Ok(made.map_err(RegistryError::not_here)?)
-    }
-
-    fn other_form(&self, file: Opened) -> Result<Bytes, String> {
-        let project = &self.document.package.name;
-        let reach = Reach(self.document.files.as_ref());
-        let mut files = Vec::new();
-        let mut input = BufReader::new(file);
-        let head = outline::read(project, &mut input, &mut |entry, seen| {
-            let version = outline::version_of(project, &entry.filename);
-            if seen == Seen::First && reach.has_file(&version, &entry.filename) {
-                files.push(self.file(entry));
-            }
-            Ok(())
-        })?;
-        let status = head.status.map(|(state, why)| (Cow::Owned(state), why.map(Cow::Owned)));
-        let (name, versions) = (Cow::Borrowed(project.as_str()), Vec::new());
-        let page = Page { name, files, versions, status };
-        let bytes = if self.form == Form::Json { page::json(&page) } else { page::html(&page) };
-        Ok(bytes.into())
-    }
-
-    fn file(&self, entry: Entry) -> PageFile<'static> {
-        let sha256 = entry.declared.sha256;
-        let url = match self.mode {
-            Mode::Own => own_url(&self.document.package.name, sha256, &entry.filename),
-            Mode::Canonical => entry.url,
+        let form = self.form;
+        let model = Model {
+            document: Arc::clone(&self.document),
+            mode: self.mode,
+            added: Arc::clone(&self.added),
         };
-        let added = self.added.get(&entry.filename).copied().map(Said::Sha256);
-        let core_metadata = match entry.metadata.or(added) {
-            Some(Said::Sha256(sum)) => CoreMetadata::Sha256(to_hex(&sum)),
-            Some(Said::Yes) => CoreMetadata::Yes,
-            Some(Said::No) | None => CoreMetadata::No,
+        let render = move |page: Page<'_>| {
+            if form == Form::Json { page::json(&page) } else { page::html(&page) }
         };
-        PageFile {
-            filename: Cow::Owned(entry.filename),
-            url: Cow::Owned(url),
-            sha256: sha256.map(|sum| to_hex(&sum)),
-            size: entry.size,
-            upload_time: entry.upload_time.map(Cow::Owned),
-            requires_python: entry.requires_python.map(Cow::Owned),
-            yanked: entry.yanked.map(Cow::Owned),
-            core_metadata,
-            provenance: entry.provenance.map(Cow::Owned),
-            gpg_sig: entry.gpg_sig,
-        }
+        Ok(model.read(&self.asked.registry, render).await?.into())
     }
 }
 
