@@ -87,12 +87,12 @@ fn pages_come_in_the_form_that_is_asked_for_under_the_normal_name_alone() {
     let (file, bytes) = publish(&node, &clients, sample);
 
     for (path, to) in [
-        ("/pypi/simple", "/pypi/simple/"),
-        ("/pypi/simple/acme-demo", "/pypi/simple/acme-demo/"),
-        ("/pypi/simple/Acme.Demo/", "/pypi/simple/acme-demo/"),
-        ("/pypi/simple/acme__demo", "/pypi/simple/acme-demo/"),
-        ("/pypi/~hosted/simple/ACME-demo/", "/pypi/~hosted/simple/acme-demo/"),
-        ("/pypi/simple/Acme/?format=text/html", "/pypi/simple/acme/?format=text%2Fhtml"),
+        ("/pypi/simple", "./simple/"),
+        ("/pypi/simple/acme-demo", "./acme-demo/"),
+        ("/pypi/simple/Acme.Demo/", "../acme-demo/"),
+        ("/pypi/simple/acme__demo", "./acme-demo/"),
+        ("/pypi/~hosted/simple/ACME-demo/", "../acme-demo/"),
+        ("/pypi/simple/Acme/?format=text/html", "../acme/?format=text%2Fhtml"),
     ] {
         let reply = node.get(path);
         assert_eq!((reply.status, reply.header("location")), (301, Some(to)), "{path}");

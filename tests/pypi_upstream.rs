@@ -430,7 +430,7 @@ fn junk_among_the_files_can_be_downloaded_and_a_login_page_is_no_index() {
     let node = world.node("a");
     adopt(&node, &index);
     let reply = node.get("/pypi/simple/Dr..Um/");
-    assert_eq!((reply.status, reply.header("location")), (301, Some("/pypi/simple/dr-um/")));
+    assert_eq!((reply.status, reply.header("location")), (301, Some("../dr-um/")));
     let found = page(&node, "dr-um");
     assert_eq!(names(&found), ["READ.ME", "Dr.um-1.0.zip"]);
     assert_eq!(found["project-status"]["status"], "archived", "{found}");
@@ -498,4 +498,58 @@ fn by_run_a_client_sees_the_indexs_own_urls_and_the_node_keeps_the_files() {
     for client in CLIENTS {
         through(client, "gone");
     }
+}
+
+/// What Python itself opens, and where redirects lead it.
+const OPEN: &str = "import sys, urllib.request; \
+                    print(urllib.request.urlopen(sys.argv[1]).geturl())";
+
+#[test]
+fn by_run_a_name_that_is_not_normal_leads_to_the_page_at_the_index() {
+    let Some(python) = tool("python") else { return };
+    let world = World::new();
+    let index = Index::new(Kind::Full);
+    index.stock(&world);
+    let node = world.node("a");
+    adopt(&node, &index);
+    let (url, python) = (format!("{}Drum", index.url()), python.display().to_string());
+    let mut command = node.command(&["run", "--", &python, "-c", OPEN, &url]);
+    Client::shut_off(&mut command, &world.folder("home"));
+    let opened = run_ok(&mut command, LIMIT);
+    assert_eq!(opened.trim(), format!("{}drum/", index.url()));
+}
+
+#[test]
+fn a_page_that_the_index_redirects_names_files_relative_to_where_it_lies() {
+    let Some(_) = tool("python") else { return };
+    let world = World::new();
+    let stub = Stub::start();
+    let drum = wheel(&world, ("drum", "1.0"), "", ">=3.8");
+    let body = json!({
+        "meta": { "api-version": "1.1" }, "name": "drum", "versions": ["1.0"],
+        "files": [{
+            "filename": drum.file, "url": format!("../wheels/{}", drum.file),
+            "hashes": { "sha256": sha256(&drum.bytes) }, "requires-python": ">=3.8",
+        }],
+    });
+    let away = format!("{}far/away/drum/", stub.other_url());
+    stub.raw("/simple/drum/", Raw::redirect(302, &away));
+    stub.raw("/far/away/drum/", Raw::ok(JSON, body.to_string()));
+    let path = format!("/far/away/wheels/{}", drum.file);
+    stub.raw(&path, Raw::ok("application/octet-stream", drum.bytes.clone()));
+    let node = world.node("a");
+    node.griot(&["upstream", "add", "pypi", &format!("{}simple/", stub.url())]);
+    let found = page(&node, "drum");
+    assert_eq!(node.get(&path_of(&found["files"][0])).body, drum.bytes);
+    // Who keeps the upstream's URLs knows of no redirect.
+    let canonical = Request::get("/pypi/simple/drum/").header("x-griot-urls", "canonical");
+    let reply = node.send(&canonical.header("accept", JSON));
+    let url = format!("{}far/away/wheels/{}", stub.other_url(), drum.file);
+    assert_eq!(reply.json()["files"][0]["url"], url);
+    let hosts = reply.header("x-griot-hosts").unwrap_or_default().to_owned();
+    assert!(hosts.contains(stub.other_url().trim_end_matches('/')), "{hosts}");
+    let older = Request::get("/pypi/drum/1.0/json").header("x-griot-urls", "canonical");
+    assert_eq!(node.send(&older).json()["urls"][0]["url"], url);
+    let at = format!("/pypi/at?url={}", url.replace(':', "%3A").replace('/', "%2F"));
+    assert_eq!(node.get(&at).body, drum.bytes, "it is known by its URL");
 }

@@ -64,6 +64,8 @@ pub(super) struct Reply {
     pub(super) line: Arc<Line>,
     /// A redirect led to another host than the one that was asked.
     pub(super) strayed: bool,
+    /// Where redirects led, if there were any.
+    pub(super) moved: Option<Url>,
     /// When its last byte came.
     last: Duration,
     pace: Pace,
@@ -258,6 +260,7 @@ impl Client {
             let mut reply = self.hop(endpoint, &base, &url, outgoing).await?;
             let Some(next) = next(&reply, &url)? else {
                 reply.strayed = url.host() != first.host();
+                reply.moved = (url != first).then_some(url);
                 return Ok(reply);
             };
             url = next;
@@ -291,7 +294,7 @@ impl Client {
         let response = self.send(&line, request, outgoing.urgent).await?;
         let last = line.now();
         let pace = Pace::begin(last);
-        Ok(Reply { response, line, strayed: false, last, pace, _turn: turn })
+        Ok(Reply { response, line, strayed: false, moved: None, last, pace, _turn: turn })
     }
 
     /// Sends, waits for the head of the answer, and tells the breaker.

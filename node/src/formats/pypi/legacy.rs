@@ -126,7 +126,7 @@ async fn of_upstream(
     document: UpstreamDocument,
     (wanted, mode): (Option<String>, Mode),
 ) -> Result<Looked, Error> {
-    mode::note_hosts(&asked.registry, &document.outline).await?;
+    mode::note_hosts(&asked.registry, &document).await?;
     let document = Arc::new(document);
     let model = Model { document: Arc::clone(&document), mode, added: Arc::default() };
     let mut page = model.read(&asked.registry, |page| page).await?;

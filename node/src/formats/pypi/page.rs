@@ -64,7 +64,6 @@ pub(super) enum CoreMetadata {
     #[default]
     No,
     /// There is one, without a checksum.
-    #[allow(dead_code, reason = "some upstreams say it so")]
     Yes,
     /// Its SHA-256 in hexadecimal.
     Sha256(String),

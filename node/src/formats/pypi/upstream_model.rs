@@ -12,6 +12,7 @@ use std::io::BufReader;
 use std::sync::Arc;
 
 use crdt::digest::to_hex;
+use url::Url;
 
 use super::mode::Mode;
 use super::outline::{self, Entry, Said, Seen};
@@ -64,11 +65,17 @@ impl Model {
         Ok(Page { name, files, versions, status })
     }
 
+    /// A client knows of no redirect: what is relative to where one led is made absolute.
+    fn canonical(&self, url: String) -> String {
+        let moved = self.document.moved.as_deref().and_then(|moved| Url::parse(moved).ok());
+        moved.and_then(|moved| moved.join(&url).ok()).map_or(url, String::from)
+    }
+
     fn file(&self, entry: Entry) -> PageFile<'static> {
         let sha256 = entry.declared.sha256;
         let url = match self.mode {
             Mode::Own => own_url(&self.document.package.name, sha256, &entry.filename),
-            Mode::Canonical => entry.url,
+            Mode::Canonical => self.canonical(entry.url),
         };
         let added = self.added.get(&entry.filename).copied().map(Said::Sha256);
         let core_metadata = match entry.metadata.or(added) {

@@ -8,7 +8,8 @@
 //! form it is rendered from what was read of it (`upstream_model.rs`).
 //!
 //! With the upstream's own URLs (`mode.rs`) nothing is added, and nothing changes but what is out
-//! of reach.
+//! of reach; a page that redirects led to gets absolute URLs, because the client knows of no
+//! redirect.
 //!
 //! Source: formats/pypi.md section 3; formats/README.md section 1.
 
@@ -22,6 +23,7 @@ use crdt::digest::to_hex;
 use futures::FutureExt as _;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
+use url::Url;
 
 use super::accept::Form;
 use super::mode::{self, Mode};
@@ -74,7 +76,7 @@ pub(super) async fn looked(
     if !places.files.is_empty() && !places.files.iter().any(|file| reach.has(file)) {
         return Err(all_hidden(&document));
     }
-    mode::note_hosts(&asked.registry, &document.outline).await?;
+    mode::note_hosts(&asked.registry, &document).await?;
     let added = match mode {
         Mode::Own => added(&asked, &places).await?,
         Mode::Canonical => BTreeMap::new(),
@@ -197,7 +199,11 @@ impl Shown {
 
     /// Whether it is the upstream's bytes from the first to the last.
     fn is_verbatim(&self) -> bool {
-        self.is_as_written() && self.mode == Mode::Canonical && self.document.files.is_none()
+        let moved = self.document.moved.is_some();
+        self.is_as_written()
+            && self.mode == Mode::Canonical
+            && !moved
+            && self.document.files.is_none()
     }
 
     fn prepare(&self) -> Prepare {
@@ -219,7 +225,9 @@ impl Shown {
 
     fn spliced(&self) -> Vec<Segment> {
         let reach = Reach(self.document.files.as_ref());
-        let look = Look { project: &self.document.package.name, mode: self.mode, reach };
+        let UpstreamDocument { package, moved, .. } = &*self.document;
+        let moved = moved.as_deref().and_then(|url| Url::parse(url).ok());
+        let look = Look { project: &package.name, mode: self.mode, reach, moved };
         spliced(&self.places, &look, &self.added)
     }
 
@@ -243,6 +251,19 @@ pub(super) struct Look<'a> {
     pub(super) project: &'a str,
     pub(super) mode: Mode,
     pub(super) reach: Reach<'a>,
+    /// Where redirects led to the page: what is relative in it is relative to that.
+    pub(super) moved: Option<Url>,
+}
+
+impl Look<'_> {
+    /// What stands in the place of a file's URL, if something else does.
+    fn url(&self, file: &File) -> Option<String> {
+        if self.mode == Mode::Own {
+            return Some(own_url(self.project, file.sha256, &file.name));
+        }
+        let absolute = self.moved.as_ref()?.join(file.relative.as_deref()?).ok()?;
+        Some(absolute.into())
+    }
 }
 
 /// The page in its own form.
@@ -261,8 +282,8 @@ pub(super) fn spliced(
     } else {
         edits.extend(all.filter(|(_, gone)| *gone).map(|(place, _)| (place, Bytes::new())));
     }
-    for file in places.files.iter().filter(|file| own && !file.name.is_empty()) {
-        let url = own_url(look.project, file.sha256, &file.name);
+    for file in places.files.iter().filter(|file| !file.name.is_empty()) {
+        let Some(url) = look.url(file) else { continue };
         edits.push((file.url, written_url(places.written, url, &file.fragment)));
         if let Some(sum) = added.get(&*file.name) {
             let at = Span { start: file.inside, end: file.inside };
