@@ -15,6 +15,8 @@
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod big_wheels;
+#[cfg(test)]
 mod cargo;
 #[cfg(test)]
 mod cargo_upstream;

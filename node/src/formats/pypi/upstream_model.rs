@@ -1,7 +1,9 @@
 //! An upstream's page → the model of a page: for its other form, and for the older JSON.
 //!
-//! Read anew each time, file by file. What the model has no place for is left out; a time of upload
-//! that HTML does not say stays unsaid.
+//! Read anew each time, file by file. What nobody here knows goes over if it is one word of a file
+//! ([`Entry::add_more`]); what is said of the project beside its name, its state and its files, and
+//! objects, lists and numbers of a file, are left out. A time of upload that HTML does not say
+//! stays unsaid.
 //!
 //! Source: formats/pypi.md section 3.
 
@@ -94,6 +96,7 @@ impl Model {
             core_metadata,
             provenance: entry.provenance.map(Cow::Owned),
             gpg_sig: entry.gpg_sig,
+            more: entry.more,
         }
     }
 }

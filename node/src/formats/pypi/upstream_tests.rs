@@ -8,6 +8,7 @@ use url::Url;
 
 use super::mode::Mode;
 use super::outline::{self, Entry, Said, Seen, UNVERSIONED};
+use super::page::{self, Page, PageFile};
 use super::upstream_page::{Look, Reach, spliced};
 use super::upstream_places::{Places, scan};
 use crate::formats::splice::{Segment, Span};
@@ -416,6 +417,32 @@ fn of_a_page_in_html_the_urls_change_and_their_fragments_stay() {
     let left = format!("<a href=../../files/pad/-/{OTHER}#egg=x>y</a>");
     assert!(!away.contains(WHEEL) && away.contains(&left), "{away}");
     assert_eq!(rendered(&page, Mode::Canonical, None, &[]), page);
+}
+
+#[test]
+fn words_that_nobody_here_knows_are_kept_for_the_other_form() {
+    let html = format!(
+        "<a href=\"{WHEEL}\" data-x.own=\"a &lt;b&gt;\" data-x.own=2 data-flag DATA-Big=c data-size=7 \
+         data-url=x data-yanked class=y data-\u{e9}=z data-{}=long>",
+        "n".repeat(65)
+    );
+    let owned = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    assert_eq!(one(&html).more, owned(&[("x.own", "a <b>"), ("flag", ""), ("big", "c")]));
+    let json = format!(
+        r#"{{"files":[{{"filename":"{WHEEL}","url":"{WHEEL}","x":"w","yes":true,"no":false,"n":1,
+        "o":{{}},"l":["x"],"size":"7","_data-x.own":"a","Big":"c","x":"again","nil":null}}]}}"#
+    );
+    let words = [("x", "w"), ("yes", "true"), ("no", "false"), ("x.own", "a")];
+    assert_eq!(one(&json).more, owned(&words));
+    let many: String = (0..100).map(|n| format!(" data-x{n}=y")).collect();
+    assert!(one(&format!("<a href={WHEEL}{many}>")).more.len() <= 16);
+    let file = PageFile { more: owned(&[("x.own", "a <b>")]), ..PageFile::default() };
+    let page = Page { files: vec![file], ..Page::default() };
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    assert!(text(page::html(&page)).contains(" data-x.own=\"a &lt;b&gt;\">"));
+    assert!(text(page::json(&page)).contains(r#""_data-x.own":"a <b>""#));
 }
 
 #[test]
