@@ -15,6 +15,8 @@
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod big_wheels;
+#[cfg(test)]
 mod cargo;
 #[cfg(test)]
 mod cargo_upstream;
@@ -63,6 +65,7 @@ mod openapi;
 #[cfg(test)]
 mod own_names;
 #[cfg(test)]
+mod poetry;
 mod prefetch;
 #[cfg(test)]
 mod publish;

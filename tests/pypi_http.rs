@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::samples::sha256;
+use crate::harness::upstream::Distribution;
 use crate::harness::{Node, Reply, Request, World};
-use crate::pypi::{Clients, Sample};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const BOUNDARY: &str = "a-boundary-of-this-test";
@@ -49,17 +49,18 @@ fn upload(node: &Node, parts: &[Part<'_>]) -> Reply {
 }
 
 /// A file as bytes, with its name.
-fn made(clients: &Clients, sample: Sample<'_>) -> (String, Vec<u8>) {
-    let path = clients.make(sample);
-    let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
-    (name, fs_err::read(path).expect("a file of this test can be read"))
+fn made(distribution: &Distribution) -> (String, Vec<u8>) {
+    (distribution.filename(), distribution.bytes())
 }
 
 #[track_caller]
-fn publish(node: &Node, clients: &Clients, sample: Sample<'_>) -> (String, Vec<u8>) {
-    let (file, bytes) = made(clients, sample);
-    let parts =
-        [field("name", sample.name), field("version", sample.version), content(&file, &bytes)];
+fn publish(
+    node: &Node,
+    (name, version): (&str, &str),
+    distribution: &Distribution,
+) -> (String, Vec<u8>) {
+    let (file, bytes) = made(distribution);
+    let parts = [field("name", name), field("version", version), content(&file, &bytes)];
     let reply = upload(node, &parts);
     assert_eq!(reply.status, 200, "{}", reply.text());
     (file, bytes)
@@ -81,18 +82,16 @@ fn resolved(url: &Value) -> String {
 fn pages_come_in_the_form_that_is_asked_for_under_the_normal_name_alone() {
     let world = World::new();
     let node = world.node("a");
-    let Some(clients) = Clients::new(&world, "clients") else { return };
-    let more = "Requires-Python: >=3.8";
-    let sample = Sample { more, ..Sample::wheel("Acme.Demo", "1.0+cu12", "x") };
-    let (file, bytes) = publish(&node, &clients, sample);
+    let wheel = Distribution::wheel("Acme.Demo", "1.0+cu12").requires_python(">=3.8");
+    let (file, bytes) = publish(&node, ("Acme.Demo", "1.0+cu12"), &wheel);
 
     for (path, to) in [
-        ("/pypi/simple", "/pypi/simple/"),
-        ("/pypi/simple/acme-demo", "/pypi/simple/acme-demo/"),
-        ("/pypi/simple/Acme.Demo/", "/pypi/simple/acme-demo/"),
-        ("/pypi/simple/acme__demo", "/pypi/simple/acme-demo/"),
-        ("/pypi/~hosted/simple/ACME-demo/", "/pypi/~hosted/simple/acme-demo/"),
-        ("/pypi/simple/Acme/?format=text/html", "/pypi/simple/acme/?format=text%2Fhtml"),
+        ("/pypi/simple", "./simple/"),
+        ("/pypi/simple/acme-demo", "./acme-demo/"),
+        ("/pypi/simple/Acme.Demo/", "../acme-demo/"),
+        ("/pypi/simple/acme__demo", "./acme-demo/"),
+        ("/pypi/~hosted/simple/ACME-demo/", "../acme-demo/"),
+        ("/pypi/simple/Acme/?format=text/html", "../acme/?format=text%2Fhtml"),
     ] {
         let reply = node.get(path);
         assert_eq!((reply.status, reply.header("location")), (301, Some(to)), "{path}");
@@ -160,9 +159,8 @@ fn pages_come_in_the_form_that_is_asked_for_under_the_normal_name_alone() {
 fn files_take_head_and_ranges_and_their_metadata_lies_beside_them() {
     let world = World::new();
     let node = world.node("a");
-    let Some(clients) = Clients::new(&world, "clients") else { return };
-    let (file, bytes) = publish(&node, &clients, Sample::wheel("acme", "1.0", "x"));
-    let (sdist, source) = publish(&node, &clients, Sample::sdist("acme", "1.0"));
+    let (file, bytes) = publish(&node, ("acme", "1.0"), &Distribution::wheel("acme", "1.0"));
+    let (sdist, source) = publish(&node, ("acme", "1.0"), &Distribution::sdist("acme", "1.0"));
     let document = page(&node, "/pypi/simple/acme/");
     let listed = document["files"].as_array().expect("a page lists files");
     let find =
@@ -210,8 +208,7 @@ fn files_take_head_and_ranges_and_their_metadata_lies_beside_them() {
 fn a_form_comes_in_any_order_and_its_checksums_are_compared() {
     let world = World::new();
     let node = world.node("a");
-    let Some(clients) = Clients::new(&world, "clients") else { return };
-    let (file, bytes) = made(&clients, Sample::wheel("acme", "1.0", "x"));
+    let (file, bytes) = made(&Distribution::wheel("acme", "1.0"));
     let sum = sha256(&bytes);
     let base = || [field("name", "acme"), field("version", "1.0")];
     let refused = |more: Vec<Part<'_>>, because: &str| {
@@ -236,8 +233,7 @@ fn a_form_comes_in_any_order_and_its_checksums_are_compared() {
     refused(vec![content("acme-1.0-py2.7.egg", &bytes)], "is not the name");
     refused(vec![content("../acme-1.0-py3-none-any.whl", &bytes)], "path");
     refused(vec![content(&file, b"not a zip")], "zip");
-    let bad = Sample { more: "Requires-Python: three", ..Sample::wheel("acme", "1.0", "x") };
-    let bad = made(&clients, bad).1;
+    let bad = Distribution::wheel("acme", "1.0").requires_python("three").bytes();
     refused(vec![content(&file, &bad)], "specifier");
 
     let whole = post(&[field("name", "acme"), field("version", "1.0"), it()]);
@@ -273,7 +269,7 @@ fn a_form_comes_in_any_order_and_its_checksums_are_compared() {
     assert_eq!(bundle["attestations"], serde_json::from_str::<Value>(attested).expect("JSON"));
     // The same once more is a success; other bytes are told in the words that clients know.
     assert_eq!(upload(&node, &[it(), field("name", "acme"), field("version", "1.0")]).status, 200);
-    let other = made(&clients, Sample::wheel("acme", "1.0", "other")).1;
+    let other = Distribution::wheel("acme", "1.0").says("other").bytes();
     let reply =
         upload(&node, &[content(&file, &other), field("name", "acme"), field("version", "1.0")]);
     assert_eq!(reply.status, 400);
@@ -284,8 +280,7 @@ fn a_form_comes_in_any_order_and_its_checksums_are_compared() {
 fn a_private_project_reads_like_one_that_never_was() {
     let world = World::new();
     let node = world.node("a");
-    let Some(clients) = Clients::new(&world, "clients") else { return };
-    let (file, bytes) = publish(&node, &clients, Sample::wheel("secret", "1.0", "x"));
+    let (file, bytes) = publish(&node, ("secret", "1.0"), &Distribution::wheel("secret", "1.0"));
     node.griot(&["realm", "grant", "*:*", &node.publisher(), "--role", "read"]);
     let path = format!("/pypi/files/secret/{}/{file}", sha256(&bytes));
     let reading = node.token("read");

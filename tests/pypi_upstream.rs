@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::harness::client::{clean, skip};
 use crate::harness::samples::sha256;
-use crate::harness::upstream::{Raw, Stub};
+use crate::harness::upstream::{Distribution, Raw, Stub};
 use crate::harness::wait::{run, run_ok, said};
 use crate::harness::{EVENTUALLY, Node, Request, World, wait_for};
 
@@ -22,26 +22,6 @@ const LIMIT: Duration = Duration::from_secs(150);
 const SOON: Duration = Duration::from_secs(5);
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const HTML: &str = "application/vnd.pypi.simple.v1+html";
-/// Makes a wheel: folder, name, version, what it needs, and what of Python.
-const MAKE: &str = r#"
-import sys, zipfile
-folder, name, version, needs, python = sys.argv[1:]
-stem = f"{name.replace('-', '_')}-{version}"
-meta = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: {python}\n"
-meta += "".join(f"Requires-Dist: {need}\n" for need in needs.split())
-info = f"{stem}.dist-info"
-files = {
-    f"{name.replace('-', '_')}.py": f"says = '{name} {version}'\n",
-    f"{info}/METADATA": meta + "\nText.\n",
-    f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-}
-files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
-with zipfile.ZipFile(f"{folder}/{stem}-py3-none-any.whl", "w") as archive:
-    for path, text in files.items():
-        archive.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), text)
-open(f"{folder}/{stem}.metadata", "w").write(files[f"{info}/METADATA"])
-"#;
-
 /// A program of Python's; skips the running test without it.
 fn tool(name: &str) -> Option<PathBuf> {
     let cli = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -62,16 +42,10 @@ struct Wheel {
     metadata: Vec<u8>,
 }
 
-fn wheel(world: &World, (name, version): (&str, &str), needs: &str, python: &str) -> Wheel {
-    let folder = world.folder("wheels");
-    let program = tool("python").expect("it was there before");
-    let mut command = clean(program);
-    command.args(["-c", MAKE]).arg(&folder).args([name, version, needs, python]);
-    run_ok(&mut command, LIMIT);
-    let stem = format!("{}-{version}", name.replace('-', "_"));
-    let file = format!("{stem}-py3-none-any.whl");
-    let read = |file: &str| fs_err::read(folder.join(file)).expect("python wrote it");
-    let (bytes, metadata) = (read(&file), read(&format!("{stem}.metadata")));
+fn wheel((name, version): (&str, &str), needs: &str, python: &str) -> Wheel {
+    let plain = Distribution::wheel(name, version).requires_python(python);
+    let it = needs.split_whitespace().fold(plain, Distribution::requires);
+    let (file, bytes, metadata) = (it.filename(), it.bytes(), it.metadata().into_bytes());
     Wheel { name: name.to_owned(), file, bytes, metadata }
 }
 
@@ -138,8 +112,8 @@ impl Index {
     }
 
     /// `shifts`, which needs a `drum` of which not every version will do.
-    fn stock(&self, world: &World) {
-        let make = |name, version, needs, python| wheel(world, (name, version), needs, python);
+    fn stock(&self) {
+        let make = |name, version, needs, python| wheel((name, version), needs, python);
         let shifts = make("shifts", "1.0", "drum>=1.0", ">=3.8");
         self.page("shifts", &[(&shifts, json!({ "requires-python": ">=3.8" }))]);
         let plain = json!({ "requires-python": ">=3.8" });
@@ -237,10 +211,10 @@ fn install(world: &World, name: &str, client: Client, node: &Node) {
 
 #[track_caller]
 fn check_installed(home: &Path) {
-    for (module, says) in [("shifts", "shifts 1.0"), ("drum", "drum 1.1")] {
+    for (module, says) in [("shifts", "shifts-1.0"), ("drum", "drum-1.1")] {
         let file = home.join("installed").join(format!("{module}.py"));
         let text = fs_err::read_to_string(file).expect("the module was installed");
-        assert_eq!(text, format!("says = '{says}'\n"));
+        assert_eq!(text, format!("SAYS = {says:?}\n"));
     }
 }
 
@@ -279,7 +253,7 @@ fn there_and_gone(kind: Kind) {
     let (Some(_), Some(_)) = (tool("pip"), tool("uv")) else { return };
     let world = World::new();
     let index = Index::new(kind);
-    index.stock(&world);
+    index.stock();
     let mut node = world.node("a");
     adopt(&node, &index);
     let all = page(&node, "drum");
@@ -329,7 +303,7 @@ fn a_second_node_that_never_saw_the_index_installs_what_the_first_one_has() {
     let (Some(_), Some(_)) = (tool("pip"), tool("uv")) else { return };
     let world = World::new();
     let index = Index::new(Kind::Full);
-    index.stock(&world);
+    index.stock();
     let a = world.node("a");
     a.json(&["upstream", "add", "pypi", &index.url(), "--site"]);
     install(&world, "at-a", Client::Pip, &a);
@@ -348,11 +322,11 @@ fn a_private_name_is_never_asked_of_the_index() {
     let (Some(_), Some(twine)) = (tool("pip"), tool("twine")) else { return };
     let world = World::new();
     let index = Index::new(Kind::Full);
-    let stranger = wheel(&world, ("drum", "9.9"), "", ">=3.8");
+    let stranger = wheel(("drum", "9.9"), "", ">=3.8");
     index.page("drum", &[(&stranger, json!({}))]);
     let node = world.node("a");
     adopt(&node, &index);
-    let own = wheel(&world, ("drum", "1.0"), "", ">=3.8");
+    let own = wheel(("drum", "1.0"), "", ">=3.8");
     let file = world.folder("wheels").join(&own.file);
     let mut command = clean(twine);
     Client::shut_off(&mut command, &world.folder("twine"));
@@ -364,7 +338,7 @@ fn a_private_name_is_never_asked_of_the_index() {
     let index_url = node.url("/pypi/simple/");
     run_ok(&mut Client::Pip.command(&home, &index_url, &["drum"]), LIMIT);
     let text = fs_err::read_to_string(home.join("installed/drum.py")).expect("it was installed");
-    assert_eq!(text, "says = 'drum 1.0'\n");
+    assert_eq!(text, "SAYS = \"drum-1.0\"\n");
     let path = format!("/pypi/files/drum/{}/{}", sha256(&stranger.bytes), stranger.file);
     assert_eq!(node.get(&path).status, 404);
     assert_eq!(index.stub.count("drum"), 0, "{:?}", index.stub.requests());
@@ -375,7 +349,7 @@ fn a_poor_index_is_improved_and_what_it_says_stays() {
     let Some(_) = tool("python") else { return };
     let world = World::new();
     let index = Index::new(Kind::Poor);
-    let drum = wheel(&world, ("drum", "1.0+cu12"), "", ">=3.8");
+    let drum = wheel(("drum", "1.0+cu12"), "", ">=3.8");
     index.page("drum", &[(&drum, json!({ "requires-python": ">=3.8" }))]);
     let node = world.node("a");
     adopt(&node, &index);
@@ -430,7 +404,7 @@ fn junk_among_the_files_can_be_downloaded_and_a_login_page_is_no_index() {
     let node = world.node("a");
     adopt(&node, &index);
     let reply = node.get("/pypi/simple/Dr..Um/");
-    assert_eq!((reply.status, reply.header("location")), (301, Some("/pypi/simple/dr-um/")));
+    assert_eq!((reply.status, reply.header("location")), (301, Some("../dr-um/")));
     let found = page(&node, "dr-um");
     assert_eq!(names(&found), ["READ.ME", "Dr.um-1.0.zip"]);
     assert_eq!(found["project-status"]["status"], "archived", "{found}");
@@ -449,12 +423,16 @@ fn a_page_that_contradicts_a_wheel_raises_an_alarm_and_stays_as_it_is() {
     let Some(_) = tool("python") else { return };
     let world = World::new();
     let index = Index::new(Kind::Full);
-    let drum = wheel(&world, ("drum", "1.0"), "", ">=3.8");
-    index.page("drum", &[(&drum, json!({ "requires-python": ">=3.11" }))]);
+    let drum = wheel(("drum", "1.0"), "", ">=3.8");
+    let more = json!({ "requires-python": ">=3.11", "x-own": "a <word>", "x-list": [1] });
+    index.page("drum", &[(&drum, more)]);
     let node = world.node("a");
     adopt(&node, &index);
     let found = page(&node, "drum");
     assert_eq!(found["meta"]["_last-serial"], 7, "unknown members survive: {found}");
+    assert_eq!(found["files"][0]["x-list"], json!([1]));
+    let html = node.send(&Request::get("/pypi/simple/drum/").header("accept", HTML)).text();
+    assert!(html.contains(" data-x-own=\"a &lt;word&gt;\"") && !html.contains("x-list"), "{html}");
     assert_eq!(node.get(&path_of(&found["files"][0])).body, drum.bytes);
     wait_for("an alarm", EVENTUALLY, || {
         let why = node.griot(&["why", "drum", "--format", "pypi"]);
@@ -468,7 +446,7 @@ fn by_run_a_client_sees_the_indexs_own_urls_and_the_node_keeps_the_files() {
     let (Some(_), Some(_)) = (tool("pip"), tool("uv")) else { return };
     let world = World::new();
     let index = Index::new(Kind::Mirror);
-    index.stock(&world);
+    index.stock();
     let node = world.node("a");
     adopt(&node, &index);
     let canonical = Request::get("/pypi/simple/drum/").header("x-griot-urls", "canonical");
@@ -498,4 +476,58 @@ fn by_run_a_client_sees_the_indexs_own_urls_and_the_node_keeps_the_files() {
     for client in CLIENTS {
         through(client, "gone");
     }
+}
+
+/// What Python itself opens, and where redirects lead it.
+const OPEN: &str = "import sys, urllib.request; \
+                    print(urllib.request.urlopen(sys.argv[1]).geturl())";
+
+#[test]
+fn by_run_a_name_that_is_not_normal_leads_to_the_page_at_the_index() {
+    let Some(python) = tool("python") else { return };
+    let world = World::new();
+    let index = Index::new(Kind::Full);
+    index.stock();
+    let node = world.node("a");
+    adopt(&node, &index);
+    let (url, python) = (format!("{}Drum", index.url()), python.display().to_string());
+    let mut command = node.command(&["run", "--", &python, "-c", OPEN, &url]);
+    Client::shut_off(&mut command, &world.folder("home"));
+    let opened = run_ok(&mut command, LIMIT);
+    assert_eq!(opened.trim(), format!("{}drum/", index.url()));
+}
+
+#[test]
+fn a_page_that_the_index_redirects_names_files_relative_to_where_it_lies() {
+    let Some(_) = tool("python") else { return };
+    let world = World::new();
+    let stub = Stub::start();
+    let drum = wheel(("drum", "1.0"), "", ">=3.8");
+    let body = json!({
+        "meta": { "api-version": "1.1" }, "name": "drum", "versions": ["1.0"],
+        "files": [{
+            "filename": drum.file, "url": format!("../wheels/{}", drum.file),
+            "hashes": { "sha256": sha256(&drum.bytes) }, "requires-python": ">=3.8",
+        }],
+    });
+    let away = format!("{}far/away/drum/", stub.other_url());
+    stub.raw("/simple/drum/", Raw::redirect(302, &away));
+    stub.raw("/far/away/drum/", Raw::ok(JSON, body.to_string()));
+    let path = format!("/far/away/wheels/{}", drum.file);
+    stub.raw(&path, Raw::ok("application/octet-stream", drum.bytes.clone()));
+    let node = world.node("a");
+    node.griot(&["upstream", "add", "pypi", &format!("{}simple/", stub.url())]);
+    let found = page(&node, "drum");
+    assert_eq!(node.get(&path_of(&found["files"][0])).body, drum.bytes);
+    // Who keeps the upstream's URLs knows of no redirect.
+    let canonical = Request::get("/pypi/simple/drum/").header("x-griot-urls", "canonical");
+    let reply = node.send(&canonical.header("accept", JSON));
+    let url = format!("{}far/away/wheels/{}", stub.other_url(), drum.file);
+    assert_eq!(reply.json()["files"][0]["url"], url);
+    let hosts = reply.header("x-griot-hosts").unwrap_or_default().to_owned();
+    assert!(hosts.contains(stub.other_url().trim_end_matches('/')), "{hosts}");
+    let older = Request::get("/pypi/drum/1.0/json").header("x-griot-urls", "canonical");
+    assert_eq!(node.send(&older).json()["urls"][0]["url"], url);
+    let at = format!("/pypi/at?url={}", url.replace(':', "%3A").replace('/', "%2F"));
+    assert_eq!(node.get(&at).body, drum.bytes, "it is known by its URL");
 }

@@ -148,15 +148,6 @@ fn sent(curl: &Curl, file: &Path, url: &str, token: &str) -> (u16, u64) {
     (status.parse().expect("a status"), sent.parse().expect("a number of bytes"))
 }
 
-/// The most memory that the node has had so far, in bytes.
-fn peak(node: &Node) -> u64 {
-    let path = format!("/proc/{}/status", node.pid());
-    let status = fs_err::read_to_string(path).expect("the node runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is Linux");
-    let kib = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB");
-    kib * 1024
-}
-
 #[test]
 fn fifty_uploads_at_once_arrive_whole_in_little_more_memory_than_five() {
     let world = World::new();
@@ -174,7 +165,7 @@ fn fifty_uploads_at_once_arrive_whole_in_little_more_memory_than_five() {
             let upload = &upload;
             (0..count).for_each(|number| drop(scope.spawn(move || upload(round, number))));
         });
-        peak(&node)
+        node.peak_memory()
     };
     let (five, fifty) = (at_once(0, 5), at_once(1, 50));
     println!("five: {} MiB, fifty: {} MiB", five >> 20, fifty >> 20);

@@ -141,6 +141,15 @@ impl Node {
         self.child.as_ref().expect("the node runs").id()
     }
 
+    /// The most memory that it has had so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs_err::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the node runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.expect("it is Linux").trim().trim_end_matches(" kB").parse::<u64>();
+        kib.expect("a number of kB") * 1024
+    }
+
     /// Pulls the plug.
     pub(crate) fn kill9(&mut self) {
         let mut child = self.child.take().expect("the node runs");

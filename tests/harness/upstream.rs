@@ -55,7 +55,8 @@ pub(crate) enum Tarballs {
     OtherHost,
 }
 
-/// What goes wrong. All off at the start, but for `etag`, `ranges` and `core_metadata`.
+/// What goes wrong. All off at the start, but for `etag`, `ranges`, `core_metadata` and
+/// `project_json`.
 #[derive(Debug, Clone)]
 pub(crate) struct Switches {
     /// No validators, no abbreviated form, no tag but `latest`; of Python HTML alone.
@@ -66,6 +67,8 @@ pub(crate) struct Switches {
     pub(crate) ranges: bool,
     /// Serves the METADATA of wheels beside them, and says so on the page.
     pub(crate) core_metadata: bool,
+    /// Serves the older JSON of Python's projects, as the index that is built into poetry does.
+    pub(crate) project_json: bool,
     /// Accepts connections and requests, and never answers.
     pub(crate) black_hole: bool,
     /// A login page in HTML with status 200, whatever is asked.
@@ -102,6 +105,7 @@ impl Default for Switches {
             etag: true,
             ranges: true,
             core_metadata: true,
+            project_json: true,
             black_hole: false,
             portal: false,
             wrong_bytes: false,

@@ -294,6 +294,15 @@ mod tests {
         ] {
             assert_eq!(goal(path), node(asked), "{path}");
         }
+        for (path, asked) in [
+            ("/pypi/pad/json", node("/pypi/pad/json")),
+            ("/pypi/pad/1.0/json", node("/pypi/pad/1.0/json")),
+            ("/pypi/pad/1.0/more/json", Goal::Host),
+            ("/pypi//json", Goal::Host),
+            ("/pypi/pad", Goal::Host),
+        ] {
+            assert_eq!(goal(path), asked, "{path}");
+        }
         let sum = "e3".repeat(32);
         let own = format!("/files/pad/{sum}/pad-1.0.zip");
         assert_eq!(goal(&own), Goal::NodeOrHost(format!("/pypi{own}")));

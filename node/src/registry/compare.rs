@@ -1,9 +1,9 @@
 //! Two documents of one package, compared: does the later one continue the earlier, and does what a
 //! receipt stood for contradict what the upstream says?
 //!
-//! Documents change for good reasons: versions join, tags move, a release is deprecated. A version
-//! that is declared with other bytes, or that the upstream does not know, is no such reason. No
-//! clock is asked.
+//! Documents change for good reasons: versions join, tags move, a release is deprecated, a file of a
+//! version is deleted (PyPI). A file that is declared with other bytes, or a version that the
+//! upstream does not know, is no such reason. No clock is asked.
 //!
 //! Source: trust.md section 10.
 
@@ -30,12 +30,12 @@ pub(super) fn covers(old: &Outline, new: &Outline) -> bool {
     })
 }
 
-/// The first version that both have with other checksums.
+/// The first version of which both have a file with other checksums.
 pub(super) fn switched(old: &Outline, new: &Outline) -> Option<String> {
     let news = by_version(new);
     let differs = |version: &&OutlineVersion| {
         let found = news.get(version.version.as_str());
-        found.is_some_and(|found| !files_agree(version, found))
+        found.is_some_and(|found| has_other_bytes(version, found))
     };
     old.versions.iter().find(differs).map(|version| version.written.clone())
 }
@@ -51,7 +51,7 @@ pub(super) fn contradiction(upstream: &Outline, believed: &Outline) -> Option<St
                     version.written
                 ));
             }
-            Some(found) if !files_agree(version, found) => {
+            Some(found) if has_other_bytes(version, found) => {
                 let written = &version.written;
                 return Some(format!("it declares other checksums for the version {written}"));
             }
@@ -101,7 +101,17 @@ fn by_version(outline: &Outline) -> BTreeMap<&str, &OutlineVersion> {
     outline.versions.iter().map(|found| (found.version.as_str(), found)).collect()
 }
 
-/// Whether files of one name have no checksum of one kind that differs.
+/// Whether a file that both have has a checksum of one kind that differs. What one of them lacks is
+/// no word about its bytes: upstreams delete files.
+fn has_other_bytes(one: &OutlineVersion, other: &OutlineVersion) -> bool {
+    let all: BTreeMap<&str, &Declared> =
+        other.files.iter().map(|file| (file.file.as_str(), &file.declared)).collect();
+    one.files
+        .iter()
+        .any(|file| all.get(file.file.as_str()).is_some_and(|found| !agree(&file.declared, found)))
+}
+
+/// Whether the other one has every file, with no checksum of one kind that differs.
 fn files_agree(one: &OutlineVersion, other: &OutlineVersion) -> bool {
     one.files.iter().all(|file| {
         let same = other.files.iter().find(|found| found.file == file.file);
@@ -150,6 +160,31 @@ mod tests {
         assert!(!extends(&new, &old));
         assert!(!extends(&old, &old), "nothing new");
         assert!(!extends(&old, &outline(&[("1.0.0", 9), ("1.1.0", 2)], "1.1.0")));
+    }
+
+    #[test]
+    fn a_file_that_was_deleted_is_no_lie_and_one_with_other_bytes_is() {
+        let whole = with_second_file(outline(&[("1.0.0", 1), ("1.1.0", 2)], "1.1.0"), 3);
+        let less = outline(&[("1.0.0", 1), ("1.1.0", 2)], "1.1.0");
+        for (upstream, believed) in [(&less, &whole), (&whole, &less)] {
+            assert_eq!(contradiction(upstream, believed), None);
+            assert_eq!(switched(upstream, believed), None);
+        }
+        assert!(covers(&less, &whole) && !covers(&whole, &less), "it has less than was held");
+        let other = with_second_file(less, 4);
+        assert!(contradiction(&whole, &other).unwrap().contains("checksums"));
+        assert_eq!(switched(&whole, &other).as_deref(), Some("1.1.0"));
+    }
+
+    /// The highest version gets a file beside the one that it has.
+    fn with_second_file(mut outline: Outline, sum: u8) -> Outline {
+        let files = &mut outline.versions.last_mut().unwrap().files;
+        files.push(OutlineFile {
+            file: "pad.whl".to_owned(),
+            declared: Declared { sha256: Some([sum; 32]), ..Declared::default() },
+            ..OutlineFile::default()
+        });
+        outline
     }
 
     #[test]

@@ -226,6 +226,8 @@ impl Registry {
             content_type: receipt.content_type,
             etag: receipt.etag,
             last_modified: receipt.last_modified,
+            // A receipt does not say it: files come by their checksums, or from who sent it.
+            moved: None,
             fetched_at: receipt.fetched_at,
             checked_at: receipt.fetched_at.min(freshness::now()),
             by,

@@ -65,6 +65,8 @@ pub struct UpstreamDocument {
     pub by: CachedBy,
     /// Base URL of the upstream, with the slash at its end.
     pub base: String,
+    /// Where redirects led to the bytes; absent where nothing was redirected.
+    pub moved: Option<String>,
     /// Seconds since 1970 when the upstream last confirmed them.
     pub checked_at: u64,
     /// Seconds since then.
@@ -262,6 +264,7 @@ impl Registry {
             tags,
             by: held.by,
             base: sought.endpoint.url.clone(),
+            moved: held.moved,
             checked_at: held.checked_at,
             age: freshness::now().saturating_sub(held.checked_at),
             stale: stale || self.is_away(&sought.origin()),

@@ -106,7 +106,7 @@ impl Registry {
                 _ => Err(wrong(sought, "it said `not modified` of something it never gave")),
             },
             Ok(Answer::Absent) => self.absent_upstream(sought, variant, held).await,
-            Ok(Answer::Body { staged, content_type, etag, last_modified }) => {
+            Ok(Answer::Body { staged, content_type, etag, last_modified, moved }) => {
                 let outline = read_document(sought, &staged).await?;
                 // What a mirror said is no measure of what the upstream says.
                 if let Some(held) = held.filter(|held| held.by == CachedBy::Upstream)
@@ -123,6 +123,7 @@ impl Registry {
                     content_type,
                     etag,
                     last_modified,
+                    moved,
                     fetched_at: now,
                     checked_at: now,
                     by: CachedBy::Upstream,

@@ -11,6 +11,7 @@ use url::Url;
 use super::sought::{Place, Sought};
 use super::{Declared, Door, Error, Registry};
 use crate::store::BlobInfo;
+use crate::store::cached::CachedDocument;
 
 impl Registry {
     /// Files (version, name) of a package of an upstream that are held here under their record;
@@ -82,10 +83,13 @@ impl Registry {
         let Place::Upstream(sought) = self.place(door, package)? else { return Ok(None) };
         for variant in sought.rules.variants {
             let held = self.held_document(&sought.subject(variant.name))?;
-            let Some(body) = held.and_then(|held| held.body) else { continue };
+            let Some(CachedDocument { body: Some(body), moved, .. }) = held else { continue };
             let outline = self.outline(&sought, &body).await?;
             for version in &outline.versions {
-                let found = version.files.iter().find(|file| is_at(&sought, &file.url, url));
+                let found = version
+                    .files
+                    .iter()
+                    .find(|file| is_at((&sought, moved.as_deref()), &file.url, url));
                 if let Some(found) = found {
                     return Ok(Some((version.version.clone(), found.file.clone())));
                 }
@@ -96,14 +100,14 @@ impl Registry {
 }
 
 /// Whether a document's URL is that one; cheap for those that end otherwise.
-fn is_at(sought: &Sought, written: &str, url: &Url) -> bool {
+fn is_at((sought, moved): (&Sought, Option<&str>), written: &str, url: &Url) -> bool {
     let last = |text: &str| text.rsplit('/').next().map(|last| last.len());
     let near = last(written).zip(last(url.as_str()));
     // Escapes are written in several ways: only what is far off is passed over unread.
     if near.is_none_or(|(one, other)| one.abs_diff(other) > one.max(other) / 2) {
         return false;
     }
-    let absolute = sought.absolute(written).and_then(|found| Url::parse(&found).ok());
+    let absolute = sought.absolute(moved, written).and_then(|found| Url::parse(&found).ok());
     absolute.is_some_and(|mut found| {
         found.set_fragment(None);
         found == *url

@@ -101,7 +101,7 @@ impl Registry {
     /// where files of the format are.
     async fn url_of(&self, sought: &Sought, described: &Described) -> Result<String, Error> {
         let (name, file) = (&sought.package.name, &described.file);
-        if let Some(url) = sought.file_url(file) {
+        if let Some(url) = sought.file_url(described.document.moved.as_deref(), file) {
             return Ok(url);
         }
         let Some(locate) = sought.rules.locate else {

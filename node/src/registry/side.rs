@@ -163,7 +163,7 @@ impl Registry {
         };
         let now = freshness::now();
         let fresh = match self.inner.upstream.get(endpoint, &ask).await {
-            Ok(Answer::Body { staged, content_type, etag, last_modified }) => {
+            Ok(Answer::Body { staged, content_type, etag, last_modified, moved }) => {
                 let info = self.inner.store.commit(staged).await?;
                 CachedDocument {
                     subject: subject.clone(),
@@ -172,6 +172,7 @@ impl Registry {
                     content_type,
                     etag,
                     last_modified,
+                    moved,
                     fetched_at: now,
                     checked_at: now,
                     by: CachedBy::Upstream,

@@ -84,14 +84,16 @@ impl Sought {
     }
 
     /// The absolute URL of a file, as far as the package's document says it.
-    pub(super) fn file_url(&self, file: &OutlineFile) -> Option<String> {
-        self.absolute(&file.url)
+    pub(super) fn file_url(&self, moved: Option<&str>, file: &OutlineFile) -> Option<String> {
+        self.absolute(moved, &file.url)
     }
 
-    /// What a URL in the package's document means; `None` for one that is empty.
-    pub(super) fn absolute(&self, said: &str) -> Option<String> {
+    /// What a URL in a document of the package means, which lies where it was asked for or where
+    /// redirects `moved` it; `None` for one that is empty.
+    pub(super) fn absolute(&self, moved: Option<&str>, said: &str) -> Option<String> {
         let said = Some(said).filter(|url| !url.is_empty())?;
-        let joined = Url::parse(&self.document_url()).ok().and_then(|base| base.join(said).ok());
+        let base = moved.map_or_else(|| self.document_url(), str::to_owned);
+        let joined = Url::parse(&base).ok().and_then(|base| base.join(said).ok());
         // Whoever is asked for something that is no URL will say so.
         Some(joined.map_or_else(|| said.to_owned(), String::from))
     }

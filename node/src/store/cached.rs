@@ -54,6 +54,9 @@ pub struct CachedDocument {
     pub etag: Option<String>,
     /// As received.
     pub last_modified: Option<String>,
+    /// Where redirects led to these bytes, absolute: what is relative in them is relative to that.
+    #[serde(default)]
+    pub moved: Option<String>,
     /// Seconds since 1970 when these bytes came from the upstream.
     pub fetched_at: u64,
     /// Seconds since 1970 when the upstream last said that they are current.
@@ -251,7 +254,7 @@ impl CachedDocument {
         if self.content_type.len() > TEXT_MAX {
             self.content_type.clear();
         }
-        for text in [&mut self.etag, &mut self.last_modified] {
+        for text in [&mut self.etag, &mut self.last_modified, &mut self.moved] {
             *text = text.take().filter(|text| text.len() <= TEXT_MAX);
         }
         self.by = self.by.bounded();

@@ -153,6 +153,7 @@ struct Incoming {
     encoding: Option<String>,
     etag: Option<String>,
     last_modified: Option<String>,
+    moved: Option<String>,
     /// Whether it still can turn out to be a web page.
     suspect: bool,
     shown: Arrival,
@@ -187,6 +188,7 @@ impl Incoming {
             encoding,
             etag: reply.header("etag"),
             last_modified: reply.header("last-modified"),
+            moved: reply.moved.clone().map(String::from),
             suspect: ask.never_html,
             shown,
         })
@@ -290,8 +292,8 @@ impl Incoming {
             let size = staged.info().size;
             arrival.send_replace(Arrival { size: Some(size), written: size, ..self.shown });
         }
-        let Self { content_type, etag, last_modified, .. } = self;
-        Ok(Answer::Body { staged, content_type, etag, last_modified })
+        let Self { content_type, etag, last_modified, moved, .. } = self;
+        Ok(Answer::Body { staged, content_type, etag, last_modified, moved })
     }
 }
 

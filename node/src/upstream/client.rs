@@ -68,6 +68,8 @@ pub(super) struct Reply {
     progress: Progress,
     /// A redirect led to another host than the one that was asked.
     pub(super) strayed: bool,
+    /// Where redirects led, if there were any.
+    pub(super) moved: Option<Url>,
     /// When its last byte came.
     last: Duration,
     pace: Pace,
@@ -265,6 +267,7 @@ impl Client {
             let mut reply = self.hop(endpoint, &base, &url, outgoing).await?;
             let Some(next) = next(&reply, &url)? else {
                 reply.strayed = url.host() != first.host();
+                reply.moved = (url != first).then_some(url);
                 return Ok(reply);
             };
             url = next;
@@ -303,7 +306,8 @@ impl Client {
         drop(waiting);
         let last = line.now();
         let (pace, progress) = (Pace::begin(last), progress.clone());
-        Ok(Reply { response, line, url, progress, strayed: false, last, pace, _turn: turn })
+        let (strayed, moved) = (false, None);
+        Ok(Reply { response, line, url, progress, strayed, moved, last, pace, _turn: turn })
     }
 
     /// Sends, waits for the head of the answer, and tells the breaker.

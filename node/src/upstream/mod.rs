@@ -91,6 +91,8 @@ pub enum Answer {
         etag: Option<String>,
         /// As received.
         last_modified: Option<String>,
+        /// Where redirects led; absent where nothing was redirected.
+        moved: Option<String>,
     },
     /// The copy that is held is current.
     NotModified,

@@ -37,6 +37,7 @@ mod npm_offline;
 mod npm_ready;
 mod npm_upstream;
 mod prefetch;
+mod pypi;
 #[path = "../../../tests/harness/upstream.rs"]
 mod upstream;
 

@@ -1,7 +1,7 @@
 //! Python's side of the stub: wheels and sdists that a test makes, and their simple index.
 //!
 //! The index is `simple/` below the base URL: JSON and HTML by `Accept`, with `core-metadata` and
-//! hashes. Crippled it is a company's re-server: HTML alone, no `core-metadata`. Where the files
+//! hashes; beside it is `pypi/`, the older JSON. Crippled it is a company's re-server: HTML alone, no `core-metadata`. Where the files
 //! are follows `Switches::tarballs`.
 //!
 //! Source: formats/pypi.md; PEP 427, 503, 592, 658, 691, 700, 714.
@@ -283,6 +283,9 @@ pub(super) fn find(
     if let Some(rest) = path.strip_prefix("simple/") {
         return page(state, (switches, shared), rest, accept);
     }
+    if let Some(rest) = path.strip_prefix("pypi/").and_then(|rest| rest.strip_suffix("/json")) {
+        return project_json(state, (switches, shared), rest);
+    }
     let place = match &switches.tarballs {
         Tarballs::Usual => "packages".to_owned(),
         Tarballs::Folder(folder) => format!("{folder}/python"),
@@ -326,6 +329,42 @@ fn page(state: &State, around: (&Switches, &Shared), rest: &str, accept: &str) -
     let changed = files.iter().map(|kept| kept.order).max().unwrap_or_default();
     let body = if json { page_json(name, files, around) } else { page_html(name, files, around) };
     Some(found(kind, body, false, changed))
+}
+
+/// `{name}` or `{name}/{version}`.
+fn project_json(state: &State, around: (&Switches, &Shared), rest: &str) -> Option<Found> {
+    let (name, version) = rest.split_once('/').map_or((rest, None), |(n, v)| (n, Some(v)));
+    let files = state.projects.get(name).filter(|_| around.0.project_json && !around.0.crippled)?;
+    let version = version.or_else(|| Some(files.last()?.version()))?;
+    let of: Vec<&Kept> = files.iter().filter(|kept| kept.version() == version).collect();
+    let about = &of.first()?.about;
+    let yanked = of.iter().all(|kept| kept.about.yanked.is_some());
+    let info = json!({
+        "name": about.name, "version": version, "summary": "made by a test",
+        "requires_python": about.requires_python,
+        "requires_dist": (!about.requires.is_empty()).then_some(&about.requires),
+        "yanked": yanked, "yanked_reason": about.yanked, "x-kept-by-the-stub": true,
+    });
+    let urls: Vec<Value> = of.iter().map(|kept| url_json(name, kept, around)).collect();
+    let body = json!({ "info": info, "urls": urls, "last_serial": 17 }).to_string();
+    Some(found("application/json", body.into_bytes(), false, of.first()?.order))
+}
+
+fn url_json(name: &str, kept: &Kept, around: (&Switches, &Shared)) -> Value {
+    let url = url(name, kept, around);
+    let absolute =
+        url.strip_prefix("../..").map(|path| format!("http://{}{path}", around.1.address));
+    json!({
+        "filename": kept.about.filename(),
+        "url": absolute.unwrap_or(url),
+        "digests": { "sha256": kept.sha256(), "md5": "not looked at" },
+        "size": kept.bytes.len(),
+        "upload_time_iso_8601": dates(kept.order).0,
+        "packagetype": if kept.about.tags.is_some() { "bdist_wheel" } else { "sdist" },
+        "requires_python": kept.about.requires_python,
+        "yanked": kept.about.yanked.is_some(),
+        "yanked_reason": kept.about.yanked,
+    })
 }
 
 fn list_json(names: &[&String]) -> Vec<u8> {

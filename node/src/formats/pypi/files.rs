@@ -13,6 +13,7 @@ use crdt::digest::to_hex;
 use crdt::routes::Source;
 use crdt::{Content, PackageId};
 
+use super::accept::VARY;
 use super::simple::{self, Asked, looked};
 use super::{dist, provenance, upstream_files};
 use crate::formats::Context;
@@ -139,7 +140,7 @@ async fn metadata(
             let meta = meta.ok_or_else(|| absent(&place.file))?;
             let seed = Seed::of("pypi metadata 1", &[meta]);
             let (bytes, stamp) = (meta.to_vec(), metadata.stamp);
-            Ok(looked((seed, stamp), ("text/plain; charset=utf-8", 0), move || bytes))
+            Ok(looked((seed, stamp), ("text/plain; charset=utf-8", VARY, 0), move || bytes))
         }
     };
     asked.answer((context, head), &what, false, look).await

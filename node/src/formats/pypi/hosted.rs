@@ -6,18 +6,14 @@
 //!
 //! Source: formats/pypi.md section 3.
 
-use axum::http::StatusCode;
 use crdt::Content;
-use crdt::derive::VersionView;
 use crdt::digest::to_hex;
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::metadata::Head;
 use super::page::{CoreMetadata, Page, PageFile};
 use super::{dist, provenance};
 use crate::formats::url_segment;
-use crate::http::error::Error;
 use crate::registry::Metadata;
 
 /// The page; `url` is that of the door, without a slash at its end, `attested` are the files with
@@ -97,69 +93,4 @@ fn timestamp(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).ok();
     let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     time.unwrap_or(jiff::Timestamp::UNIX_EPOCH).strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string()
-}
-
-/// The older document of a project, or of one version: what tools read of it, no more.
-pub(super) fn legacy_json(
-    metadata: &Metadata,
-    url: &str,
-    wanted: Option<&str>,
-) -> Result<String, Error> {
-    let name = &metadata.view.package.name;
-    let shown = wanted.or_else(|| metadata.tags.get("latest").map(String::as_str));
-    let found = shown.and_then(|version| metadata.view.versions.get_key_value(version));
-    let Some((version, view)) = found else {
-        let message = format!("{name} has no version {}", shown.unwrap_or("that can be had"));
-        return Err(Error::new(StatusCode::NOT_FOUND, message));
-    };
-    let urls: Vec<Value> = urls(metadata, url, version);
-    let mut document = json!({
-        "info": info(metadata, (version, view)), "urls": urls, "last_serial": 0,
-        "vulnerabilities": [],
-    });
-    if wanted.is_none() {
-        let releases = metadata.offered.iter();
-        let releases =
-            releases.map(|version| (version.clone(), json!(self::urls(metadata, url, version))));
-        document["releases"] = Value::Object(releases.collect());
-    }
-    Ok(document.to_string())
-}
-
-fn info(metadata: &Metadata, (version, view): (&String, &VersionView)) -> Value {
-    let first = files(metadata, version).next().map(|(_, _, meta)| meta).unwrap_or_default();
-    let head = Head::of(first).unwrap_or_default();
-    let requires: Vec<&str> = head.all("Requires-Dist").collect();
-    json!({
-        "name": head.first("Name").unwrap_or(&metadata.view.package.name),
-        "version": version,
-        "summary": head.first("Summary"),
-        "license": head.first("License-Expression").or_else(|| head.first("License")),
-        "author": head.first("Author"),
-        "home_page": head.first("Home-page"),
-        "requires_python": head.first("Requires-Python"),
-        "requires_dist": requires,
-        "yanked": view.yanked.is_some(),
-        "yanked_reason": view.yanked,
-    })
-}
-
-fn urls(metadata: &Metadata, url: &str, version: &str) -> Vec<Value> {
-    let name = &metadata.view.package.name;
-    let one = |(file, content, meta): (&String, &Content, &[u8])| {
-        let shown = listed(metadata, (file, content, meta));
-        let is_wheel = file.ends_with(".whl");
-        json!({
-            "filename": file,
-            "url": format!("{url}/{}", path(name, &content.checksums.sha256, file)),
-            "digests": { "sha256": shown.sha256 },
-            "size": content.size,
-            "packagetype": if is_wheel { "bdist_wheel" } else { "sdist" },
-            "requires_python": shown.requires_python,
-            "upload_time_iso_8601": shown.upload_time,
-            "yanked": shown.yanked.is_some(),
-            "yanked_reason": shown.yanked.filter(|reason| !reason.is_empty()),
-        })
-    };
-    files(metadata, version).map(one).collect()
 }

@@ -136,7 +136,7 @@ impl<'p, 'v> Page<'p, 'v> {
         }
         let text = |name: &[u8]| tag.get(name).map(Value::text);
         let metadata = text(b"data-core-metadata").or_else(|| text(b"data-dist-info-metadata"));
-        Some(Entry {
+        let mut entry = Entry {
             filename,
             url: joined(self.base.as_deref(), url),
             fragment: fragment.to_owned(),
@@ -150,7 +150,9 @@ impl<'p, 'v> Page<'p, 'v> {
             inside: tag.place.start + 2,
             url_place: href.place,
             ..Entry::default()
-        })
+        };
+        tag.data().for_each(|(name, value)| entry.add_more(name, value.text()));
+        Some(entry)
     }
 }
 

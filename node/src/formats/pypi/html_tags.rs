@@ -62,6 +62,14 @@ impl Tag {
         let found = self.attributes.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value).filter(|value| !value.over)
     }
+
+    /// Those of the page's own, `data-NAME`: the name and the value.
+    pub(super) fn data(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let own = self.attributes.iter().filter_map(|(name, value)| {
+            Some((std::str::from_utf8(name.strip_prefix(b"data-")?).ok()?, value))
+        });
+        own.filter(|(_, value)| !value.over)
+    }
 }
 
 impl Value {

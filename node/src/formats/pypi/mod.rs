@@ -5,8 +5,8 @@
 //! which of them (pure); `hosted.rs` a realm's view → that model; `upstream_rules.rs` how an
 //! upstream is asked; `outline.rs` with `html.rs`, `html_tags.rs` and `upstream_json.rs` its page →
 //! what is in it; `upstream_places.rs` and where; `upstream_page.rs` its bytes → what a client
-//! reads, in `mode.rs`'s sense. The handlers: `routes.rs`, and behind it `simple.rs` (pages),
-//! `names.rs` (the list of all), `files.rs`, `upstream_files.rs`, `upload.rs`, `provenance.rs`.
+//! reads, in `mode.rs`'s sense, `upstream_model.rs` or the model of a page; `project_json.rs` a page → the older JSON (pure). The handlers:
+//! `routes.rs`, and behind it `simple.rs` (pages), `legacy.rs` (the older JSON), `names.rs` (the list of all), `files.rs`, `upstream_files.rs`, `upload.rs`, `provenance.rs`.
 //!
 //! Discrepancies: a yank is of a version, so it shows on each of its files; there is no yank over
 //! HTTP (no client has one), nor XML-RPC, nor a search; attestations are kept and shown as they
@@ -26,6 +26,7 @@ mod files;
 mod hosted;
 mod html;
 mod html_tags;
+mod legacy;
 mod link;
 mod lockfile;
 mod metadata;
@@ -35,6 +36,7 @@ mod names;
 mod outline;
 mod pack;
 mod page;
+mod project_json;
 mod provenance;
 mod routes;
 mod simple;
@@ -45,6 +47,7 @@ mod through;
 mod upload;
 mod upstream_files;
 mod upstream_json;
+mod upstream_model;
 mod upstream_page;
 mod upstream_places;
 mod upstream_rules;

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::FORMAT;
 use crate::http::error::Error;
-use crate::registry::{Outline, Registry};
+use crate::registry::{Registry, UpstreamDocument};
 
 /// What this node's proxy sends to have the upstream's URLs.
 const URLS: &str = "x-griot-urls";
@@ -59,9 +59,13 @@ impl Mode {
 ///
 /// # Errors
 /// When the store fails.
-pub(super) async fn note_hosts(registry: &Registry, outline: &Outline) -> Result<(), Error> {
-    let files = outline.versions.iter().flat_map(|version| &version.files);
-    let heads: BTreeSet<&str> = files.filter_map(|file| host_of(&file.url)).collect();
+pub(super) async fn note_hosts(
+    registry: &Registry,
+    document: &UpstreamDocument,
+) -> Result<(), Error> {
+    let files = document.outline.versions.iter().flat_map(|version| &version.files);
+    let urls = files.map(|file| file.url.as_str()).chain(document.moved.as_deref());
+    let heads: BTreeSet<&str> = urls.filter_map(host_of).collect();
     let sites = heads.into_iter().filter_map(|head| site(&Url::parse(head).ok()?));
     let known = noted(registry)?;
     let mut all = known.clone();

@@ -75,6 +75,8 @@ pub(super) struct Entry {
     pub(super) metadata: Option<Said>,
     pub(super) provenance: Option<String>,
     pub(super) gpg_sig: Option<bool>,
+    /// What else is said in one word: see [`add_more`].
+    pub(super) more: Vec<(String, String)>,
     /// All of it: what is left out if it is.
     pub(super) place: Span,
     /// Where more can be said of it.
@@ -92,7 +94,42 @@ impl Entry {
     fn size(&self) -> usize {
         let more = [&self.upload_time, &self.requires_python, &self.yanked, &self.provenance];
         let more: usize = more.into_iter().flatten().map(String::len).sum();
+        let words = self.more.iter().map(|(name, value)| 64 + name.len() + value.len());
+        let more = more + words.sum::<usize>();
         256 + 2 * (self.filename.len() + self.url.len()) + self.fragment.len() + more
+    }
+}
+
+/// What both forms have a place for of their own.
+const KNOWN: [&str; 11] = [
+    "filename",
+    "url",
+    "hashes",
+    "size",
+    "upload-time",
+    "requires-python",
+    "yanked",
+    "core-metadata",
+    "dist-info-metadata",
+    "provenance",
+    "gpg-sig",
+];
+/// Words that are kept of one file beside those.
+const MORE_MAX: usize = 16;
+/// Of the name of one.
+const WORD_MAX_BYTES: usize = 64;
+
+impl Entry {
+    /// Keeps what nobody here knows, so that the other form can say it: an attribute `data-NAME` in
+    /// HTML, a member in JSON whose value is text or a truth. Objects, lists and numbers have no
+    /// place in HTML.
+    pub(super) fn add_more(&mut self, name: &str, value: String) {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+        let usable = (1..=WORD_MAX_BYTES).contains(&name.len()) && name.chars().all(plain);
+        let again = self.more.iter().any(|(known, _)| known == name);
+        if usable && !again && !KNOWN.contains(&name) && self.more.len() < MORE_MAX {
+            self.more.push((name.to_owned(), value));
+        }
     }
 }
 

@@ -55,7 +55,13 @@ pub(super) struct PageFile<'a> {
     pub(super) provenance: Option<Cow<'a, str>>,
     /// Whether a signature lies beside it, where that is said.
     pub(super) gpg_sig: Option<bool>,
+    /// Names and values that nobody here knows, of a page in the other form.
+    pub(super) more: Vec<(String, String)>,
 }
+
+/// Before the name of what an attribute of HTML has said: members with an underscore are an index's
+/// own, and mean nothing to anybody else.
+pub(super) const FROM_HTML: &str = "_data-";
 
 /// What is said of a `.metadata` beside a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,7 +70,6 @@ pub(super) enum CoreMetadata {
     #[default]
     No,
     /// There is one, without a checksum.
-    #[allow(dead_code, reason = "some upstreams say it so")]
     Yes,
     /// Its SHA-256 in hexadecimal.
     Sha256(String),
@@ -155,6 +160,9 @@ fn link(out: &mut String, file: &PageFile<'_>) {
     if let Some(signed) = file.gpg_sig {
         attribute("data-gpg-sig", if signed { "true" } else { "false" });
     }
+    for (name, value) in &file.more {
+        attribute(&format!("data-{name}"), value);
+    }
     let _ = writeln!(out, ">{}</a><br>", escaped(&file.filename));
 }
 
@@ -213,6 +221,9 @@ fn file_json(file: &PageFile<'_>) -> Value {
     }
     if let Some(signed) = file.gpg_sig {
         put("gpg-sig", json!(signed));
+    }
+    for (name, value) in &file.more {
+        put(&format!("{FROM_HTML}{name}"), json!(value));
     }
     Value::Object(out)
 }

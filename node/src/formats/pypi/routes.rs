@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use crdt::PackageId;
 
-use super::{FORMAT, MOUNT, files, mode, name, names, simple, upload, upstream_files};
+use super::{FORMAT, files, legacy, mode, name, names, simple, upload, upstream_files};
 use crate::formats::{Context, url_segment};
 use crate::http::error::Error;
 
@@ -45,19 +45,20 @@ async fn route(context: &Context, head: &Parts, body: Body) -> Result<Response<B
         }
         (["hosts"], _) => mode::hosts(&context.registry),
         (["at"], _) => upstream_files::at(context, head).await,
-        ([project, "json"], _) => simple::legacy_json(context, head, (project, None)).await,
+        ([project, "json"], _) => legacy::serve(context, head, (project, None)).await,
         ([project, version, "json"], _) => {
-            simple::legacy_json(context, head, (project, Some(version))).await
+            legacy::serve(context, head, (project, Some(version))).await
         }
         _ => Err(Error::no_such_path()),
     }
 }
 
-/// Behind the same door: the page of a project, or the list of all.
+/// To the page of a project, or to the list of all: relative to what was asked for, because who
+/// asks may know this node by another base, or by that of an upstream.
 fn moved(context: &Context, name: Option<&str>) -> Response<Body> {
-    let mut target = format!("{}/simple/", context.door_url(MOUNT));
-    target.extend(name.map(|name| format!("{name}/")));
-    let mut path = target.split_off(context.base.len());
+    let below = name.map_or_else(|| "simple/".to_owned(), |name| format!("{name}/"));
+    // `./`: a name is no scheme.
+    let mut path = if context.path.folder { format!("../{below}") } else { format!("./{below}") };
     if let Some(format) = context.path.parameter("format") {
         path.push_str("?format=");
         path.push_str(&url_segment(&format.replace(' ', "+")));

@@ -1,7 +1,7 @@
-//! The handlers of a project's documents: its page, and the older JSON that some tools read.
+//! The handler of a project's page, and what the other documents of a project share with it.
 //!
-//! Both are kept ready (`http::ready`) until the project changes. A realm's are rendered from its
-//! view, an upstream's page is its own bytes.
+//! It is kept ready (`http::ready`) until the project changes. A realm's is rendered from its view,
+//! an upstream's is its own bytes.
 //!
 //! Source: formats/pypi.md sections 2 and 3.
 
@@ -18,7 +18,7 @@ use futures::FutureExt as _;
 use super::accept::{self, Form};
 use super::mode::{self, Mode};
 use super::routes::readable;
-use super::{FORMAT, MOUNT, hosted, page, provenance, upstream_page, version};
+use super::{FORMAT, MOUNT, hosted, page, provenance, upstream_page};
 use crate::formats::Context;
 use crate::http::body::{etag_of, joined};
 use crate::http::error::Error;
@@ -132,7 +132,7 @@ pub(super) async fn document(context: &Context, package: &PackageId) -> Result<D
     document_of(&context.registry, (context.door, package), wish).await
 }
 
-async fn document_of(
+pub(super) async fn document_of(
     registry: &Registry,
     (door, package): (Door, &PackageId),
     Wish { refresh, wanted }: Wish,
@@ -161,13 +161,13 @@ fn hosted_page(asked: &Asked, metadata: Metadata, form: Form) -> Result<Looked, 
         let page = hosted::page(&metadata, &url, &attested);
         if form == Form::Json { page::json(&page) } else { page::html(&page) }
     };
-    Ok(looked((seed, stamp), (kind, hidden), make))
+    Ok(looked((seed, stamp), (kind, accept::VARY, hidden), make))
 }
 
 /// A document that `make` gives where blocking is allowed.
 pub(super) fn looked(
     (seed, stamp): (Seed, Option<crate::registry::Stamp>),
-    (kind, hidden): (&'static str, usize),
+    (kind, vary, hidden): (&'static str, &'static str, usize),
     make: impl FnOnce() -> Vec<u8> + Send + 'static,
 ) -> Looked {
     let render = Box::new(move || {
@@ -175,7 +175,7 @@ pub(super) fn looked(
             let made = tokio::task::spawn_blocking(make).await;
             let bytes =
                 made.map_err(|_| RegistryError::not_here("the document could not be rendered"))?;
-            let (etag, vary) = (etag_of(&bytes), accept::VARY.into());
+            let (etag, vary) = (etag_of(&bytes), vary.into());
             let label = Label { kind: kind.into(), etag, vary, hidden };
             let plain = Plain::Held(Bytes::from(bytes.into_boxed_slice()));
             Ok(Made { label, plain, read: None, lies: false })
@@ -183,27 +183,4 @@ pub(super) fn looked(
         .boxed()
     });
     Looked { seed, stamp, age: None, stale: false, render, lies: None }
-}
-
-/// `GET /{name}/json` and `/{name}/{version}/json`: of what realms publish alone.
-pub(super) async fn legacy_json(
-    context: &Context,
-    head: &Parts,
-    (name, wanted): (&str, Option<&str>),
-) -> Result<Response<Body>, Error> {
-    let asked = Asked::of(context, name)?;
-    let wanted = wanted.map(|text| version::canonical(text).map_err(Error::invalid)).transpose()?;
-    let parts = ["json", wanted.as_deref().unwrap_or_default()].map(str::to_owned);
-    let look = move |asked: Asked, _| {
-        let wanted = wanted.clone();
-        async move {
-            let metadata = asked.metadata().await?;
-            let text = hosted::legacy_json(&metadata, &asked.url, wanted.as_deref())?;
-            let seed = Seed::of(RENDERER, &[b"json", text.as_bytes()]);
-            let hidden = metadata.hidden.len();
-            let made = move || text.into_bytes();
-            Ok(looked((seed, metadata.stamp), ("application/json", hidden), made))
-        }
-    };
-    asked.answer((context, head), &[&parts[0], &parts[1]], false, look).await
 }

@@ -34,9 +34,22 @@ fn answers(passing: &Passing<'_>) -> bool {
     passing.reads() && passing.rest.trim_end_matches('/').split('/').count() == 1
 }
 
+/// What the node has beside an index.
+fn beside(base: &str, path: &str) -> Option<Beside> {
+    project_json(base, path).or_else(|| own_file(base, path))
+}
+
+/// The older JSON of a project or of its version, which lies beside an index: poetry asks for it.
+fn project_json(base: &str, path: &str) -> Option<Beside> {
+    let parent = base.strip_suffix("simple/")?;
+    let rest = path.strip_prefix(parent)?.strip_prefix("pypi/")?.strip_suffix("/json")?;
+    let is_one = !rest.is_empty() && rest.split('/').count() <= 2;
+    is_one.then(|| Beside { path: format!("/{rest}/json"), about: Some(rest.to_owned()) })
+}
+
 /// A file of the node itself, which its pages name relative to the index: those of a realm's
 /// projects do so here, too.
-fn beside(base: &str, path: &str) -> Option<Beside> {
+fn own_file(base: &str, path: &str) -> Option<Beside> {
     let parent = base.trim_end_matches('/').rsplit_once('/')?.0;
     let rest = path.strip_prefix(parent)?.strip_prefix("/files/")?;
     let parts: Vec<&str> = rest.split('/').collect();

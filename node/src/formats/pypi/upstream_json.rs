@@ -10,6 +10,7 @@ use std::io::BufRead;
 use super::outline::{
     Entry, FILES_MAX, Head, Said, TEXT_MAX_BYTES, Visit, Written, checksum, is_file_name,
 };
+use super::page::FROM_HTML;
 use crate::formats::json::{Error, Json, Key};
 use crate::formats::splice::Span;
 
@@ -155,6 +156,14 @@ impl Found {
             ("gpg-sig", _) => entry.gpg_sig = truth(json)?,
             ("core-metadata", _) => self.metadata[0] = said(json)?,
             ("dist-info-metadata", _) => self.metadata[1] = said(json)?,
+            (name, b'"') => {
+                let value = text(json)?;
+                value.into_iter().for_each(|value| entry.add_more(plain(name), value));
+            }
+            (name, b't' | b'f') => {
+                let yes = truth(json)?.unwrap_or_default();
+                entry.add_more(plain(name), yes.to_string());
+            }
             _ => json.pass()?,
         }
         Ok(())
@@ -187,6 +196,11 @@ impl Found {
         let usable = is_file_name(&entry.filename) && !entry.url.is_empty();
         usable.then_some(entry)
     }
+}
+
+/// The name of a word that came out of HTML once.
+fn plain(name: &str) -> &str {
+    name.strip_prefix(FROM_HTML).unwrap_or(name)
 }
 
 fn text(json: &mut Json<'_>) -> Result<Option<String>, Error> {

@@ -5,18 +5,15 @@
 //! page. What changes: the URLs of files, which become this node's, relative to the page, so that
 //! they work under any door; files that are out of reach while the upstream is away; and of a wheel
 //! that is held, where the page says nothing of its METADATA, that it can be had here. In the other
-//! form it is rendered from what was read of it, and what the model of a page has no place for is
-//! left out; a time of upload that HTML does not say stays unsaid.
+//! form it is rendered from what was read of it (`upstream_model.rs`).
 //!
 //! With the upstream's own URLs (`mode.rs`) nothing is added, and nothing changes but what is out
-//! of reach.
+//! of reach; a page that redirects led to gets absolute URLs, because the client knows of no
+//! redirect.
 //!
 //! Source: formats/pypi.md section 3; formats/README.md section 1.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File as Opened;
-use std::io::BufReader;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use axum::http::StatusCode;
@@ -26,12 +23,14 @@ use crdt::digest::to_hex;
 use futures::FutureExt as _;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
+use url::Url;
 
 use super::accept::Form;
 use super::mode::{self, Mode};
-use super::outline::{self, Entry, METADATA, Said, Seen, Written};
-use super::page::{self, CoreMetadata, Page, PageFile};
+use super::outline::{METADATA, Written};
+use super::page::{self, Page};
 use super::simple::Asked;
+use super::upstream_model::Model;
 use super::upstream_places::{self, File, Places};
 use super::{FORMAT, dist};
 use crate::formats::splice::{self, Edit, Segment, Span, Splice};
@@ -39,7 +38,7 @@ use crate::formats::spliced::{Prepare, Render, Spliced};
 use crate::formats::url_segment;
 use crate::http::error::Error;
 use crate::http::ready::{Label, Looked};
-use crate::registry::{Error as RegistryError, UpstreamDocument};
+use crate::registry::UpstreamDocument;
 
 /// The code that renders: another number when the same page comes out as other bytes.
 const RENDERER: &str = "pypi upstream 1";
@@ -77,7 +76,7 @@ pub(super) async fn looked(
     if !places.files.is_empty() && !places.files.iter().any(|file| reach.has(file)) {
         return Err(all_hidden(&document));
     }
-    mode::note_hosts(&asked.registry, &document.outline).await?;
+    mode::note_hosts(&asked.registry, &document).await?;
     let added = match mode {
         Mode::Own => added(&asked, &places).await?,
         Mode::Canonical => BTreeMap::new(),
@@ -87,7 +86,7 @@ pub(super) async fn looked(
 }
 
 /// A page without files would read as a project that has none.
-fn all_hidden(document: &UpstreamDocument) -> Error {
+pub(super) fn all_hidden(document: &UpstreamDocument) -> Error {
     let (name, count) = (&document.package.name, document.outline.versions.len());
     let message = format!(
         "{name}: the upstream is out of reach, and of its {count} versions no file is held, \
@@ -106,7 +105,7 @@ impl Reach<'_> {
         self.has_file(&file.version, &file.name)
     }
 
-    fn has_file(self, version: &str, file: &str) -> bool {
+    pub(super) fn has_file(self, version: &str, file: &str) -> bool {
         self.0.is_none_or(|files| files.contains(&(version.to_owned(), file.to_owned())))
     }
 }
@@ -200,7 +199,11 @@ impl Shown {
 
     /// Whether it is the upstream's bytes from the first to the last.
     fn is_verbatim(&self) -> bool {
-        self.is_as_written() && self.mode == Mode::Canonical && self.document.files.is_none()
+        let moved = self.document.moved.is_some();
+        self.is_as_written()
+            && self.mode == Mode::Canonical
+            && !moved
+            && self.document.files.is_none()
     }
 
     fn prepare(&self) -> Prepare {
@@ -222,62 +225,24 @@ impl Shown {
 
     fn spliced(&self) -> Vec<Segment> {
         let reach = Reach(self.document.files.as_ref());
-        let look = Look { project: &self.document.package.name, mode: self.mode, reach };
+        let UpstreamDocument { package, moved, .. } = &*self.document;
+        let moved = moved.as_deref().and_then(|url| Url::parse(url).ok());
+        let look = Look { project: &package.name, mode: self.mode, reach, moved };
         spliced(&self.places, &look, &self.added)
     }
 
-    /// In the other form; read anew, which takes a moment.
+    /// In the other form.
     async fn rendered(&self) -> Result<Bytes, Error> {
-        let document = self.asked.registry.open_document(&self.document.digest).await?;
-        let (file, this) = (document.into_std().await, self.clone());
-        let made = tokio::task::spawn_blocking(move || this.other_form(file)).await;
-        let made = made.unwrap_or_else(|_| Err("the page could not be rendered".to_owned()));
-        Ok(made.map_err(RegistryError::not_here)?)
-    }
-
-    fn other_form(&self, file: Opened) -> Result<Bytes, String> {
-        let project = &self.document.package.name;
-        let reach = Reach(self.document.files.as_ref());
-        let mut files = Vec::new();
-        let mut input = BufReader::new(file);
-        let head = outline::read(project, &mut input, &mut |entry, seen| {
-            let version = outline::version_of(project, &entry.filename);
-            if seen == Seen::First && reach.has_file(&version, &entry.filename) {
-                files.push(self.file(entry));
-            }
-            Ok(())
-        })?;
-        let status = head.status.map(|(state, why)| (Cow::Owned(state), why.map(Cow::Owned)));
-        let (name, versions) = (Cow::Borrowed(project.as_str()), Vec::new());
-        let page = Page { name, files, versions, status };
-        let bytes = if self.form == Form::Json { page::json(&page) } else { page::html(&page) };
-        Ok(bytes.into())
-    }
-
-    fn file(&self, entry: Entry) -> PageFile<'static> {
-        let sha256 = entry.declared.sha256;
-        let url = match self.mode {
-            Mode::Own => own_url(&self.document.package.name, sha256, &entry.filename),
-            Mode::Canonical => entry.url,
+        let form = self.form;
+        let model = Model {
+            document: Arc::clone(&self.document),
+            mode: self.mode,
+            added: Arc::clone(&self.added),
         };
-        let added = self.added.get(&entry.filename).copied().map(Said::Sha256);
-        let core_metadata = match entry.metadata.or(added) {
-            Some(Said::Sha256(sum)) => CoreMetadata::Sha256(to_hex(&sum)),
-            Some(Said::Yes) => CoreMetadata::Yes,
-            Some(Said::No) | None => CoreMetadata::No,
+        let render = move |page: Page<'_>| {
+            if form == Form::Json { page::json(&page) } else { page::html(&page) }
         };
-        PageFile {
-            filename: Cow::Owned(entry.filename),
-            url: Cow::Owned(url),
-            sha256: sha256.map(|sum| to_hex(&sum)),
-            size: entry.size,
-            upload_time: entry.upload_time.map(Cow::Owned),
-            requires_python: entry.requires_python.map(Cow::Owned),
-            yanked: entry.yanked.map(Cow::Owned),
-            core_metadata,
-            provenance: entry.provenance.map(Cow::Owned),
-            gpg_sig: entry.gpg_sig,
-        }
+        Ok(model.read(&self.asked.registry, render).await?.into())
     }
 }
 
@@ -286,6 +251,19 @@ pub(super) struct Look<'a> {
     pub(super) project: &'a str,
     pub(super) mode: Mode,
     pub(super) reach: Reach<'a>,
+    /// Where redirects led to the page: what is relative in it is relative to that.
+    pub(super) moved: Option<Url>,
+}
+
+impl Look<'_> {
+    /// What stands in the place of a file's URL, if something else does.
+    fn url(&self, file: &File) -> Option<String> {
+        if self.mode == Mode::Own {
+            return Some(own_url(self.project, file.sha256, &file.name));
+        }
+        let absolute = self.moved.as_ref()?.join(file.relative.as_deref()?).ok()?;
+        Some(absolute.into())
+    }
 }
 
 /// The page in its own form.
@@ -304,8 +282,8 @@ pub(super) fn spliced(
     } else {
         edits.extend(all.filter(|(_, gone)| *gone).map(|(place, _)| (place, Bytes::new())));
     }
-    for file in places.files.iter().filter(|file| own && !file.name.is_empty()) {
-        let url = own_url(look.project, file.sha256, &file.name);
+    for file in places.files.iter().filter(|file| !file.name.is_empty()) {
+        let Some(url) = look.url(file) else { continue };
         edits.push((file.url, written_url(places.written, url, &file.fragment)));
         if let Some(sum) = added.get(&*file.name) {
             let at = Span { start: file.inside, end: file.inside };

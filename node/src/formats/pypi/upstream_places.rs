@@ -5,6 +5,8 @@
 use std::io::BufRead;
 use std::sync::Arc;
 
+use url::Url;
+
 use super::outline::{self, Entry, Seen, Written};
 use super::{dist, version};
 use crate::formats::splice::Span;
@@ -41,6 +43,8 @@ pub(super) struct File {
     pub(super) place: Span,
     pub(super) inside: u32,
     pub(super) url: Span,
+    /// The URL, where it is relative to the page.
+    pub(super) relative: Option<Box<str>>,
     pub(super) is_wheel: bool,
     /// Whether the page says anything of its METADATA.
     pub(super) says_metadata: bool,
@@ -59,6 +63,7 @@ impl File {
             place: entry.place,
             inside: entry.inside,
             url: entry.url_place,
+            relative: Url::parse(&entry.url).is_err().then(|| entry.url.as_str().into()),
             is_wheel: dist.is_some_and(|dist| dist.kind == dist::Kind::Wheel),
             says_metadata: entry.metadata.is_some(),
             again: seen == Seen::Again,
@@ -69,7 +74,9 @@ impl File {
 impl Weigh for Places {
     fn bytes(&self) -> usize {
         let file = |file: &File| {
-            size_of::<File>() + file.name.len() + file.version.len() + file.fragment.len()
+            let relative = file.relative.as_ref().map_or(0, |url| url.len());
+            let texts = [&file.name, &file.version, &file.fragment].map(|text| text.len());
+            size_of::<File>() + relative + texts.iter().sum::<usize>()
         };
         self.files.iter().map(file).sum::<usize>() + self.versions.len() * 48 + size_of::<Self>()
     }

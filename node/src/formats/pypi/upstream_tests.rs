@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 
 use serde_json::json;
+use url::Url;
 
 use super::mode::Mode;
 use super::outline::{self, Entry, Said, Seen, UNVERSIONED};
+use super::page::{self, Page, PageFile};
 use super::upstream_page::{Look, Reach, spliced};
-use super::upstream_places::scan;
+use super::upstream_places::{Places, scan};
 use crate::formats::splice::{Segment, Span};
 use crate::registry::{OutlineFile, OutlineVersion};
 
@@ -318,10 +320,14 @@ fn rendered(page: &str, mode: Mode, files: Option<&[(&str, &str)]>, held: &[(&st
     let files = files.map(|files| {
         files.iter().map(|(version, file)| ((*version).to_owned(), (*file).to_owned())).collect()
     });
-    let look = Look { project: "pad", mode, reach: Reach(files.as_ref()) };
+    let look = Look { project: "pad", mode, reach: Reach(files.as_ref()), moved: None };
+    made(&places, page, &look, held)
+}
+
+fn made(places: &Places, page: &str, look: &Look<'_>, held: &[(&str, u8)]) -> String {
     let added = held.iter().map(|(file, sum)| ((*file).to_owned(), [*sum; 32])).collect();
     let mut out = Vec::new();
-    for segment in spliced(&places, &look, &added) {
+    for segment in spliced(places, look, &added) {
         match segment {
             Segment::Range(range) => {
                 out.extend(&page.as_bytes()[range.start as usize..range.end as usize]);
@@ -411,6 +417,54 @@ fn of_a_page_in_html_the_urls_change_and_their_fragments_stay() {
     let left = format!("<a href=../../files/pad/-/{OTHER}#egg=x>y</a>");
     assert!(!away.contains(WHEEL) && away.contains(&left), "{away}");
     assert_eq!(rendered(&page, Mode::Canonical, None, &[]), page);
+}
+
+#[test]
+fn words_that_nobody_here_knows_are_kept_for_the_other_form() {
+    let html = format!(
+        "<a href=\"{WHEEL}\" data-x.own=\"a &lt;b&gt;\" data-x.own=2 data-flag DATA-Big=c data-size=7 \
+         data-url=x data-yanked class=y data-\u{e9}=z data-{}=long>",
+        "n".repeat(65)
+    );
+    let owned = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    assert_eq!(one(&html).more, owned(&[("x.own", "a <b>"), ("flag", ""), ("big", "c")]));
+    let json = format!(
+        r#"{{"files":[{{"filename":"{WHEEL}","url":"{WHEEL}","x":"w","yes":true,"no":false,"n":1,
+        "o":{{}},"l":["x"],"size":"7","_data-x.own":"a","Big":"c","x":"again","nil":null}}]}}"#
+    );
+    let words = [("x", "w"), ("yes", "true"), ("no", "false"), ("x.own", "a")];
+    assert_eq!(one(&json).more, owned(&words));
+    let many: String = (0..100).map(|n| format!(" data-x{n}=y")).collect();
+    assert!(one(&format!("<a href={WHEEL}{many}>")).more.len() <= 16);
+    let file = PageFile { more: owned(&[("x.own", "a <b>")]), ..PageFile::default() };
+    let page = Page { files: vec![file], ..Page::default() };
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    assert!(text(page::html(&page)).contains(" data-x.own=\"a &lt;b&gt;\">"));
+    assert!(text(page::json(&page)).contains(r#""_data-x.own":"a <b>""#));
+}
+
+#[test]
+fn where_redirects_led_is_what_urls_are_relative_to() {
+    let moved = Url::parse("https://far.test/deep/simple/pad/").ok();
+    let look = |mode| Look { project: "pad", mode, reach: Reach(None), moved: moved.clone() };
+    let json = full_page();
+    let html =
+        format!("<base href=\"a/\"><a href=\"{WHEEL}#x\">x</a><a href=\"//o.test/{OTHER}\">");
+    for (page, url, more) in
+        [(&json, OTHER.to_owned(), String::new()), (&html, format!("a/{WHEEL}"), "#x".to_owned())]
+    {
+        let places = scan("pad", &mut page.as_bytes()).unwrap();
+        let canonical = made(&places, page, &look(Mode::Canonical), &[]);
+        let absolute = format!("\"https://far.test/deep/simple/pad/{url}{more}\"");
+        assert!(canonical.contains(&absolute), "{canonical}");
+        let own = made(&places, page, &look(Mode::Own), &[]);
+        assert!(own.contains("../../files/pad/") && !own.contains("far.test"), "{own}");
+    }
+    let places = scan("pad", &mut html.as_bytes()).unwrap();
+    let canonical = made(&places, &html, &look(Mode::Canonical), &[]);
+    assert!(canonical.contains(&format!("\"https://o.test/{OTHER}\"")), "{canonical}");
 }
 
 #[test]

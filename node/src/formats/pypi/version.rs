@@ -281,6 +281,14 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
     order.then_with(|| a.cmp(b))
 }
 
+/// Whether two normal versions are one: `1.0` and `1.0.0`.
+pub(super) fn is_same(a: &str, b: &str) -> bool {
+    match (Version::parse(a), Version::parse(b)) {
+        (Some(a), Some(b)) => a.order(&b) == Ordering::Equal,
+        _ => a == b,
+    }
+}
+
 /// Whether installers pass over it unless it is named: `a`, `b`, `rc`, `.dev`.
 pub(super) fn is_prerelease(version: &str) -> bool {
     Version::parse(version).is_some_and(|version| version.is_prerelease())

@@ -38,6 +38,7 @@ impl Node {
             content_type: "application/json".to_owned(),
             etag: None,
             last_modified: None,
+            moved: None,
             fetched_at: 1,
             checked_at: 1,
             by: CachedBy::Upstream,

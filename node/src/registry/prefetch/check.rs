@@ -197,6 +197,7 @@ impl Registry {
             });
         }
         let outlines = self.held_outlines(sought).await?;
+        let moved = self.moved(sought)?;
         let known = Known::of(&outlines, self.cached_files_of(sought)?);
         let held = known.held_by_slot();
         for locked in name.locked.clone() {
@@ -215,7 +216,8 @@ impl Registry {
                 let at = (slot.version.as_str(), slot.file.as_str());
                 let described = known.described.get(&at).copied();
                 if !slot.is_beside {
-                    name.polluted.extend(polluted(sought, locked, described, node));
+                    let url = described.and_then(|file| sought.file_url(moved.as_deref(), file));
+                    name.polluted.extend(polluted(sought, locked, url, node));
                 }
                 let files = held.get(&at).map_or(&[][..], Vec::as_slice);
                 let mut lack = self.lack_of(&slot, files, described)?;
@@ -268,6 +270,16 @@ impl Registry {
             outlines.push(self.outline(sought, &body).await?);
         }
         Ok(outlines)
+    }
+
+    /// Where redirects led to the document that is held, if they did.
+    fn moved(&self, sought: &Sought) -> Result<Option<String>, Error> {
+        for variant in sought.rules.variants {
+            if let Some(held) = self.held_document(&sought.subject(variant.name))? {
+                return Ok(held.moved);
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -322,11 +334,10 @@ fn contradiction(slot: &Slot<'_>, info: &BlobInfo) -> Option<Lack> {
 fn polluted(
     sought: &Sought,
     locked: &Locked,
-    described: Option<&OutlineFile>,
+    canonical: Option<String>,
     node: &str,
 ) -> Option<Polluted> {
     let url = locked.url.as_deref()?;
-    let canonical = described.and_then(|described| sought.file_url(described));
     // A registry on this machine is no node.
     if url.starts_with(&sought.endpoint.url) || canonical.as_deref() == Some(url) {
         return None;

@@ -98,6 +98,7 @@ async fn a_receipt_that_a_kill_took_is_issued_at_the_next_start() {
         content_type: String::new(),
         etag: None,
         last_modified: None,
+        moved: None,
         fetched_at: 1,
         checked_at: 1,
         by: CachedBy::Upstream,

@@ -29,6 +29,7 @@ pub(super) fn document(name: &str, body: &BlobInfo) -> CachedDocument {
         content_type: "application/json".into(),
         etag: None,
         last_modified: None,
+        moved: None,
         fetched_at: 1,
         checked_at: 1,
         by: CachedBy::Upstream,
