@@ -86,8 +86,9 @@ mod run_proxy;
 #[cfg(test)]
 mod s3;
 #[cfg(test)]
-mod strangers;
+mod shaped;
 #[cfg(test)]
+mod strangers;
 mod stub;
 #[cfg(test)]
 mod stub_clients;
