@@ -20,7 +20,7 @@ use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, Swarm, mdns, ping};
 use libp2p_stream::{Control, IncomingStreams};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -29,6 +29,7 @@ use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
 use super::command::{Command, Context, Done, Report};
 use super::discovery::{self, Contacts, Dial, Found};
 use super::held::Known;
+use super::lane::Lanes;
 use super::listening::Listening;
 use super::lobby::Lobby;
 use super::members::Members;
@@ -36,7 +37,6 @@ use super::neighbours::Neighbours;
 use super::peers::{Offence, Peers};
 use super::readers::Proven;
 use super::sync::{self, Prompt};
-use super::transfer::FLIGHTS_MAX;
 use super::{Config, Error, PEER_ROW, Pairing, dialable};
 use super::{mirror_serve, pair, serve};
 use crate::store::{Admission, NewItem, Store};
@@ -67,7 +67,7 @@ pub(super) struct Driver {
     pub(super) known: Known,
     /// By digest and size: a caller with another size does not share the result.
     pub(super) flights: HashMap<(Digest, u64), Vec<Waiting>>,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) lanes: Lanes,
     pub(super) reaching: HashMap<ConnectionId, (PeerId, Waiting)>,
     pub(super) listening: Listening,
     pub(super) judging: usize,
@@ -133,7 +133,7 @@ impl Driver {
             lobby: Lobby::default(),
             known: Known::default(),
             flights: HashMap::new(),
-            places: Arc::new(Semaphore::new(FLIGHTS_MAX)),
+            lanes: Lanes::default(),
             reaching: HashMap::new(),
             listening,
             judging: 0,

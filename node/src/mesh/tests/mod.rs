@@ -11,6 +11,7 @@ mod gossip;
 mod hostile;
 pub(crate) mod lists;
 mod lying;
+mod many;
 mod meeting;
 mod members;
 mod mirror;
