@@ -90,8 +90,9 @@ mod run_python;
 #[cfg(test)]
 mod s3;
 #[cfg(test)]
-mod strangers;
+mod shaped;
 #[cfg(test)]
+mod strangers;
 mod stub;
 #[cfg(test)]
 mod stub_clients;

@@ -16,6 +16,7 @@ pub(crate) mod project;
 pub(crate) mod python;
 pub(crate) mod samples;
 pub(crate) mod session;
+pub(crate) mod shaper;
 pub(crate) mod small_disk;
 pub(crate) mod tls;
 pub(crate) mod tunnel;

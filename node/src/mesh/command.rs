@@ -23,12 +23,15 @@ use tokio::time::Instant;
 use super::address::Way;
 use super::announce::{Learned, Verdict};
 use super::discovery::{Dial, Found};
+use super::frame::SMALL_BYTES;
 use super::held;
+use super::lane::Lane;
+use super::many;
 use super::mirror::Brought;
 use super::mirror_frame::Listing;
 use super::peers::Offence;
 use super::readers::Proven;
-use super::swarm::Driver;
+use super::swarm::{Driver, Waiting};
 use super::sync::Prompt;
 use super::transfer::Flight;
 use super::{Error, FileHint, Offer, PeerInfo};
@@ -53,7 +56,9 @@ pub(super) enum Command {
     /// Whether a member may be telling what we lack.
     IsMeeting(oneshot::Sender<bool>),
     /// Fetch a blob.
-    Fetch { digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>> },
+    Fetch { lane: Lane, blob: (Digest, u64), reply: oneshot::Sender<Result<(), Error>> },
+    /// Bring what is small of these.
+    Many { lane: Lane, blobs: Vec<(Digest, u64)>, until: Instant, reply: oneshot::Sender<()> },
     /// Bring a cached document.
     Document { wanted: (Digest, u64), bases: Vec<Digest>, reply: DocumentReply },
     /// What members hold of a package.
@@ -144,7 +149,10 @@ impl Driver {
                 let meeting = self.is_meeting();
                 answer(reply, meeting);
             }
-            Command::Fetch { digest, size, reply } => self.fetch(digest, size, reply),
+            Command::Fetch { lane, blob, reply } => self.fetch(lane, blob, reply),
+            Command::Many { lane, blobs, until, reply } => {
+                self.fetch_many(lane, blobs, until, reply)
+            }
             Command::Document { wanted, bases, reply } => self.fetch_document(wanted, bases, reply),
             Command::FilesOf { listing, reply } => self.files_of(listing, reply),
             Command::Held { digests, reply } => self.ask_who_holds(digests, reply),
@@ -251,7 +259,10 @@ impl Driver {
     }
 
     /// Joins the flight of this digest, or starts one.
-    fn fetch(&mut self, digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>>) {
+    fn fetch(&mut self, lane: Lane, (digest, size): (Digest, u64), reply: Waiting) {
+        if lane == Lane::Wanted {
+            self.lanes.want(digest);
+        }
         let waiting = self.flights.entry((digest, size)).or_default();
         waiting.push(reply);
         if waiting.len() > 1 {
@@ -262,14 +273,41 @@ impl Driver {
             size,
             peers: self.may_hear_of(&digest),
             store: self.context.store.clone(),
-            places: self.places.clone(),
+            lanes: self.lanes.clone(),
             reports: self.context.reports.clone(),
         };
         let control = self.context.control.clone();
         self.tasks.spawn(async move { Done::Landed((digest, size), flight.run(control).await) });
     }
 
+    fn fetch_many(
+        &mut self,
+        lane: Lane,
+        blobs: Vec<(Digest, u64)>,
+        until: Instant,
+        reply: oneshot::Sender<()>,
+    ) {
+        let small = blobs.into_iter().filter(|(_, size)| *size < SMALL_BYTES);
+        let mut groups: BTreeMap<Vec<PeerId>, Vec<(Digest, u64)>> = BTreeMap::new();
+        for (digest, size) in small {
+            let peers = self.may_hear_of(&digest);
+            if !peers.is_empty() {
+                groups.entry(peers).or_default().push((digest, size));
+            }
+        }
+        let (context, lanes) = (self.context.clone(), self.lanes.clone());
+        let flight = many::Flight { context, lanes, lane, until };
+        self.tasks.spawn(async move {
+            for (peers, blobs) in groups {
+                flight.run(peers, blobs).await;
+            }
+            answer(reply, ());
+            Done::Quietly
+        });
+    }
+
     fn landed(&mut self, flight: (Digest, u64), result: &Result<(), Error>) {
+        self.lanes.landed(&flight.0);
         for reply in self.flights.remove(&flight).into_iter().flatten() {
             answer(reply, result.as_ref().copied().map_err(Error::echo));
         }

@@ -21,6 +21,7 @@ use tokio::time::sleep;
 use super::choose::Plan;
 use super::frame::{Broken, Failure, Frame};
 use super::held::{FIRST_BYTE, Link, PROGRESS};
+use super::lane::Lanes;
 
 /// Ranges that one peer is asked for at a time.
 const WINDOW: usize = 4;
@@ -40,6 +41,7 @@ pub(super) struct Holder {
 pub(super) struct Job {
     digest: Digest,
     size: u64,
+    lanes: Lanes,
     plan: Mutex<Plan>,
     changed: Notify,
 }
@@ -68,8 +70,8 @@ pub(super) enum Stop {
 
 impl Job {
     /// What lacks of the blob, to be drawn.
-    pub(super) fn new(digest: Digest, size: u64, plan: Plan) -> Self {
-        Self { digest, size, plan: Mutex::new(plan), changed: Notify::new() }
+    pub(super) fn new((digest, size): (Digest, u64), plan: Plan, lanes: Lanes) -> Self {
+        Self { digest, size, lanes, plan: Mutex::new(plan), changed: Notify::new() }
     }
 
     /// Changes the plan, and wakes those who wait for something to do.
@@ -83,9 +85,15 @@ impl Job {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The next range for `peer`, if there is one and nothing more urgent goes first.
+    fn now(&self, peer: PeerId) -> Option<Range<u64>> {
+        if self.lanes.is_clear(&self.digest) { self.plan().next(peer) } else { None }
+    }
+
     /// Waits until there is a range for `peer`.
     async fn next(&self, peer: PeerId) -> Range<u64> {
         loop {
+            self.lanes.clear(&self.digest).await;
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
@@ -130,8 +138,7 @@ impl Drawing {
     /// Keeps the window full; with nothing under way, waits for something to do.
     async fn ask(&mut self, peer: PeerId) -> Result<(), Stop> {
         while self.asked.len() < WINDOW {
-            let range = self.job.plan().next(peer);
-            let range = match range {
+            let range = match self.job.now(peer) {
                 Some(range) => range,
                 None if self.asked.is_empty() => self.job.next(peer).await,
                 None => return Ok(()),

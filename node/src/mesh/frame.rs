@@ -3,8 +3,9 @@
 //! ```text
 //!  offset  size  field
 //!  0       4     length of what follows, u32 little-endian, checked before anything is allocated
-//!  4       1     type: 1 HELLO  2 GET  3 DATA  4 ERR  5 CANCEL  6 HAVE?  7 HAVE
-//!  5       …     body: canonical CBOR; of DATA: id u32 LE ‖ start u64 LE ‖ end u64 LE ‖ bao bytes
+//!  4       1     type: 1 HELLO  2 GET  3 DATA  4 ERR  5 CANCEL  6 HAVE?  7 HAVE  8 MGET  9 SMALL
+//!  5       …     body: canonical CBOR; of DATA: id u32 LE ‖ start u64 LE ‖ end u64 LE ‖ bao bytes;
+//!                of SMALL: id u32 LE ‖ for each blob length u32 LE (ffffffff: not here) ‖ bytes
 //! ```
 //!
 //! A frame of an unknown type is skipped if the high bit of its type is set, and ends the stream
@@ -30,6 +31,16 @@ const VERSION: u32 = 1;
 pub(super) const RANGES_MAX: usize = 64;
 /// Digests in one HAVE?.
 pub(super) const DIGESTS_MAX: usize = 256;
+/// Blobs in one MGET.
+pub(super) const MANY_MAX: usize = 64;
+/// What a blob that goes in a SMALL is shorter than, in bytes.
+pub(super) const SMALL_BYTES: u64 = 64 * 1024;
+/// Bytes of blobs that one MGET may bring.
+pub(super) const MANY_BYTES_MAX: u64 = 1024 * 1024;
+/// The bit of HELLO's features that says: I answer MGET.
+pub(super) const FEATURE_MANY: u64 = 1;
+/// The length that says that a blob is not here.
+const ABSENT: u32 = u32::MAX;
 /// Bytes of a blob in one DATA.
 pub(super) const DATA_BYTES_MAX: u64 = 256 * 1024;
 /// Proofs ride on the data: a pair of hashes for each node above each group, with room to spare.
@@ -59,6 +70,10 @@ pub(super) enum Frame {
     Have { digests: Vec<Digest> },
     /// These: one bit a digest, the first in the lowest bit of the first byte.
     Held { bits: Vec<u8> },
+    /// Give me these small blobs, in order.
+    GetMany { id: u32, digests: Vec<Digest> },
+    /// The next of them: whole, or not here.
+    Small { id: u32, bodies: Vec<Option<Bytes>> },
     /// Of a later version, to be skipped.
     Unknown,
 }
@@ -92,7 +107,7 @@ pub(super) enum Broken {
 
 impl Frame {
     /// The first frame each way.
-    pub(super) const HELLO: Self = Self::Hello { version: VERSION, features: 0 };
+    pub(super) const HELLO: Self = Self::Hello { version: VERSION, features: FEATURE_MANY };
 
     /// The whole frame with its length.
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -102,6 +117,12 @@ impl Frame {
             out.extend_from_slice(&range.start.to_le_bytes());
             out.extend_from_slice(&range.end.to_le_bytes());
             out.extend_from_slice(encoded);
+        } else if let Self::Small { id, bodies } = self {
+            out.extend_from_slice(&id.to_le_bytes());
+            for body in bodies {
+                out.extend_from_slice(&length_of(body.as_deref()).to_le_bytes());
+                out.extend_from_slice(body.as_deref().unwrap_or_default());
+            }
         } else {
             self.body(&mut Encoder::new(&mut out)).expect("writing to memory cannot fail");
         }
@@ -119,6 +140,8 @@ impl Frame {
             Self::Cancel { .. } => 5,
             Self::Have { .. } => 6,
             Self::Held { .. } => 7,
+            Self::GetMany { .. } => 8,
+            Self::Small { .. } => 9,
             Self::Unknown => 0x80,
         }
     }
@@ -139,15 +162,10 @@ impl Frame {
                 e.array(3)?.u32(*id)?.u8(code)?.u32(retry_ms)?
             }
             Self::Cancel { id } => e.array(1)?.u32(*id)?,
-            Self::Have { digests } => {
-                e.array(digests.len() as u64)?;
-                for digest in digests {
-                    e.bytes(digest.as_bytes())?;
-                }
-                e
-            }
+            Self::Have { digests } => list(e, digests)?,
+            Self::GetMany { id, digests } => list(e.array(2)?.u32(*id)?, digests)?,
             Self::Held { bits } => e.bytes(bits)?,
-            Self::Data { .. } | Self::Unknown => e,
+            Self::Data { .. } | Self::Small { .. } | Self::Unknown => e,
         };
         Ok(())
     }
@@ -159,6 +177,7 @@ impl Frame {
         };
         let frame = match kind {
             3 => return data(&bytes),
+            9 => return small(&bytes),
             kind if kind & 0x80 != 0 => return Ok(Self::Unknown),
             _ => parse(kind, &mut Decoder::new(body)),
         };
@@ -191,6 +210,48 @@ impl Failure {
     }
 }
 
+fn list<'e, W: Write>(
+    e: &'e mut Encoder<W>,
+    digests: &[Digest],
+) -> Result<&'e mut Encoder<W>, minicbor::encode::Error<W::Error>> {
+    e.array(digests.len() as u64)?;
+    for digest in digests {
+        e.bytes(digest.as_bytes())?;
+    }
+    Ok(e)
+}
+
+fn length_of(body: Option<&[u8]>) -> u32 {
+    body.map_or(ABSENT, |body| u32::try_from(body.len()).expect("a small blob is small"))
+}
+
+/// Never more than [`MANY_MAX`] bodies, each of less than [`SMALL_BYTES`].
+fn small(bytes: &Bytes) -> Result<Frame, Broken> {
+    let malformed = Broken::Garbage("malformed small blobs");
+    let word = |at: usize| bytes.get(at..at + 4)?.try_into().map(u32::from_le_bytes).ok();
+    let Some(id) = word(1) else { return Err(malformed) };
+    let (mut at, mut bodies) = (5, Vec::new());
+    while at < bytes.len() {
+        let Some(length) = word(at) else { return Err(malformed) };
+        at += 4;
+        if length == ABSENT {
+            bodies.push(None);
+        } else {
+            let end = at.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+            if u64::from(length) >= SMALL_BYTES || end > bytes.len() {
+                return Err(malformed);
+            }
+            bodies.push(Some(bytes.slice(at..end)));
+            at = end;
+        }
+    }
+    if bodies.is_empty() || bodies.len() > MANY_MAX {
+        Err(malformed)
+    } else {
+        Ok(Frame::Small { id, bodies })
+    }
+}
+
 fn data(bytes: &Bytes) -> Result<Frame, Broken> {
     let number = |at: usize| bytes.get(at..at + 8)?.try_into().map(u64::from_le_bytes).ok();
     let id = bytes.get(1..5).and_then(|id| id.try_into().map(u32::from_le_bytes).ok());
@@ -216,14 +277,25 @@ fn parse(kind: u8, d: &mut Decoder<'_>) -> Result<Frame, minicbor::decode::Error
             Frame::Error { id: d.u32()?, failure: Failure::from_code(d.u8()?, d.u32()?) }
         }
         (5, Some(1)) => Frame::Cancel { id: d.u32()? },
-        (6, length) => {
-            let Some(count) = count(length, DIGESTS_MAX) else { return wrong("digests") };
-            Frame::Have { digests: (0..count).map(|_| digest(d)).collect::<Result<_, _>>()? }
+        (6, length) => Frame::Have { digests: digests(d, length, DIGESTS_MAX)? },
+        (8, Some(2)) => {
+            let (id, length) = (d.u32()?, d.array()?);
+            Frame::GetMany { id, digests: digests(d, length, MANY_MAX)? }
         }
         (7, _) => Frame::Held { bits: d.bytes()?.to_vec() },
         _ => return wrong("type"),
     };
     Ok(frame)
+}
+
+fn digests(
+    d: &mut Decoder<'_>,
+    length: Option<u64>,
+    max: usize,
+) -> Result<Vec<Digest>, minicbor::decode::Error> {
+    let wrong = || minicbor::decode::Error::message("digests");
+    let count = count(length, max).ok_or_else(wrong)?;
+    (0..count).map(|_| digest(d)).collect()
 }
 
 fn count(length: Option<u64>, max: usize) -> Option<usize> {
@@ -312,6 +384,11 @@ mod tests {
             Frame::Cancel { id: 7 },
             Frame::Have { digests: vec![digest; DIGESTS_MAX] },
             Frame::Held { bits: vec![5; 32] },
+            Frame::GetMany { id: 7, digests: vec![digest; MANY_MAX] },
+            Frame::Small {
+                id: 7,
+                bodies: vec![None, Some(Bytes::new()), Some(Bytes::from_static(b"abc")), None],
+            },
         ] {
             let bytes = Bytes::from(frame.encode());
             assert!(bytes.len() <= REQUEST_BYTES_MAX);
@@ -331,6 +408,12 @@ mod tests {
             b"\x01\x82\x18\x01\x00",
             b"\x01\x82\x01\x00\x00",
             b"\x7f\x80",
+            b"\x09\x01\x00\x00",
+            b"\x09\x01\x00\x00\x00",
+            b"\x09\x01\x00\x00\x00\x02\x00\x00\x00a",
+            b"\x09\x01\x00\x00\x00\x00\x00\x01\x00",
+            b"\x09\x01\x00\x00\x00\xfe\xff\xff\xff",
+            b"\x08\x82\x01\x98\x41",
         ] {
             assert!(Frame::decode(Bytes::from_static(bytes)).is_err(), "{bytes:?}");
         }

@@ -18,7 +18,7 @@ use libp2p::{PeerId, Stream};
 use libp2p_stream::{Control, OpenStreamError};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::frame::{self, Broken, DIGESTS_MAX, FRAME_BYTES_MAX, Frame};
+use super::frame::{self, Broken, DIGESTS_MAX, FEATURE_MANY, FRAME_BYTES_MAX, Frame};
 use super::serve::PROTOCOL;
 
 /// Opening a stream, and the first byte of an answer.
@@ -42,6 +42,7 @@ const OPENING_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Link {
     stream: Stream,
+    features: u64,
 }
 
 impl Link {
@@ -72,12 +73,12 @@ impl Link {
             Err(OpenStreamError::Io(error)) => return Err(Broken::Cut(error)),
             Err(_) => return Err(Broken::Garbage("no blob protocol")),
         };
-        let mut link = Self { stream };
+        let mut link = Self { stream, features: 0 };
         let have = Frame::Have { digests: asked.to_vec() };
         let greeting = [Frame::HELLO.encode(), have.encode()].concat();
         frame::send(&mut link.stream, &greeting, PROGRESS).await?;
         match link.receive(FIRST_BYTE).await? {
-            Frame::Hello { .. } => {}
+            Frame::Hello { features, .. } => link.features = features,
             _ => return Err(Broken::Garbage("something before its greeting")),
         }
         let held = link.held(asked.len()).await?;
@@ -102,8 +103,13 @@ impl Link {
         }
     }
 
+    /// Whether the peer gives small blobs many to a frame.
+    pub(super) const fn gives_many(&self) -> bool {
+        self.features & FEATURE_MANY != 0
+    }
+
     /// Which of these the peer says it holds, at most [`DIGESTS_MAX`].
-    async fn have(&mut self, asked: &[Digest]) -> Result<Vec<bool>, Broken> {
+    pub(super) async fn have(&mut self, asked: &[Digest]) -> Result<Vec<bool>, Broken> {
         self.send(&Frame::Have { digests: asked.to_vec() }).await?;
         self.held(asked.len()).await
     }

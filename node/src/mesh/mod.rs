@@ -25,11 +25,13 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crdt::{Digest, PublicKey, RealmId, SecretKey};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::store::Store;
 
@@ -47,8 +49,11 @@ mod frame;
 mod held;
 mod interfaces;
 mod introduce;
+pub mod lane;
 mod listening;
 mod lobby;
+mod many;
+mod many_serve;
 mod meeting;
 pub mod members;
 mod mirror;
@@ -73,6 +78,7 @@ mod transports;
 pub use libp2p::{Multiaddr, PeerId};
 
 use command::Command;
+use lane::Lane;
 use mirror::Brought;
 use mirror_frame::Listing;
 
@@ -331,12 +337,30 @@ impl Mesh {
     }
 
     /// Fetches a blob into the store from any connected peers that have it, verified while it
-    /// arrives. Callers who ask for the same digest meanwhile wait for the same flight.
+    /// arrives. Callers who ask for the same digest meanwhile wait for the same flight. Somebody
+    /// waits for it: it goes before what is fetched in [`Lane::Bulk`].
     ///
     /// # Errors
     /// [`Error::Nowhere`], [`Error::Failed`], [`Error::Store`]; what arrived is kept for a resume.
     pub async fn fetch(&self, digest: Digest, size: u64) -> Result<(), Error> {
-        self.ask(|reply| Command::Fetch { digest, size, reply }).await?
+        self.fetch_in(Lane::Wanted, digest, size).await
+    }
+
+    /// The same, as urgent as the lane says. The flight is as urgent as the most urgent caller.
+    ///
+    /// # Errors
+    /// As [`Mesh::fetch`].
+    pub async fn fetch_in(&self, lane: Lane, digest: Digest, size: u64) -> Result<(), Error> {
+        self.ask(|reply| Command::Fetch { lane, blob: (digest, size), reply }).await?
+    }
+
+    /// Brings those of these blobs that are small (below 64 KiB) and not held, many to a frame, from
+    /// connected peers that have them. After `patience` no more is asked for; what was asked for
+    /// still comes. Those that nobody gave just lack afterwards: [`Mesh::fetch_in`] says why.
+    pub async fn fetch_many(&self, lane: Lane, blobs: Vec<(Digest, u64)>, patience: Duration) {
+        let until = Instant::now() + patience;
+        // A mesh that has stopped brings nothing.
+        let _ = self.ask(|reply| Command::Many { lane, blobs, until, reply }).await;
     }
 
     /// Which of these some connected peer says it holds; answers are kept for ten seconds, and

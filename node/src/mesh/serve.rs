@@ -58,7 +58,7 @@ const HAVE_FREE: u32 = 20;
 /// A stream on which nothing is asked ends.
 const IDLE: Duration = Duration::from_secs(120);
 /// A peer that takes or sends nothing in the middle of a frame is cut off.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Waiting for a turn longer than this is answered with "busy".
 const TURN_PATIENCE: Duration = Duration::from_secs(5);
 /// A piece that takes longer goes on without the turn among all.
@@ -130,16 +130,16 @@ pub(super) async fn run(mut incoming: IncomingStreams, context: Context, members
 }
 
 /// One stream.
-struct Server {
-    peer: PeerId,
-    context: Context,
+pub(super) struct Server {
+    pub(super) peer: PeerId,
+    pub(super) context: Context,
     members: Members,
     limits: Arc<Limits>,
     of_peer: Arc<PeerLimits>,
 }
 
 /// Ids that the peer does not want any more; those of answered requests are harmless.
-type Cancelled = Mutex<HashSet<u32>>;
+pub(super) type Cancelled = Mutex<HashSet<u32>>;
 
 /// One GET.
 #[derive(Debug)]
@@ -153,6 +153,7 @@ struct Wanted {
 #[derive(Debug)]
 enum Request {
     Get(Wanted),
+    Many(u32, Vec<Digest>),
     Have(Vec<Digest>),
 }
 
@@ -182,6 +183,9 @@ impl Server {
                 Request::Get(wanted) => {
                     self.transfer(&mut writer, &wanted, cancelled, &mut pace).await?;
                 }
+                Request::Many(id, digests) => {
+                    self.many(&mut writer, (id, &digests), cancelled, &mut pace).await?;
+                }
                 Request::Have(digests) => {
                     asked = asked.saturating_add(1);
                     if asked > HAVE_FREE {
@@ -197,12 +201,12 @@ impl Server {
         Ok(())
     }
 
-    fn is_member(&self) -> bool {
+    pub(super) fn is_member(&self) -> bool {
         self.members.is_member(&self.peer)
     }
 
     /// The size of a blob that a peer may have; `None` otherwise, whatever the reason.
-    fn gives(&self, digest: &Digest, member: bool) -> Option<u64> {
+    pub(super) fn gives(&self, digest: &Digest, member: bool) -> Option<u64> {
         let store = &self.context.store;
         let held = store.blob(digest).ok().flatten()?;
         let named = store.may_be_given(digest, &self.context.proven.of(&self.peer)).ok()?;
@@ -219,8 +223,10 @@ impl Server {
         let refused = match self.turn().await {
             Err(busy) => Some(busy),
             Ok((_turn, among_all)) => match self.gives(&wanted.digest, self.is_member()) {
-                None if self.of_peer.may_miss(Instant::now()) => Some(Failure::NotFound),
-                None => return Err(Broken::Garbage("too many requests for what is not here")),
+                None => {
+                    self.miss()?;
+                    Some(Failure::NotFound)
+                }
                 Some(size) if size != wanted.size => Some(Failure::OtherSize),
                 Some(_) => {
                     let mut turn = Some(among_all);
@@ -233,8 +239,16 @@ impl Server {
         frame::send(writer, &error.encode(), PATIENCE).await
     }
 
+    /// Counts one more answer "not here".
+    pub(super) fn miss(&self) -> Result<(), Broken> {
+        if self.of_peer.may_miss(Instant::now()) {
+            return Ok(());
+        }
+        Err(Broken::Garbage("too many requests for what is not here"))
+    }
+
     /// Waits for this peer's turn, then for one among all, in the order of asking.
-    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Failure> {
+    pub(super) async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Failure> {
         let turn = async {
             let of_peer = self.of_peer.transfers.acquire().await?;
             Ok::<_, tokio::sync::AcquireError>((of_peer, self.limits.transfers.acquire().await?))
@@ -358,6 +372,7 @@ async fn read(
                 Request::Get(Wanted { id, digest, size, ranges })
             }
             Frame::Have { digests } => Request::Have(digests),
+            Frame::GetMany { id, digests } => Request::Many(id, digests),
             _ => return Err(Broken::Garbage("an answer where a request belongs")),
         };
         if queue.send(request).await.is_err() {

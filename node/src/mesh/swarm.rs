@@ -20,7 +20,7 @@ use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, Swarm, mdns, ping};
 use libp2p_stream::{Control, IncomingStreams};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -32,6 +32,7 @@ use super::discovery::{Contacts, Dial, Found};
 use super::held::Known;
 use super::interfaces::Interfaces;
 use super::introduce::{self, Introductions};
+use super::lane::Lanes;
 use super::listening::Listening;
 use super::lobby::Lobby;
 use super::members::Members;
@@ -40,7 +41,6 @@ use super::network::{self, Change, Network};
 use super::peers::{Line, Offence, Peers};
 use super::readers::Proven;
 use super::sync::{self, Prompt};
-use super::transfer::FLIGHTS_MAX;
 use super::{Config, Error, PEER_ROW, Pairing, dialable};
 use super::{mirror_serve, pair, serve};
 use crate::store::{Admission, NewItem, Store};
@@ -71,7 +71,7 @@ pub(super) struct Driver {
     pub(super) known: Known,
     /// By digest and size: a caller with another size does not share the result.
     pub(super) flights: HashMap<(Digest, u64), Vec<Waiting>>,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) lanes: Lanes,
     pub(super) reaching: HashMap<ConnectionId, (PeerId, Waiting)>,
     pub(super) listening: Listening,
     network: Network,
@@ -142,7 +142,7 @@ impl Driver {
             lobby: Lobby::default(),
             known: Known::default(),
             flights: HashMap::new(),
-            places: Arc::new(Semaphore::new(FLIGHTS_MAX)),
+            lanes: Lanes::default(),
             reaching: HashMap::new(),
             listening,
             network: Network::new(),

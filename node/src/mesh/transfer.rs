@@ -25,7 +25,7 @@ use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use libp2p::PeerId;
 use libp2p_stream::Control;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Error;
@@ -34,12 +34,11 @@ use super::command::Report;
 use super::draw::{Holder, Job, Piece, Stop, draw};
 use super::frame::Broken;
 use super::held::{ASKED_AT_ONCE, Link};
+use super::lane::Lanes;
 use super::peers::Offence;
 use crate::store::partial::Partial;
 use crate::store::{self, Hashes, Store};
 
-/// Flights in the air; further ones wait for a place.
-pub(super) const FLIGHTS_MAX: usize = 16;
 /// Peers that one flight draws from at a time.
 const SOURCES_MAX: usize = 4;
 /// Bytes of a range.
@@ -68,8 +67,8 @@ pub(super) struct Flight {
     pub(super) peers: Vec<PeerId>,
     /// Where it goes.
     pub(super) store: Store,
-    /// Places in the air.
-    pub(super) places: Arc<Semaphore>,
+    /// Places in the air, and who goes first.
+    pub(super) lanes: Lanes,
     /// Where to tell of offences.
     pub(super) reports: mpsc::Sender<Report>,
 }
@@ -77,8 +76,7 @@ pub(super) struct Flight {
 impl Flight {
     /// Fetches the blob into the store.
     pub(super) async fn run(self, control: Control) -> Result<(), Error> {
-        // The semaphore is never closed; without a place the flight would only be less polite.
-        let _place = self.places.acquire().await.ok();
+        let _place = self.lanes.board(&self.digest).await;
         if let Some(held) = self.store.blob(&self.digest)? {
             return if held.size == self.size { Ok(()) } else { Err(self.other_size(held.size)) };
         }
@@ -123,21 +121,25 @@ impl Flight {
         Error::Refused(format!("{} is held with {held} bytes, not {}", self.digest, self.size))
     }
 
-    /// The checksums that the metadata of this blob shows, so that they can be compared; of what no
-    /// release names, those that upstreams declare.
     fn hashes(&self) -> Result<Hashes, Error> {
-        let named = self.store.artifact(&self.digest)?;
-        if named.is_empty() {
-            return Ok(Hashes { sha512: true, sha1: true, md5: false });
-        }
-        let mut hashes = Hashes::default();
-        for checksums in named.into_iter().filter_map(|one| one.checksums) {
-            hashes.sha512 |= checksums.sha512.is_some();
-            hashes.sha1 |= checksums.sha1.is_some();
-            hashes.md5 |= checksums.md5.is_some();
-        }
-        Ok(hashes)
+        Ok(hashes_of(&self.store, &self.digest)?)
     }
+}
+
+/// The checksums that the metadata of a blob shows, so that they can be compared; of what no
+/// release names, those that upstreams declare.
+pub(super) fn hashes_of(store: &Store, digest: &Digest) -> Result<Hashes, store::Error> {
+    let named = store.artifact(digest)?;
+    if named.is_empty() {
+        return Ok(Hashes { sha512: true, sha1: true, md5: false });
+    }
+    let mut hashes = Hashes::default();
+    for checksums in named.into_iter().filter_map(|one| one.checksums) {
+        hashes.sha512 |= checksums.sha512.is_some();
+        hashes.sha1 |= checksums.sha1.is_some();
+        hashes.md5 |= checksums.md5.is_some();
+    }
+    Ok(hashes)
 }
 
 /// Asks one peer whether it holds the blob; no answer is no.
@@ -170,7 +172,7 @@ struct Download<'a> {
 impl<'a> Download<'a> {
     fn new(flight: &'a Flight, partial: Partial) -> Self {
         let plan = Plan::new(partial.missing(RANGES_PLANNED, RANGE_BYTES));
-        let job = Job::new(flight.digest, flight.size, plan);
+        let job = Job::new((flight.digest, flight.size), plan, flight.lanes.clone());
         Self {
             flight,
             partial,
@@ -253,6 +255,7 @@ impl<'a> Download<'a> {
             Err(error) => return Err(error.into()),
         }
         self.came = true;
+        self.flight.lanes.came(&self.flight.digest);
         self.unsaved_bytes += range.end - range.start;
         self.job.change(|plan| {
             plan.arrived(&range);

@@ -25,6 +25,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::keep_queue::{Entry, KEEP, KEYS, Lacking, Places, Stretch};
 use super::{Error, FollowKind, Registry};
+use crate::mesh::lane::Lane;
 
 /// The largest file that is kept ahead. Source: trust.md section 12.
 const KEEP_FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -220,6 +221,7 @@ impl Registry {
         let entries = stretch.choose(fresh, budget_bytes);
         let digests: Vec<Digest> = entries.iter().map(|(digest, _)| *digest).collect();
         let chosen = entries.len();
+        self.keep_small(&entries).await?;
         let fetches = entries.into_iter().map(|(digest, row)| self.keep_one(digest, row));
         let fetches = stream::iter(fetches).buffer_unordered(KEEP_AT_ONCE);
         let tried: Vec<_> = fetches.take_until(tokio::time::sleep(ROUND_MAX)).collect().await;
@@ -253,6 +255,22 @@ impl Registry {
         }
     }
 
+    /// Brings the small ones of these many at a time, as far as a pass's time goes: a round trip
+    /// for each would cost more than their bytes.
+    async fn keep_small(&self, entries: &[Entry]) -> Result<(), Error> {
+        let Some(mesh) = self.mesh() else { return Ok(()) };
+        let mut small = Vec::new();
+        for (digest, row) in entries {
+            if self.stands(row)? && self.inner.store.blob(digest)?.is_none() {
+                small.push((*digest, row.size));
+            }
+        }
+        if !small.is_empty() {
+            mesh.fetch_many(Lane::Bulk, small, ROUND_MAX).await;
+        }
+        Ok(())
+    }
+
     /// Fetches one file; answers the bytes it counts for, or `None` if nothing came.
     async fn keep_one(&self, digest: Digest, row: Lacking) -> Result<Option<u64>, Error> {
         let store = &self.inner.store;
@@ -263,7 +281,7 @@ impl Registry {
         }
         // Here already: it came after its pass was over, or somebody asked for it.
         if store.blob(&digest)?.is_none()
-            && let Err(error) = mesh.fetch(digest, row.size).await
+            && let Err(error) = mesh.fetch_in(Lane::Bulk, digest, row.size).await
         {
             tracing::debug!(%error, %digest, "not kept yet");
             return Ok(None);

@@ -12,6 +12,7 @@ mod hostile;
 mod introductions;
 pub(crate) mod lists;
 mod lying;
+mod many;
 mod meeting;
 mod members;
 mod mirror;

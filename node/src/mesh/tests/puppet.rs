@@ -119,6 +119,27 @@ impl Puppet {
         }
     }
 
+    /// Says that it holds whatever is asked for, and answers each MGET with these bodies.
+    pub(super) async fn give_small(&mut self, bodies: &[&'static [u8]]) {
+        let (_, mut stream) = self.blobs.next().await.expect("somebody asks");
+        send(&mut stream, &Frame::HELLO).await;
+        loop {
+            let read = frame::receive(&mut stream, 1 << 20, DEADLINE, DEADLINE).await;
+            let Ok(Some(request)) = read else { return };
+            match Frame::decode(request).expect("a node speaks well") {
+                Frame::Have { digests } => {
+                    let bits = vec![(1 << digests.len()) - 1];
+                    send(&mut stream, &Frame::Held { bits }).await;
+                }
+                Frame::GetMany { id, .. } => {
+                    let bodies = bodies.iter().map(|body| Some(bytes::Bytes::from_static(body)));
+                    send(&mut stream, &Frame::Small { id, bodies: bodies.collect() }).await;
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Answers the first question of one stream of the mirror protocol with these bytes, and then
     /// ends the stream.
     pub(super) async fn mirror_with(&mut self, answer: &[u8]) {
@@ -215,17 +236,25 @@ async fn trickle(mut stream: Stream) {
             }
             Frame::Get { id, ranges, .. } => {
                 let encoded = vec![0; 64 * 1024].into();
-                let data = Frame::Data { id, range: ranges[0].clone(), encoded }.encode();
-                for byte in data {
-                    let written = stream.write_all(&[byte]).await.and(stream.flush().await);
-                    if written.is_err() {
-                        return;
-                    }
-                    sleep(Duration::from_millis(200)).await;
-                }
+                let data = Frame::Data { id, range: ranges[0].clone(), encoded };
+                drip(&mut stream, &data).await;
+            }
+            Frame::GetMany { id, .. } => {
+                let body = vec![0; 60 * 1024].into();
+                drip(&mut stream, &Frame::Small { id, bodies: vec![Some(body)] }).await;
             }
             _ => {}
         }
+    }
+}
+
+/// Byte by byte, until the other side has had enough.
+async fn drip(stream: &mut Stream, frame: &Frame) {
+    for byte in frame.encode() {
+        if stream.write_all(&[byte]).await.and(stream.flush().await).is_err() {
+            return;
+        }
+        sleep(Duration::from_millis(200)).await;
     }
 }
 
