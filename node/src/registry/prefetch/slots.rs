@@ -1,10 +1,9 @@
 //! Which files an entry of a lockfile means.
 //!
 //! One, where the format fixes the name (and no document has several of it) or the lockfile has it.
-//! Else those of the version that fit
-//! the entry's checksums, as the documents and the releases that are held say it; all of them where
-//! it has none. To a file of an upstream belong those beside it (a wheel's `.metadata`) that the
-//! document has.
+//! Else those of the version that fit the entry's checksums, as the documents and the releases that
+//! are held say it; all of them where it has none. To a file of an upstream belong those beside it
+//! (a wheel's `.metadata`) that the document has.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
