@@ -154,3 +154,44 @@ fn pip_installs_through_tls_and_then_from_the_node_alone() {
     assert_eq!(lock(&scene.home("third").by_way_of(&scene.node)), plain);
     scene.all_came_from_the_node();
 }
+
+#[test]
+fn what_no_named_platform_installs_is_left_out_and_told() {
+    let world = World::new();
+    let Some(python) = Python::new(&world, "p") else { return };
+    let stub = Stub::start();
+    let tags = ["manylinux2014_x86_64", "manylinux2014_aarch64", "macosx_11_0_arm64", "win_amd64"];
+    for tag in tags {
+        let wheel = Distribution::wheel("acme-pad", "1.0.0").tags(&format!("py3-none-{tag}"));
+        stub.upload(wheel);
+    }
+    stub.upload(Distribution::wheel("left-pad", "1.3.0").requires("acme-pad<2"));
+    let node = world.node("a");
+    node.json(&["upstream", "add", "pypi", &stub.simple_url()]);
+    python.configure(&stub.simple_url());
+    let folder = python.project("shop");
+    let manifest = SHOP.split("[tool.poetry]").next().expect("it has a first part");
+    fs_err::write(folder.join("pyproject.toml"), manifest).expect("a file can be written");
+    python.ok("uv", &folder, &["lock", "--no-cache"]);
+    let lock = folder.join("uv.lock");
+    let lock = lock.to_str().expect("paths of tests are UTF-8");
+    stub.forget_requests();
+    let named = ["--platform", "linux-x86_64", "--platform", "macos-arm64"];
+    let done = node.json(&[&["prefetch", lock], named.as_slice()].concat());
+    assert_eq!(done["complete"], true, "{done}");
+    let skipped = done["skipped"]["files"].as_array().expect("they are listed");
+    let files: Vec<&str> = skipped.iter().filter_map(|file| file["file"].as_str()).collect();
+    assert_eq!(files.len(), 2, "{done}");
+    for tag in tags {
+        let left_out = matches!(tag, "manylinux2014_aarch64" | "win_amd64");
+        assert_eq!(files.iter().any(|file| file.contains(tag)), left_out, "{tag}: {done}");
+        assert_eq!(stub.count(&format!("{tag}.whl")) == 0, left_out, "{tag}");
+    }
+    assert!(done["skipped"]["bytes"].as_u64() > Some(100), "{done}");
+    let told = node.griot(&[&["check", lock], named.as_slice()].concat());
+    assert!(told.contains("left out: 2 files") && told.contains("win_amd64"), "{told}");
+    let (lacks, _) = node.refused(&["check", lock]);
+    assert!(lacks.contains("griot prefetch"), "all of it was not fetched: {lacks}");
+    let (unknown, _) = node.refused(&["check", lock, "--platform", "amiga"]);
+    assert!(unknown.contains("linux-x86_64"), "{unknown}");
+}

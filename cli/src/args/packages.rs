@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args as ClapArgs, Subcommand};
+use node::formats::platform::Platform;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Publish {
@@ -154,6 +155,10 @@ pub(crate) struct Prefetch {
     /// Lockfiles, or folders with one [default: those of this folder]
     #[arg(value_name = "LOCKFILE")]
     pub(crate) lockfiles: Vec<PathBuf>,
+    /// Leave out what cannot be installed on this platform, such as linux-x86_64; repeatable
+    /// [default: everything that is locked]
+    #[arg(long, value_name = "PLATFORM", value_parser = Platform::parse)]
+    pub(crate) platform: Vec<Platform>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -161,6 +166,10 @@ pub(crate) struct Check {
     /// Lockfiles, or folders with one [default: those of this folder]
     #[arg(value_name = "LOCKFILE")]
     pub(crate) lockfiles: Vec<PathBuf>,
+    /// Leave out what cannot be installed on this platform, such as linux-x86_64; repeatable
+    /// [default: everything that is locked]
+    #[arg(long, value_name = "PLATFORM", value_parser = Platform::parse)]
+    pub(crate) platform: Vec<Platform>,
     /// Replace URLs of a node in the lockfile by those of the upstream
     #[arg(long)]
     pub(crate) fix: bool,

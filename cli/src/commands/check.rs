@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::lockfile::{self, Read};
+use super::skipped::{self, Skipped};
 use crate::args::Check;
 use crate::client::Node;
 use crate::output::{Failure, count};
@@ -23,6 +24,9 @@ struct Checked {
     fixed: usize,
     /// What no entry of the lockfile says.
     notes: Vec<String>,
+    /// What is for other platforms than those that were named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<Skipped>,
     #[serde(flatten)]
     report: Report,
 }
@@ -31,7 +35,7 @@ pub(super) async fn run(context: &Context, check: Check) -> Result<(), Failure> 
     let node = context.node()?;
     let mut all = Vec::new();
     let mut failure = None;
-    for mut read in lockfile::read(&check.lockfiles)? {
+    for mut read in lockfile::read(&check.lockfiles, &check.platform)? {
         let checked = one(&node, &mut read, check.fix).await?;
         if !checked.complete && failure.is_none() {
             failure = Some(lockfile::lacks(&read, &checked.report));
@@ -60,7 +64,9 @@ async fn one(node: &Node, read: &mut Read, fix: bool) -> Result<Checked, Failure
     let (bytes, unknown) = report.bytes();
     let complete = report.is_complete();
     let notes = read.notes.clone();
-    Ok(Checked { lockfile: read.title(), complete, bytes, unknown, fixed, notes, report })
+    let skipped = skipped::of(node, read).await?;
+    let lockfile = read.title();
+    Ok(Checked { lockfile, complete, bytes, unknown, fixed, notes, skipped, report })
 }
 
 fn lines(checked: &Checked, titled: bool) -> Vec<String> {
@@ -73,6 +79,7 @@ fn lines(checked: &Checked, titled: bool) -> Vec<String> {
     }
     out.extend(lockfile::lines(report));
     out.extend(lockfile::notes(&checked.notes));
+    out.extend(skipped::lines(checked.skipped.as_ref()));
     if checked.complete {
         out.push("OK: this project installs offline.".into());
     }

@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use node::formats::lockfile::{self, BYTES_MAX, Parsed};
+use node::formats::platform::Platform;
 use node::registry::{Lack, LackOf, Locked, LockedFrom, Polluted, Project, Report};
 
 use crate::link::shown;
@@ -23,10 +24,15 @@ pub(super) struct Read {
     pub(super) project: Project,
     /// What no entry says.
     pub(super) notes: Vec<String>,
+    /// Those that count; none: all.
+    pub(super) platforms: Vec<Platform>,
+    /// What is for none of them.
+    pub(super) skipped: Vec<Locked>,
 }
 
-/// The lockfiles that were named; without any, those of this folder.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Read>, Failure> {
+/// The lockfiles that were named; without any, those of this folder. Of each what can be of use on
+/// one of the platforms, if any are named.
+pub(super) fn read(paths: &[PathBuf], on: &[Platform]) -> Result<Vec<Read>, Failure> {
     let here = [PathBuf::from(".")];
     let paths = if paths.is_empty() { &here } else { paths };
     let mut found = Vec::new();
@@ -37,7 +43,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Read>, Failure> {
             found.push(path.clone());
         }
     }
-    found.into_iter().map(|path| read_one(&path)).collect()
+    found.into_iter().map(|path| read_one(&path, on)).collect()
 }
 
 /// The lockfiles of a folder.
@@ -67,7 +73,7 @@ fn counts(path: &Path) -> bool {
     read.is_err() || lockfile::counts(name, &String::from_utf8_lossy(&bytes))
 }
 
-fn read_one(path: &Path) -> Result<Read, Failure> {
+fn read_one(path: &Path, on: &[Platform]) -> Result<Read, Failure> {
     let shown = path.display();
     let mut bytes = Vec::new();
     // One byte more than is allowed tells that there is more, whatever the file's size says.
@@ -88,6 +94,8 @@ fn read_one(path: &Path) -> Result<Read, Failure> {
         bad(error.to_string()).hint("let its client write it anew, then type this again")
     })?;
     let Parsed { format, lockfile, locked, notes } = parsed;
+    let fits = |locked: &Locked| on.iter().any(|on| (lockfile.installs)(locked, on));
+    let (locked, skipped) = locked.into_iter().partition(|locked| on.is_empty() || fits(locked));
     let absolute = fs_err::canonicalize(path)?;
     let project = Project {
         format: format.id.into(),
@@ -96,7 +104,8 @@ fn read_one(path: &Path) -> Result<Read, Failure> {
         beside: lockfile.beside.iter().map(ToString::to_string).collect(),
         locked,
     };
-    Ok(Read { path: path.to_owned(), text, project, notes })
+    let platforms = on.to_vec();
+    Ok(Read { path: path.to_owned(), text, project, notes, platforms, skipped })
 }
 
 impl Read {
@@ -125,7 +134,7 @@ impl Read {
         if fixed > 0 {
             write_over(&self.path, text.as_bytes())?;
         }
-        *self = read_one(&self.path)?;
+        *self = read_one(&self.path, &self.platforms)?;
         Ok(fixed)
     }
 }
@@ -289,7 +298,7 @@ mod tests {
             format!("# yarn lockfile v1\n\na@^1:\n  version \"1.0.0\"\n  resolved \"{FROM}\"\n");
         fs_err::write(&path, &entry).unwrap();
         fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        let mut read = read_one(&path).unwrap();
+        let mut read = read_one(&path, &[]).unwrap();
         let polluted = Polluted {
             name: "a".into(),
             version: "1.0.0".into(),
@@ -306,12 +315,12 @@ mod tests {
     #[test]
     fn a_folder_without_a_lockfile_and_a_broken_one_are_wrong_use() {
         let folder = tempfile::tempdir().unwrap();
-        let failure = read(&[folder.path().to_owned()]).unwrap_err();
+        let failure = read(&[folder.path().to_owned()], &[]).unwrap_err();
         assert_eq!(failure.code, Code::Usage);
         assert!(failure.message.contains("package-lock.json"), "{failure:?}");
         let broken = folder.path().join("package-lock.json");
         fs_err::write(&broken, "{\n\"lockfileVersion\": 3,\n").unwrap();
-        let failure = read(&[folder.path().to_owned()]).unwrap_err();
+        let failure = read(&[folder.path().to_owned()], &[]).unwrap_err();
         assert_eq!(failure.code, Code::Usage);
         assert!(failure.message.contains("line 3"), "{failure:?}");
     }

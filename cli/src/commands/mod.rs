@@ -32,6 +32,7 @@ mod restore;
 mod route;
 mod run;
 mod search;
+mod skipped;
 mod status;
 mod tag;
 mod token;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::Context;
 use super::check::warn_polluted;
 use super::lockfile::{self, Read};
+use super::skipped::{self, Skipped};
 use crate::args::Prefetch;
 use crate::client::Node;
 use crate::output::{Code, Failure, Output, count, plain, size};
@@ -34,13 +35,16 @@ struct Prefetched {
     failed: Vec<Failed>,
     /// What no entry of the lockfile says.
     notes: Vec<String>,
+    /// What is for other platforms than those that were named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<Skipped>,
     #[serde(flatten)]
     report: Report,
 }
 
 pub(super) async fn run(context: &Context, prefetch: Prefetch) -> Result<(), Failure> {
     let node = context.node()?;
-    let lockfiles = lockfile::read(&prefetch.lockfiles)?;
+    let lockfiles = lockfile::read(&prefetch.lockfiles, &prefetch.platform)?;
     let titled = lockfiles.len() > 1;
     let mut all = Vec::new();
     let mut failure = None;
@@ -85,6 +89,7 @@ async fn one(
         bytes: course.bytes,
         failed: course.failed,
         notes: read.notes.clone(),
+        skipped: skipped::of(node, read).await?,
         report,
     })
 }
@@ -100,6 +105,7 @@ fn lines(done: &Prefetched) -> Vec<String> {
     }
     out.extend(lockfile::lines(&done.report));
     out.extend(lockfile::notes(&done.notes));
+    out.extend(skipped::lines(done.skipped.as_ref()));
     if done.complete {
         out.push(format!(
             "OK: this project installs offline. proof: griot check {}",

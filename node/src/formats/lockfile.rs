@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use super::platform::Platform;
 use super::{ALL, Format};
 use crate::registry::Locked;
 
@@ -33,6 +34,8 @@ pub struct Lockfile {
     pub beside: &'static [&'static str],
     /// What a person should know that no entry says, a sentence each.
     pub notes: fn(&str, &[Locked]) -> Vec<String>,
+    /// Whether a locked file can be of use on a platform; true where nothing tells.
+    pub installs: fn(&Locked, &Platform) -> bool,
     /// Whether people write files of that name, too, which lock nothing: one that is found in a
     /// folder counts only where it looks like one.
     pub by_hand: bool,
@@ -48,6 +51,7 @@ impl Lockfile {
         document: "",
         beside: &[],
         notes: |_, _| Vec::new(),
+        installs: |_, _| true,
         by_hand: false,
     };
 }

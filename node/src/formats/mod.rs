@@ -34,6 +34,7 @@ mod link;
 pub mod lockfile;
 pub mod native;
 pub mod npm;
+pub mod platform;
 pub mod pypi;
 mod splice;
 mod spliced;

@@ -28,6 +28,9 @@ pub struct Locked {
     /// Whether an install works without it: optional dependencies of other platforms.
     #[serde(default)]
     pub optional: bool,
+    /// What it says of the systems that it is for, in the format's own words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub systems: Vec<String>,
     /// What has the bytes.
     #[serde(default, skip_serializing_if = "LockedFrom::is_registry")]
     pub from: LockedFrom,

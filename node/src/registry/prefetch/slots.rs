@@ -1,9 +1,9 @@
 //! Which files an entry of a lockfile means.
 //!
-//! One, where the format fixes the name or the lockfile has it. Else those of the version that fit
-//! the entry's checksums, as the documents and the releases that are held say it; all of them where
-//! it has none. To a file of an upstream belong those beside it (a wheel's `.metadata`) that the
-//! document has.
+//! One, where the format fixes the name (and no document has several of it) or the lockfile has it.
+//! Else those of the version that fit the entry's checksums, as the documents and the releases that
+//! are held say it; all of them where it has none. To a file of an upstream belong those beside it
+//! (a wheel's `.metadata`) that the document has.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,6 +83,9 @@ impl Registry {
         beside: &[String],
     ) -> Result<Vec<Slot<'l>>, Error> {
         let (version, fixed) = self.locked_version(package, locked)?;
+        // An upstream may have several files under one version of ours: those of cargo that differ
+        // by build metadata alone. The checksum says which is meant.
+        let fixed = fixed.filter(|_| known.of_version(&version).nth(1).is_none());
         let several = fixed.is_none();
         let files = match fixed.or_else(|| locked.file.clone()) {
             Some(file) => vec![file],

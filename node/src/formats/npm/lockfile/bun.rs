@@ -6,9 +6,9 @@
 //!
 //! Source: bun's documentation of bun.lock, and files that it wrote.
 
-use jsonc_parser::{JsonArray, JsonValue, ParseOptions, parse_to_value};
+use jsonc_parser::{JsonArray, JsonObject, JsonValue, ParseOptions, parse_to_value};
 
-use super::{List, Spec, spec, split_at};
+use super::{List, Spec, platform, spec, split_at};
 use crate::formats::lockfile::{LockError, line_of};
 use crate::registry::{Locked, LockedFrom};
 
@@ -101,9 +101,22 @@ fn package(entry: &JsonArray<'_>) -> Result<Option<Locked>, &'static str> {
         integrity: integrity.map(str::to_owned),
         // bun does not write down what is optional; what is for one platform says so.
         optional: details.is_some_and(|one| one.get("os").is_some() || one.get("cpu").is_some()),
+        systems: platform::systems(said(details, "os").as_ref(), said(details, "cpu").as_ref()),
         from,
         ..Locked::default()
     }))
+}
+
+/// A text or a list of texts.
+fn said(details: Option<&JsonObject<'_>>, key: &str) -> Option<serde_json::Value> {
+    match details?.get(key)? {
+        JsonValue::String(one) => Some(one.as_ref().into()),
+        JsonValue::Array(all) => (0..all.len())
+            .map(|index| string(all, index))
+            .collect::<Option<Vec<_>>>()
+            .map(Into::into),
+        _ => None,
+    }
 }
 
 fn at_key(text: &str, key: &str, why: &str) -> LockError {

@@ -18,6 +18,7 @@ use crate::registry::{Locked, LockedFrom};
 mod berry;
 mod bun;
 mod package_lock;
+mod platform;
 mod pnpm;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
         is: package_lock::is,
         parse: package_lock::parse,
         document: "full",
+        installs: platform::installs,
         ..Lockfile::PLAIN
     },
     Lockfile {
@@ -40,6 +42,7 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
         is: pnpm::is,
         parse: pnpm::parse,
         document: "abbreviated",
+        installs: platform::installs,
         ..Lockfile::PLAIN
     },
     Lockfile {
@@ -48,6 +51,7 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
         is: berry::is,
         parse: berry::parse,
         document: "full",
+        installs: platform::installs,
         ..Lockfile::PLAIN
     },
     Lockfile {
@@ -56,6 +60,7 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
         is: yarn1::is,
         parse: yarn1::parse,
         document: "abbreviated",
+        installs: platform::installs,
         ..Lockfile::PLAIN
     },
     Lockfile {
@@ -64,6 +69,7 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
         is: bun::is,
         parse: bun::parse,
         document: "abbreviated",
+        installs: platform::installs,
         ..Lockfile::PLAIN
     },
 ];

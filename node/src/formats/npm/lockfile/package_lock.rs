@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{List, Spec, spec, split_at};
+use super::{List, Spec, platform, spec, split_at};
 use crate::formats::lockfile::{LockError, line_of};
 use crate::registry::{Locked, LockedFrom};
 
@@ -36,6 +36,8 @@ struct Entry {
     in_bundle: bool,
     optional: bool,
     dev_optional: bool,
+    os: Option<serde_json::Value>,
+    cpu: Option<serde_json::Value>,
     dependencies: Specs,
     dev_dependencies: Specs,
     optional_dependencies: Specs,
@@ -110,6 +112,7 @@ fn folders(
             url: resolved.map(str::to_owned),
             integrity: entry.integrity.clone(),
             optional: entry.optional || entry.dev_optional,
+            systems: platform::systems(entry.os.as_ref(), entry.cpu.as_ref()),
             from,
             ..Locked::default()
         });

@@ -15,6 +15,7 @@ use crate::formats::lockfile::Lockfile;
 use crate::registry::{Locked, LockedFrom};
 
 mod pdm;
+mod platform;
 mod poetry;
 mod pylock;
 mod requirements;
@@ -59,8 +60,13 @@ pub(super) static LOCKFILES: &[Lockfile] = &[
     },
 ];
 
-const TOML: Lockfile =
-    Lockfile { document: PAGE, beside: BESIDE, notes: |_, all| sources(all), ..Lockfile::PLAIN };
+const TOML: Lockfile = Lockfile {
+    document: PAGE,
+    beside: BESIDE,
+    notes: |_, all| sources(all),
+    installs: platform::installs,
+    ..Lockfile::PLAIN
+};
 
 /// What is locked, each file once: a package may stand there once for each marker or extra.
 #[derive(Debug, Default)]
