@@ -328,6 +328,7 @@ fn a_private_name_is_never_asked_of_the_index() {
     adopt(&node, &index);
     let own = wheel(("drum", "1.0"), "", ">=3.8");
     let file = world.folder("wheels").join(&own.file);
+    fs_err::write(&file, &own.bytes).expect("a file can be written in the test's folder");
     let mut command = clean(twine);
     Client::shut_off(&mut command, &world.folder("twine"));
     command.args(["upload", "--non-interactive", "--repository-url"]);

@@ -1,8 +1,8 @@
 //! Two documents of one package, compared: does the later one continue the earlier, and does what a
 //! receipt stood for contradict what the upstream says?
 //!
-//! Documents change for good reasons: versions join, tags move, a release is deprecated, a file of a
-//! version is deleted (PyPI). A file that is declared with other bytes, or a version that the
+//! Documents change for good reasons: versions join, tags move, a release is deprecated, a file of
+//! a version is deleted (PyPI). A file that is declared with other bytes, or a version that the
 //! upstream does not know, is no such reason. No clock is asked.
 //!
 //! Source: trust.md section 10.

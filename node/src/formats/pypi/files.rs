@@ -21,9 +21,10 @@ use crate::http::arriving;
 use crate::http::body::{self, Label};
 use crate::http::error::Error;
 use crate::http::ready::Seed;
-use crate::registry::{Document, Door, Metadata, Obtained};
+use crate::registry::{Document, Door, Metadata, Obtained, VerifiedBytes};
 
-const KIND: &str = "application/octet-stream";
+/// Of every file.
+pub(super) const KIND: &str = "application/octet-stream";
 const METADATA: &str = ".metadata";
 const PROVENANCE: &str = ".provenance";
 
@@ -104,6 +105,11 @@ async fn whole(
     if to_hex(&artifact.info.checksums.sha256) != place.sha256 {
         return Err(absent(file));
     }
+    send(head, artifact).await
+}
+
+/// The bytes of a file that is held.
+pub(super) async fn send(head: &Parts, artifact: VerifiedBytes) -> Result<Response<Body>, Error> {
     let label = Label {
         content_type: KIND,
         etag: format!("\"{}\"", artifact.info.digest),
@@ -152,6 +158,8 @@ pub(super) async fn missing(context: &Context, package: &PackageId, file: &str) 
     simple::document(context, package).await.map_or_else(|error| error, |_| absent(file))
 }
 
-fn absent(file: &str) -> Error {
+/// The answer for a file that is not there, or not with these bytes.
+pub(super) fn absent(file: &str) -> Error {
+    let file: String = file.chars().take(120).collect();
     Error::new(StatusCode::NOT_FOUND, format!("there is no file {file:?} with this checksum"))
 }

@@ -2,11 +2,13 @@
 //!
 //! Files: `name.rs`, `version.rs`, `specifier.rs`, `dist.rs` rules (pure); `metadata.rs` and
 //! `zipped.rs` archive → meta (pure); `page.rs` one model of a page → HTML and JSON, `accept.rs`
-//! which of them (pure); `hosted.rs` a realm's view → that model; `upstream_rules.rs` how an
-//! upstream is asked; `outline.rs` with `html.rs`, `html_tags.rs` and `upstream_json.rs` its page →
-//! what is in it; `upstream_places.rs` and where; `upstream_page.rs` its bytes → what a client
-//! reads, in `mode.rs`'s sense, `upstream_model.rs` or the model of a page; `project_json.rs` a page → the older JSON (pure). The handlers:
-//! `routes.rs`, and behind it `simple.rs` (pages), `legacy.rs` (the older JSON), `names.rs` (the list of all), `files.rs`, `upstream_files.rs`, `upload.rs`, `provenance.rs`.
+//! which of them, `project_json.rs` the same → the older JSON (pure); `hosted.rs` a realm's view →
+//! that model; `upstream_rules.rs` how an upstream is asked; `outline.rs` with `html.rs`,
+//! `html_tags.rs` and `upstream_json.rs` its page → what is in it; `upstream_places.rs` and where;
+//! `upstream_page.rs` its bytes → what a client reads, in `mode.rs`'s sense, and
+//! `upstream_model.rs` → the model. The handlers: `routes.rs`, and behind it `simple.rs` (pages),
+//! `legacy.rs` (the older JSON), `names.rs` (the list of all), `files.rs`, `upstream_files.rs`,
+//! `upload.rs`, `provenance.rs`.
 //!
 //! Discrepancies: a yank is of a version, so it shows on each of its files; there is no yank over
 //! HTTP (no client has one), nor XML-RPC, nor a search; attestations are kept and shown as they

@@ -16,17 +16,16 @@ use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::files::missing;
+use super::files::{KIND, absent, missing, send};
 use super::outline::{self, METADATA, SIGNATURE, checksum};
 use super::upstream_page::{UNKNOWN, wheel_of};
 use super::{FORMAT, name, simple};
 use crate::formats::Context;
 use crate::http::arriving;
-use crate::http::body::{self, Label, joined};
+use crate::http::body::{self, joined};
 use crate::http::error::Error;
-use crate::registry::{Declared, Document, Obtained, VerifiedBytes};
+use crate::registry::{Declared, Document, Obtained};
 
-const KIND: &str = "application/octet-stream";
 /// Places at which the name of a file is parted, to find its project.
 const PARTS_MAX: usize = 8;
 
@@ -130,16 +129,6 @@ async fn whole(
     send(head, artifact).await
 }
 
-async fn send(head: &Parts, artifact: VerifiedBytes) -> Result<Response<Body>, Error> {
-    let label = Label {
-        content_type: KIND,
-        etag: format!("\"{}\"", artifact.info.digest),
-        attachment: None,
-        immutable: true,
-    };
-    body::blob(&head.method, &head.headers, artifact, &label).await
-}
-
 /// METADATA of a wheel: what the page declares, else what is in the wheel.
 async fn metadata(
     context: &Context,
@@ -228,9 +217,4 @@ fn small(head: &Parts, bytes: Vec<u8>) -> Result<Response<Body>, Error> {
     let etag = HeaderValue::from_str(&etag).map_err(|_| Error::no_such_path())?;
     headers.insert(header::ETAG, etag);
     Ok(response)
-}
-
-fn absent(file: &str) -> Error {
-    let file: String = file.chars().take(120).collect();
-    Error::new(StatusCode::NOT_FOUND, format!("there is no file {file:?} with this checksum"))
 }

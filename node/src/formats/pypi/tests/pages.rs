@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::formats::pypi::accept::{Form, form};
 use crate::formats::pypi::page::{self, CoreMetadata, Page, PageFile, list};
+use crate::formats::pypi::project_json::{self, Release, Shown};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const HTML: &str = "application/vnd.pypi.simple.v1+html";
@@ -151,4 +152,99 @@ fn the_list_of_names_is_whole_in_both_forms() {
     assert_eq!(document["projects"], json!([{ "name": "a" }, { "name": "b<" }]));
     assert!(whole(false).contains("<a href=\"a/\">a</a><br>\n<a href=\"b&lt;/\">b&lt;</a>"));
     assert!(whole(false).ends_with("</html>\n"));
+}
+
+/// A page of `acme` with these files, each with the reason of its yank.
+fn listing<'a>(files: &[(&'a str, Option<&'a str>)]) -> Page<'a> {
+    let file = |(name, yanked): &(&'a str, Option<&'a str>)| PageFile {
+        filename: (*name).into(),
+        sha256: Some("ab".into()),
+        yanked: yanked.map(Into::into),
+        ..PageFile::default()
+    };
+    Page { name: "acme".into(), files: files.iter().map(file).collect(), ..Page::default() }
+}
+
+fn older(releases: &[Release<'_>], release: &Release<'_>, meta: Option<&[u8]>) -> Value {
+    let releases = Some(releases);
+    project_json::document(&Shown { name: "acme", release, meta, told: None, releases })
+}
+
+#[test]
+fn the_latest_is_final_and_not_yanked_if_any_is() {
+    let plain = ("acme-1.0.zip", None);
+    let (gone, early) = (("acme-2.0.zip", Some("")), ("acme-3.0rc1.zip", None));
+    for (files, latest) in [
+        (vec![plain, gone, early, ("acme-junk", None)], Some("1.0")),
+        (vec![gone, early], Some("3.0rc1")),
+        (vec![gone], Some("2.0")),
+        (vec![gone, ("acme-2.0-py3-none-any.whl", None), plain], Some("2.0")),
+        (vec![("other-9.zip", None)], None),
+    ] {
+        let page = listing(&files);
+        let releases = project_json::releases(&page);
+        let found = project_json::latest(&releases).map(|found| found.version.as_str());
+        assert_eq!(found, latest, "{files:?}");
+    }
+}
+
+#[test]
+fn the_older_json_groups_files_by_version_and_says_null_of_what_nobody_knows() {
+    let yanked = Some("why");
+    let mut page = listing(&[
+        ("acme-1.0.tar.gz", yanked),
+        ("acme-1.0.0-1-cp311-cp311-win_amd64.whl", yanked),
+        ("acme-0.9.win32.exe", None),
+        ("acme-0.9-py2.7.egg", None),
+        ("acme-0.8.zip", None),
+    ]);
+    page.files[0].upload_time = Some("2026-01-02T03:04:05.000006Z".into());
+    page.files[1].requires_python = Some(">=3.8".into());
+    page.files[4].sha256 = None;
+    let releases = project_json::releases(&page);
+    let release = releases.last().unwrap();
+    let unknown = older(&releases, release, None);
+    assert_eq!(unknown["info"]["requires_dist"], Value::Null);
+    assert_eq!(
+        (&unknown["info"]["name"], &unknown["info"]["requires_python"]),
+        (&json!("acme"), &json!(">=3.8"))
+    );
+    assert_eq!(
+        (&unknown["info"]["yanked"], &unknown["info"]["yanked_reason"]),
+        (&json!(true), &json!("why"))
+    );
+    let kinds = |document: &Value, version: &str| -> Vec<(String, String)> {
+        let all = document["releases"][version].as_array().unwrap().iter();
+        let text = |file: &Value, key: &str| file[key].as_str().unwrap().to_owned();
+        all.map(|file| (text(file, "packagetype"), text(file, "python_version"))).collect()
+    };
+    let owned = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        all.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    };
+    let version = release.version.as_str();
+    assert_eq!(kinds(&unknown, version), owned(&[("sdist", "source"), ("bdist_wheel", "cp311")]));
+    assert_eq!(kinds(&unknown, "0.9"), owned(&[("bdist_wininst", "any"), ("bdist_egg", "any")]));
+    assert_eq!(kinds(&unknown, "0.8"), owned(&[]), "poetry cannot read one without a checksum");
+    assert_eq!(unknown["urls"][0]["upload_time"], "2026-01-02T03:04:05");
+    let known = older(&releases, release, Some(b"Name: Acme\nSummary: s\n\nRequires-Dist: text"));
+    assert_eq!(
+        (&known["info"]["requires_dist"], &known["info"]["name"]),
+        (&json!([]), &json!("Acme"))
+    );
+}
+
+#[test]
+fn an_sdist_is_believed_where_it_says_that_its_wheels_will_say_the_same() {
+    for (meta, settled) in [
+        ("Metadata-Version: 2.2\nRequires-Dist: pad\n", true),
+        ("Metadata-Version: 2.10\n", true),
+        ("Metadata-Version: 2.2\nDynamic: requires-dist\n", false),
+        ("Metadata-Version: 2.2\nDynamic: Summary\n", true),
+        ("Metadata-Version: 2.1\nRequires-Dist: pad\n", false),
+        ("Metadata-Version: two\n", false),
+        ("", false),
+        ("\u{1}", false),
+    ] {
+        assert_eq!(project_json::is_settled(meta.as_bytes()), settled, "{meta:?}");
+    }
 }
