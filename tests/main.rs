@@ -93,6 +93,7 @@ mod s3;
 mod shaped;
 #[cfg(test)]
 mod strangers;
+#[cfg(test)]
 mod stub;
 #[cfg(test)]
 mod stub_clients;

@@ -1,6 +1,6 @@
-//! Links that delay, drop and dawdle: that they do what was asked for, and what a node does on them.
+//! A shaped link delays, limits, loses and cuts as it was asked to.
 //!
-//! These need root, `ip`, /dev/net/tun and python3; without them they skip.
+//! It needs root, `ip`, /dev/net/tun and python3; without them the test skips.
 
 use crate::harness::shaper::{Shape, Shaper};
 

@@ -21,7 +21,8 @@ def free_port():
 
 
 class Process:
-    """Runs from its making to `stop`. `ready` is the URL that answers below 500 once it is up."""
+    """Runs from its making to `stop`. `ready` is the URL that answers below 500 once it
+    is up; without one nothing is waited for."""
 
     def __init__(self, command, log, environment=None, ready=None, patience=60):
         self.command = command
@@ -30,7 +31,7 @@ class Process:
         began = time.monotonic()
         self.child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=own)
-        while not answers(ready):
+        while ready and not answers(ready):
             if self.child.poll() is not None or time.monotonic() - began > patience:
                 self.stop()
                 with open(log, errors="replace") as said:

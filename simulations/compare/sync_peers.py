@@ -113,11 +113,11 @@ class Syncthing(Peer):
     def generate(self, side):
         home = os.path.join(self.home, f"home{side}")
         said = subprocess.run([self.program, "generate", "--home", home, "--no-default-folder"],
-                              capture_output=True, text=True, env=self.environment(), check=True)
+                              capture_output=True, text=True, env=dict(PATH=os.environ["PATH"], **self.environment()), check=True)
         return re.search(r"([A-Z2-7]{7}-){7}[A-Z2-7]{7}", said.stdout + said.stderr).group()
 
     def environment(self):
-        return {"PATH": os.environ["PATH"], "HOME": self.home, "STNOUPGRADE": "1"}
+        return {"HOME": self.home, "STNOUPGRADE": "1"}
 
     def configure(self, side, folder):
         devices = "".join(

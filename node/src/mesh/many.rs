@@ -13,7 +13,6 @@
 //!
 //! Source: mesh.md section 7.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +20,8 @@ use bytes::Bytes;
 use crdt::Digest;
 use futures::{FutureExt as _, StreamExt as _, future, stream};
 use libp2p::PeerId;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::command::{Context, Report};
 use super::draw::Stop;
@@ -66,47 +65,79 @@ pub(super) struct Flight {
 /// What lacks.
 #[derive(Debug)]
 struct Shelf {
-    blobs: Mutex<Vec<(Blob, bool)>>,
-    /// Where each peer goes on: it looks at each blob once.
-    at: Mutex<HashMap<PeerId, usize>>,
+    places: Mutex<Vec<Place>>,
+    changed: Notify,
+}
+
+/// One blob that lacks.
+#[derive(Debug)]
+struct Place {
+    blob: Blob,
+    state: State,
+    /// Who was asked for it.
+    asked: Vec<PeerId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Free,
+    /// Somebody is being asked for it.
+    Claimed,
+    Came,
 }
 
 impl Shelf {
     fn new(blobs: Vec<Blob>) -> Self {
-        let blobs = blobs.into_iter().map(|blob| (blob, false)).collect();
-        Self { blobs: Mutex::new(blobs), at: Mutex::default() }
+        let place = |blob| Place { blob, state: State::Free, asked: Vec::new() };
+        let places = blobs.into_iter().map(place).collect();
+        Self { places: Mutex::new(places), changed: Notify::new() }
     }
 
-    fn blobs(&self) -> MutexGuard<'_, Vec<(Blob, bool)>> {
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
         // The list is whole between two calls, whatever happened to who held it.
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next blobs for a peer that nobody else was asked for, of at most `bytes`, at least one.
-    fn claim(&self, peer: PeerId, bytes: u64) -> Vec<Blob> {
-        let mut blobs = self.blobs();
-        let mut places = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = places.entry(peer).or_default();
-        let (mut claim, mut left) = (Vec::new(), bytes);
-        while let Some((blob, taken)) = blobs.get_mut(*at) {
-            if !*taken {
-                if claim.len() == DIGESTS_MAX || (blob.1 > left && !claim.is_empty()) {
-                    break;
-                }
-                *taken = true;
-                left = left.saturating_sub(blob.1);
-                claim.push(*blob);
+    /// The next blobs for a peer that nobody else is being asked for, of at most `bytes`, at least
+    /// one. `None` if there will never be one for it.
+    fn claim(&self, peer: PeerId, bytes: u64) -> Option<Vec<Blob>> {
+        let (mut claim, mut left, mut hopes) = (Vec::new(), bytes, false);
+        let mut places = self.places();
+        for place in places.iter_mut().filter(|place| !place.asked.contains(&peer)) {
+            hopes |= place.state == State::Claimed;
+            let full = claim.len() == DIGESTS_MAX || (place.blob.1 > left && !claim.is_empty());
+            if place.state != State::Free || full {
+                continue;
             }
-            *at += 1;
+            place.state = State::Claimed;
+            place.asked.push(peer);
+            left = left.saturating_sub(place.blob.1);
+            claim.push(place.blob);
         }
-        claim
+        (hopes || !claim.is_empty()).then_some(claim)
     }
 
-    /// Others may be asked for these.
-    fn release(&self, unclaimed: &[Blob]) {
-        for (blob, taken) in self.blobs().iter_mut() {
-            *taken &= !unclaimed.contains(blob);
+    /// The same, when there is one: what others do not give is given back.
+    async fn next(&self, peer: PeerId, bytes: u64, until: Instant) -> Option<Vec<Blob>> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let claim = self.claim(peer, bytes)?;
+            if !claim.is_empty() {
+                return Some(claim);
+            }
+            timeout_at(until, changed).await.ok()?;
         }
+    }
+
+    /// A claim is over: what did not come, others may be asked for.
+    fn settle(&self, claim: &[Blob], owed: &[Blob]) {
+        for place in self.places().iter_mut().filter(|place| claim.contains(&place.blob)) {
+            let came = !owed.contains(&place.blob);
+            place.state = if came { State::Came } else { State::Free };
+        }
+        self.changed.notify_waiters();
     }
 }
 
@@ -151,14 +182,11 @@ impl Flight {
         let mut bytes = CLAIM_FIRST_BYTES;
         while Instant::now() < self.until {
             self.lanes.clear(&first).await;
-            let claim = shelf.claim(peer, bytes);
-            if claim.is_empty() {
-                return;
-            }
+            let Some(claim) = shelf.next(peer, bytes, self.until).await else { return };
             let began = Instant::now();
             let mut owed = claim.clone();
             let done = asking.bring(&claim, &mut owed).await;
-            shelf.release(&owed);
+            shelf.settle(&claim, &owed);
             if let Err(stop) = done {
                 return self.blame(peer, &stop).await;
             }
@@ -319,13 +347,17 @@ mod tests {
         let (one, other) = (PeerId::random(), PeerId::random());
         let all = blobs(&[10, 10, 10, 10]);
         let shelf = Shelf::new(all.clone());
-        assert_eq!(shelf.claim(one, 20), all[..2]);
-        assert_eq!(shelf.claim(other, 5), all[2..3], "one at least, however large");
-        shelf.release(&all[..1]);
-        assert_eq!(shelf.claim(one, 100), all[3..], "it has had its turn with the first");
-        assert_eq!(shelf.claim(other, 100), [], "it looks behind what it has seen");
-        let third = PeerId::random();
-        assert_eq!(shelf.claim(third, 100), all[..1]);
+        assert_eq!(shelf.claim(one, 20).expect("has some"), all[..2]);
+        assert_eq!(shelf.claim(other, 5).expect("has some"), all[2..3], "one, however large");
+        shelf.settle(&all[..2], &all[..1]);
+        assert_eq!(shelf.claim(one, 100).expect("has some"), all[3..], "not the first again");
+        assert_eq!(shelf.claim(other, 5).expect("has some"), all[..1], "nobody else gave it");
+        assert_eq!(shelf.claim(other, 100), Some(Vec::new()), "the last may come back");
+        shelf.settle(&all[3..], &[]);
+        assert_eq!(shelf.claim(other, 100), None, "it came");
+        assert_eq!(shelf.claim(one, 100), Some(Vec::new()), "the other may give one back");
+        shelf.settle(&all[..3], &all[2..3]);
+        assert_eq!(shelf.claim(one, 100).expect("has some"), all[2..3]);
     }
 
     #[test]

@@ -8,8 +8,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Contents of different small sizes, none among them, and one a byte short of too large.
 fn contents(count: usize) -> Vec<Vec<u8>> {
-    let sizes = [0, 1, 700, 16 * 1024 + 1, 9_000, 64 * 1024 - 1];
-    (0..count).map(|at| bytes(sizes[at % sizes.len()] + at / sizes.len(), at as u64)).collect()
+    let sizes = [14, 300, 700, 16 * 1024 + 1, 9_000, 64 * 1024 - 1];
+    (0..count).map(|at| bytes(sizes[at % sizes.len()] - at / sizes.len(), at as u64)).collect()
 }
 
 async fn publish_all(node: &Node, realm: &Realm, contents: &[Vec<u8>]) -> Vec<(Digest, u64)> {
