@@ -17,17 +17,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+use libp2p::core::upgrade;
 use libp2p::identity::{Keypair, ed25519};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    PeerId, Swarm, SwarmBuilder, allow_block_list, connection_limits, gossipsub, identify, mdns,
-    memory_connection_limits, noise, ping, tcp, yamux,
+    PeerId, Swarm, SwarmBuilder, Transport as _, allow_block_list, connection_limits, gossipsub,
+    identify, mdns, memory_connection_limits, noise, ping, tcp, yamux,
 };
 use zeroize::Zeroizing;
 
 use super::Error;
 use super::crowd::Crowd;
+use super::meter::Meter;
+use super::metered::Metered;
 
 /// The one topic of the mesh.
 pub(super) const TOPIC: &str = "griot/statements/1";
@@ -77,7 +80,11 @@ pub(super) struct Behaviour {
 }
 
 /// Builds the swarm, subscribed to the topic and not yet listening.
-pub(super) fn swarm(key: Keypair, agent: &str, use_mdns: bool) -> Result<Swarm<Behaviour>, Error> {
+pub(super) fn swarm(
+    key: Keypair,
+    (agent, use_mdns): (&str, bool),
+    meter: Meter,
+) -> Result<Swarm<Behaviour>, Error> {
     let listen = |error: &dyn std::fmt::Display| Error::Listen(error.to_string());
     let behaviour = Behaviour::new(&key, agent, use_mdns).map_err(|error| listen(&error))?;
     let multiplexer = || {
@@ -87,7 +94,13 @@ pub(super) fn swarm(key: Keypair, agent: &str, use_mdns: bool) -> Result<Swarm<B
     };
     let swarm = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, multiplexer)
+        .with_other_transport(|key| {
+            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+            Ok(Metered::over(tcp, meter)
+                .upgrade(upgrade::Version::V1Lazy)
+                .authenticate(noise::Config::new(key)?)
+                .multiplex(multiplexer()))
+        })
         .map_err(|error| listen(&error))?
         .with_behaviour(|_| behaviour)
         .map_err(|error| listen(&error))?

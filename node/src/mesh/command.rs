@@ -20,13 +20,16 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::announce::{Learned, Verdict};
+use super::budget::Budget;
 use super::discovery::{Dial, Found};
 use super::held;
+use super::lane::Lane;
+use super::meter::Meter;
 use super::mirror::Brought;
 use super::mirror_frame::Listing;
 use super::peers::Offence;
 use super::readers::Proven;
-use super::swarm::Driver;
+use super::swarm::{Driver, Waiting};
 use super::sync::Prompt;
 use super::transfer::Flight;
 use super::{Error, FileHint, Offer, PeerInfo};
@@ -51,7 +54,7 @@ pub(super) enum Command {
     /// Whether a member may be telling what we lack.
     IsMeeting(oneshot::Sender<bool>),
     /// Fetch a blob.
-    Fetch { digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>> },
+    Fetch { lane: Lane, blob: (Digest, u64), reply: oneshot::Sender<Result<(), Error>> },
     /// Bring a cached document.
     Document { wanted: (Digest, u64), bases: Vec<Digest>, reply: DocumentReply },
     /// What members hold of a package.
@@ -122,6 +125,10 @@ pub(super) struct Context {
     pub(super) keys: Arc<Vec<SecretKey>>,
     /// Keys that peers have proven.
     pub(super) proven: Proven,
+    /// What passes the sockets.
+    pub(super) meter: Meter,
+    /// What that may be.
+    pub(super) budget: Budget,
 }
 
 impl Driver {
@@ -140,7 +147,7 @@ impl Driver {
                 let meeting = self.is_meeting();
                 answer(reply, meeting);
             }
-            Command::Fetch { digest, size, reply } => self.fetch(digest, size, reply),
+            Command::Fetch { lane, blob, reply } => self.fetch(lane, blob, reply),
             Command::Document { wanted, bases, reply } => self.fetch_document(wanted, bases, reply),
             Command::FilesOf { listing, reply } => self.files_of(listing, reply),
             Command::Held { digests, reply } => self.ask_who_holds(digests, reply),
@@ -244,7 +251,15 @@ impl Driver {
     }
 
     /// Joins the flight of this digest, or starts one.
-    fn fetch(&mut self, digest: Digest, size: u64, reply: oneshot::Sender<Result<(), Error>>) {
+    fn fetch(&mut self, lane: Lane, (digest, size): (Digest, u64), reply: Waiting) {
+        let mut peers = Vec::new();
+        if !self.flights.contains_key(&(digest, size)) {
+            let holders = self.may_hear_of(&digest);
+            peers = match self.context.budget.choose(lane, (digest, size), holders) {
+                Ok(peers) => peers,
+                Err(why) => return answer(reply, Err(Error::Waits(digest, why))),
+            };
+        }
         let waiting = self.flights.entry((digest, size)).or_default();
         waiting.push(reply);
         if waiting.len() > 1 {
@@ -253,7 +268,7 @@ impl Driver {
         let flight = Flight {
             digest,
             size,
-            peers: self.may_hear_of(&digest),
+            peers,
             store: self.context.store.clone(),
             places: self.places.clone(),
             reports: self.context.reports.clone(),
@@ -263,6 +278,17 @@ impl Driver {
     }
 
     fn landed(&mut self, flight: (Digest, u64), result: &Result<(), Error>) {
+        let budget = &self.context.budget;
+        let waits = match result {
+            Ok(()) => None,
+            // Those who were asked lack it; those who were not asked may have it.
+            Err(Error::Nowhere(digest)) => budget.why(digest).map(|why| Error::Waits(*digest, why)),
+            Err(_) => None,
+        };
+        if result.is_ok() {
+            budget.came(&flight.0);
+        }
+        let result = &waits.map_or_else(|| result.as_ref().copied().map_err(Error::echo), Err);
         for reply in self.flights.remove(&flight).into_iter().flatten() {
             answer(reply, result.as_ref().copied().map_err(Error::echo));
         }

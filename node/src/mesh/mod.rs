@@ -32,8 +32,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::store::Store;
 
+pub mod allowance;
 mod announce;
 mod behaviour;
+pub mod budget;
+pub mod calendar;
 mod choose;
 mod command;
 mod conversation;
@@ -43,10 +46,15 @@ mod draw;
 mod files;
 mod frame;
 mod held;
+pub mod lane;
+pub mod ledger;
+pub mod link;
 mod listening;
 mod lobby;
 mod meeting;
 pub mod members;
+pub mod meter;
+mod metered;
 mod mirror;
 mod mirror_frame;
 mod mirror_link;
@@ -66,7 +74,9 @@ mod transfer;
 
 pub use libp2p::{Multiaddr, PeerId};
 
+use budget::Budget;
 use command::Command;
+use lane::Lane;
 use mirror::Brought;
 use mirror_frame::Listing;
 
@@ -112,6 +122,9 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+    /// Somebody may have it, but the budget of every link there says later.
+    #[error("{0} waits: {1}")]
+    Waits(Digest, String),
     /// The request itself is wrong, or the peer refused it.
     #[error("{0}")]
     Refused(String),
@@ -136,6 +149,7 @@ impl Error {
             Self::Nowhere(digest) => Self::Nowhere(*digest),
             Self::Failed(digest, why) => Self::Failed(*digest, why.clone()),
             Self::Unreachable(why) => Self::Unreachable(why.clone()),
+            Self::Waits(digest, why) => Self::Waits(*digest, why.clone()),
             Self::Stopped => Self::Stopped,
             Self::Store(crate::store::Error::Full { free, needed }) => {
                 Self::Store(crate::store::Error::Full { free: *free, needed: *needed })
@@ -244,6 +258,7 @@ pub struct Mesh {
     local: PeerId,
     control: libp2p_stream::Control,
     arrivals: watch::Receiver<u64>,
+    budget: Budget,
     store: Store,
 }
 
@@ -268,7 +283,8 @@ impl Mesh {
         let driver = swarm::Driver::build(config, store.clone(), pairing, receiver)?;
         let (local, control) = (driver.local(), driver.control());
         let arrivals = driver.arrivals.subscribe();
-        let mesh = Self { commands, local, control, arrivals, store };
+        let budget = driver.context.budget.clone();
+        let mesh = Self { commands, local, control, arrivals, budget, store };
         Ok((mesh, driver.run()))
     }
 
@@ -315,12 +331,28 @@ impl Mesh {
     }
 
     /// Fetches a blob into the store from any connected peers that have it, verified while it
-    /// arrives. Callers who ask for the same digest meanwhile wait for the same flight.
+    /// arrives. Callers who ask for the same digest meanwhile wait for the same flight. Somebody
+    /// waits for it: it goes before what is fetched in [`Lane::Bulk`].
     ///
     /// # Errors
-    /// [`Error::Nowhere`], [`Error::Failed`], [`Error::Store`]; what arrived is kept for a resume.
+    /// [`Error::Nowhere`], [`Error::Failed`], [`Error::Waits`], [`Error::Store`]; what arrived is
+    /// kept for a resume.
     pub async fn fetch(&self, digest: Digest, size: u64) -> Result<(), Error> {
-        self.ask(|reply| Command::Fetch { digest, size, reply }).await?
+        self.fetch_in(Lane::Wanted, digest, size).await
+    }
+
+    /// The same, as urgent as the lane says.
+    ///
+    /// # Errors
+    /// As [`Mesh::fetch`].
+    pub async fn fetch_in(&self, lane: Lane, digest: Digest, size: u64) -> Result<(), Error> {
+        self.ask(|reply| Command::Fetch { lane, blob: (digest, size), reply }).await?
+    }
+
+    /// What links may cost, and have cost.
+    #[must_use]
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Which of these some connected peer says it holds; answers are kept for ten seconds, and

@@ -26,12 +26,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::announce::{self, Learned, Verdict};
 use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
+use super::budget::Budget;
 use super::command::{Command, Context, Done, Report};
 use super::discovery::{self, Contacts, Dial, Found};
 use super::held::Known;
 use super::listening::Listening;
 use super::lobby::Lobby;
 use super::members::Members;
+use super::meter::Meter;
 use super::neighbours::Neighbours;
 use super::peers::{Offence, Peers};
 use super::readers::Proven;
@@ -90,7 +92,9 @@ impl Driver {
         commands: mpsc::Receiver<Command>,
     ) -> Result<Self, Error> {
         let key = behaviour::identity(&config.key_file)?;
-        let mut swarm = behaviour::swarm(key, &config.agent, config.mdns)?;
+        let meter = Meter::default();
+        let budget = Budget::open(store.clone(), meter.clone())?;
+        let mut swarm = behaviour::swarm(key, (&config.agent, config.mdns), meter.clone())?;
         let mut control = swarm.behaviour().streams.new_control();
         let mut accept =
             |protocol| control.accept(protocol).map_err(|error| Error::Listen(error.to_string()));
@@ -110,6 +114,8 @@ impl Driver {
             local: *swarm.local_peer_id(),
             keys: config.keys,
             proven: Proven::default(),
+            meter,
+            budget,
         };
         let mut tasks = JoinSet::new();
         let members = Members::new(store.clone());
@@ -117,6 +123,7 @@ impl Driver {
             serve::run(blobs, context.clone(), members.clone()).boxed(),
             mirror_serve::run(cache, store.clone(), members.clone(), sender).boxed(),
             pair::serve(joins, pairing).boxed(),
+            context.budget.clone().run().boxed(),
         ] {
             tasks.spawn(answering.map(|()| Done::Quietly));
         }
@@ -220,6 +227,8 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let address = endpoint.get_remote_address().clone();
                 let called = endpoint.is_listener();
+                self.context.meter.is_of(&address, peer_id);
+                self.context.budget.arrive(peer_id, &address);
                 for old in self.peers.connect(peer_id, connection_id, called, Instant::now()) {
                     tracing::info!(peer = %peer_id, "it calls again: its old line is dead");
                     self.swarm.close_connection(old);
@@ -328,6 +337,7 @@ impl Driver {
         self.known.forget();
         self.neighbours.leave(&peer);
         self.context.proven.forget(&peer);
+        self.context.budget.leave(&peer);
         self.arrivals.send_modify(|n| *n += 1);
         self.contacts.lost(peer, Instant::now(), entropy());
     }

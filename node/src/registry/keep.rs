@@ -25,6 +25,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::keep_queue::{Entry, KEEP, KEYS, Lacking, Places, Stretch};
 use super::{Error, FollowKind, Registry};
+use crate::mesh::lane::Lane;
 
 /// The largest file that is kept ahead. Source: trust.md section 12.
 const KEEP_FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -263,7 +264,7 @@ impl Registry {
         }
         // Here already: it came after its pass was over, or somebody asked for it.
         if store.blob(&digest)?.is_none()
-            && let Err(error) = mesh.fetch(digest, row.size).await
+            && let Err(error) = mesh.fetch_in(Lane::Bulk, digest, row.size).await
         {
             tracing::debug!(%error, %digest, "not kept yet");
             return Ok(None);

@@ -1,0 +1,289 @@
+//! What links may cost: who is asked before bytes move, and what waits and why.
+//!
+//! The allowances are rows that a person sets; what was used is the ledger's. A transfer must fit
+//! every allowance that its link is meant by. What two transfers at once use is seen only when it
+//! has passed, so a budget is overrun by at most what was in the air. What waits is remembered for
+//! `griot status`, in memory, in bounded number.
+//!
+//! Source: DESIGN section 6.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crdt::Digest;
+use libp2p::{Multiaddr, PeerId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::Error;
+use super::allowance::{Allowance, Links, Verdict};
+use super::calendar::Moment;
+use super::lane::Lane;
+use super::ledger::{Ledger, Traffic};
+use super::link::LinkClass;
+use super::meter::{Count, Meter};
+use crate::store::Store;
+
+/// The kind of the rows. Key: the links; value: the allowance.
+pub(super) const BUDGET: &str = "budget";
+/// Allowances that a person may set.
+const ALLOWANCES_MAX: usize = 256;
+/// Transfers that are remembered while they wait.
+const WAITING_MAX: usize = 4096;
+
+/// A transfer that waits.
+#[derive(Debug, Clone)]
+struct Waiting {
+    lane: Lane,
+    bytes: u64,
+    why: String,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    allowances: BTreeMap<Links, Allowance>,
+    links: HashMap<PeerId, LinkClass>,
+    waiting: HashMap<Digest, Waiting>,
+}
+
+/// What links may cost; clones share it.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    store: Store,
+    ledger: Ledger,
+    state: Arc<Mutex<State>>,
+    changed: watch::Sender<u64>,
+}
+
+/// An allowance, and how far it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// What is allowed.
+    #[serde(flatten)]
+    pub allowance: Allowance,
+    /// What passed in the month or day that it counts in; in the month if it counts in none.
+    pub used: Count,
+}
+
+/// Transfers that wait for the same reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// How urgent they are.
+    pub lane: Lane,
+    /// How many.
+    pub files: u64,
+    /// All together.
+    pub bytes: u64,
+    /// Why.
+    pub why: String,
+}
+
+/// `griot budget show --json`, but for the traffic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budgets {
+    /// What is allowed, and how far it is used.
+    pub budgets: Vec<Used>,
+    /// What waits.
+    pub waiting: Vec<Waits>,
+    /// Whether this machine's clock can be right: without it a month is thirty days of running.
+    pub clock: bool,
+}
+
+impl Budget {
+    /// Reads what is allowed and what was used.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) fn open(store: Store, meter: Meter) -> Result<Self, Error> {
+        let mut state = State::default();
+        for (key, value) in store.rows(BUDGET)? {
+            match serde_json::from_slice::<Allowance>(&value) {
+                Ok(allowance) => drop(state.allowances.insert(allowance.links.clone(), allowance)),
+                Err(error) => tracing::warn!(key, %error, "a remembered budget is not one"),
+            }
+        }
+        let ledger = Ledger::open(store.clone(), meter)?;
+        let state = Arc::new(Mutex::new(state));
+        Ok(Self { store, ledger, state, changed: watch::Sender::new(0) })
+    }
+
+    /// Writes down what passes, as long as it is polled.
+    pub(super) async fn run(self) {
+        self.ledger.run().await;
+    }
+
+    /// Sets what some links may cost, in place of what was set for them before.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for more allowances than anybody needs; [`Error::Store`].
+    pub async fn set(&self, allowance: Allowance) -> Result<(), Error> {
+        let known = self.state().allowances.len();
+        if known >= ALLOWANCES_MAX && !self.state().allowances.contains_key(&allowance.links) {
+            return Err(Error::Refused(format!("there are {known} budgets: clear one first")));
+        }
+        let row = serde_json::to_vec(&allowance).map_err(|e| Error::Refused(e.to_string()))?;
+        self.store.put_row(BUDGET, &allowance.links.to_string(), row).await?;
+        self.state().allowances.insert(allowance.links.clone(), allowance);
+        self.has_changed();
+        Ok(())
+    }
+
+    /// Allows these links everything again. Says whether something was set for them.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn clear(&self, links: &Links) -> Result<bool, Error> {
+        let was = self.store.delete_row(BUDGET, &links.to_string()).await?;
+        self.state().allowances.remove(links);
+        self.has_changed();
+        Ok(was)
+    }
+
+    fn has_changed(&self) {
+        // What waited is judged anew by what is asked again.
+        self.state().waiting.clear();
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Fires when what is allowed changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether `bytes` may pass between us and a connected peer.
+    #[must_use]
+    pub fn may(&self, lane: Lane, peer: &PeerId, bytes: u64) -> Verdict {
+        self.judge(lane, peer, bytes).0
+    }
+
+    fn judge(&self, lane: Lane, peer: &PeerId, bytes: u64) -> (Verdict, String) {
+        let now = (Verdict::Now, String::new());
+        let (class, name) = (self.class_of(peer), peer.to_string());
+        let meant: Vec<Allowance> = {
+            let state = self.state();
+            let meant = state.allowances.values().filter(|it| it.links.means(class, &name));
+            meant.cloned().collect()
+        };
+        if meant.is_empty() {
+            return now;
+        }
+        let moment = Moment::now();
+        let judged = meant.iter().map(|allowance| {
+            let used = self.used(allowance, &moment).map_or(0, |used| used.bytes());
+            allowance.judge((lane, bytes), used, &moment)
+        });
+        judged.max_by_key(|(verdict, _)| strictness(verdict)).unwrap_or(now)
+    }
+
+    fn used(&self, allowance: &Allowance, moment: &Moment) -> Result<Count, Error> {
+        let unit = allowance.amount.map_or(super::calendar::Unit::Month, |amount| amount.per);
+        let links = &allowance.links;
+        self.ledger.used(unit, moment, |class, peer| links.means(class, peer))
+    }
+
+    /// Of the peers that a blob may be fetched from those that it may cost something at; if none
+    /// is left for that reason alone, why.
+    pub(super) fn choose(
+        &self,
+        lane: Lane,
+        (digest, bytes): (Digest, u64),
+        peers: Vec<PeerId>,
+    ) -> Result<Vec<PeerId>, String> {
+        let (mut allowed, mut reason) = (Vec::new(), None);
+        for peer in peers {
+            match self.judge(lane, &peer, bytes) {
+                (Verdict::Now, _) => allowed.push(peer),
+                (_, why) => reason = Some(why),
+            }
+        }
+        match reason {
+            Some(why) => {
+                self.note(digest, Waiting { lane, bytes, why: why.clone() });
+                if allowed.is_empty() { Err(why) } else { Ok(allowed) }
+            }
+            None => Ok(allowed),
+        }
+    }
+
+    fn note(&self, digest: Digest, waiting: Waiting) {
+        let mut state = self.state();
+        if state.waiting.len() >= WAITING_MAX && !state.waiting.contains_key(&digest) {
+            return;
+        }
+        state.waiting.insert(digest, waiting);
+    }
+
+    /// A blob is here: it waits no longer.
+    pub(super) fn came(&self, digest: &Digest) {
+        self.state().waiting.remove(digest);
+    }
+
+    /// Why a blob waits.
+    pub(super) fn why(&self, digest: &Digest) -> Option<String> {
+        self.state().waiting.get(digest).map(|waiting| waiting.why.clone())
+    }
+
+    /// A peer is connected from or at this address.
+    pub(super) fn arrive(&self, peer: PeerId, address: &Multiaddr) {
+        self.state().links.insert(peer, LinkClass::of(address));
+    }
+
+    /// Its last connection is gone.
+    pub(super) fn leave(&self, peer: &PeerId) {
+        self.state().links.remove(peer);
+    }
+
+    fn class_of(&self, peer: &PeerId) -> LinkClass {
+        self.state().links.get(peer).copied().unwrap_or(LinkClass::Wan)
+    }
+
+    /// Whether each byte to and from a peer at this address is paid for.
+    pub(super) fn is_metered(&self, peer: &PeerId, address: &Multiaddr) -> bool {
+        let (class, name) = (LinkClass::of(address), peer.to_string());
+        let state = self.state();
+        state.allowances.values().any(|it| it.metered && it.links.means(class, &name))
+    }
+
+    /// What is allowed, how far it is used, and what waits.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn show(&self) -> Result<Budgets, Error> {
+        let moment = Moment::now();
+        let allowances: Vec<Allowance> = self.state().allowances.values().cloned().collect();
+        let mut budgets = Vec::new();
+        for allowance in allowances {
+            let used = self.used(&allowance, &moment)?;
+            budgets.push(Used { allowance, used });
+        }
+        let mut waiting: BTreeMap<(Lane, String), (u64, u64)> = BTreeMap::new();
+        for one in self.state().waiting.values() {
+            let sum = waiting.entry((one.lane, one.why.clone())).or_default();
+            *sum = (sum.0 + 1, sum.1.saturating_add(one.bytes));
+        }
+        let waits = |((lane, why), (files, bytes))| Waits { lane, files, bytes, why };
+        let waiting = waiting.into_iter().map(waits).collect();
+        Ok(Budgets { budgets, waiting, clock: moment.is_trusted() })
+    }
+
+    /// What the links have cost, by day and by month.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn traffic(&self) -> Result<Vec<Traffic>, Error> {
+        self.ledger.history()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const fn strictness(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Now => 0,
+        Verdict::Wait(_) => 1,
+        Verdict::Never(_) => 2,
+    }
+}
