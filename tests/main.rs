@@ -15,6 +15,7 @@
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod budget;
 mod cargo;
 #[cfg(test)]
 mod cargo_upstream;

@@ -23,7 +23,7 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
     PeerId, Swarm, SwarmBuilder, Transport as _, allow_block_list, connection_limits, gossipsub,
-    identify, mdns, memory_connection_limits, noise, ping, tcp, yamux,
+    identify, mdns, memory_connection_limits, noise, tcp, yamux,
 };
 use zeroize::Zeroizing;
 
@@ -31,6 +31,7 @@ use super::Error;
 use super::crowd::Crowd;
 use super::meter::Meter;
 use super::metered::Metered;
+use super::pulse::{IsMetered, Pulse};
 
 /// The one topic of the mesh.
 pub(super) const TOPIC: &str = "griot/statements/1";
@@ -56,10 +57,9 @@ const MEMORY_SHARE_MAX: f64 = 0.25;
 const IDLE: Duration = Duration::from_secs(5 * 60);
 /// Authentication of a connection may take this long.
 const HANDSHAKE: Duration = Duration::from_secs(20);
-/// Between two pings; a ping may take as long, because bulk data delays it.
-const PING: Duration = Duration::from_secs(60);
-/// Between two exchanges of identify.
-const IDENTIFY: Duration = Duration::from_secs(15 * 60);
+/// Between two exchanges of identify, on all links: who has none that is metered may be at the other
+/// end of one.
+const IDENTIFY: Duration = Duration::from_secs(60 * 60);
 
 /// How gossipsub is parametrised: no transform, one topic admitted.
 pub(super) type Gossip =
@@ -73,20 +73,27 @@ pub(super) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     pub(super) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     identify: identify::Behaviour,
-    ping: ping::Behaviour,
+    ping: Pulse,
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) gossip: Gossip,
     pub(super) streams: libp2p_stream::Behaviour,
+}
+
+/// Who counts, and whose bytes are paid for.
+pub(super) struct Metering {
+    pub(super) meter: Meter,
+    pub(super) is_metered: IsMetered,
 }
 
 /// Builds the swarm, subscribed to the topic and not yet listening.
 pub(super) fn swarm(
     key: Keypair,
     (agent, use_mdns): (&str, bool),
-    meter: Meter,
+    metering: Metering,
 ) -> Result<Swarm<Behaviour>, Error> {
     let listen = |error: &dyn std::fmt::Display| Error::Listen(error.to_string());
-    let behaviour = Behaviour::new(&key, agent, use_mdns).map_err(|error| listen(&error))?;
+    let behaviour = Behaviour::new(&key, (agent, use_mdns), metering.is_metered)
+        .map_err(|error| listen(&error))?;
     let multiplexer = || {
         let mut config = yamux::Config::default();
         config.set_max_num_streams(STREAMS_MAX);
@@ -96,7 +103,7 @@ pub(super) fn swarm(
         .with_tokio()
         .with_other_transport(|key| {
             let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-            Ok(Metered::over(tcp, meter)
+            Ok(Metered::over(tcp, metering.meter)
                 .upgrade(upgrade::Version::V1Lazy)
                 .authenticate(noise::Config::new(key)?)
                 .multiplex(multiplexer()))
@@ -115,7 +122,11 @@ pub(super) fn swarm(
 }
 
 impl Behaviour {
-    fn new(key: &Keypair, agent: &str, use_mdns: bool) -> Result<Self, String> {
+    fn new(
+        key: &Keypair,
+        (agent, use_mdns): (&str, bool),
+        is_metered: IsMetered,
+    ) -> Result<Self, String> {
         let local = key.public().to_peer_id();
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_pending_incoming(Some(PENDING_INCOMING_MAX))
@@ -133,7 +144,7 @@ impl Behaviour {
             memory: memory_connection_limits::Behaviour::with_max_percentage(MEMORY_SHARE_MAX),
             blocked: allow_block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identity),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
+            ping: Pulse::new(is_metered),
             mdns: Toggle::from(use_mdns.then(|| local_discovery(local)).flatten()),
             gossip: gossip(key)?,
             streams: libp2p_stream::Behaviour::new(),
@@ -226,4 +237,12 @@ fn create(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     fs_err::rename(&fresh, file)?;
     fs_err::File::open(folder)?.sync_all()?;
     Ok(seed)
+}
+
+#[cfg(test)]
+impl Metering {
+    /// Of a node whose bytes nobody counts.
+    pub(super) fn none() -> Self {
+        Self { meter: Meter::default(), is_metered: std::sync::Arc::new(|_, _| false) }
+    }
 }

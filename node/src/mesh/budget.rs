@@ -238,9 +238,18 @@ impl Budget {
         self.state().links.get(peer).copied().unwrap_or(LinkClass::Wan)
     }
 
+    /// Whether each byte to and from a connected peer is paid for.
+    pub(super) fn is_metered_peer(&self, peer: &PeerId) -> bool {
+        self.is_metered_link(peer, self.class_of(peer))
+    }
+
     /// Whether each byte to and from a peer at this address is paid for.
     pub(super) fn is_metered(&self, peer: &PeerId, address: &Multiaddr) -> bool {
-        let (class, name) = (LinkClass::of(address), peer.to_string());
+        self.is_metered_link(peer, LinkClass::of(address))
+    }
+
+    fn is_metered_link(&self, peer: &PeerId, class: LinkClass) -> bool {
+        let name = peer.to_string();
         let state = self.state();
         state.allowances.values().any(|it| it.metered && it.links.means(class, &name))
     }

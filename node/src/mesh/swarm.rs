@@ -25,10 +25,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::announce::{self, Learned, Verdict};
-use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
+use super::behaviour::{self, Behaviour, BehaviourEvent, Metering, TOPIC};
 use super::budget::Budget;
 use super::command::{Command, Context, Done, Report};
 use super::discovery::{self, Contacts, Dial, Found};
+use super::frugal::Frugal;
 use super::held::Known;
 use super::listening::Listening;
 use super::lobby::Lobby;
@@ -74,6 +75,8 @@ pub(super) struct Driver {
     pub(super) listening: Listening,
     pub(super) judging: usize,
     pub(super) neighbours: Neighbours,
+    pub(super) frugal: Frugal,
+    budget_changes: watch::Receiver<u64>,
     /// Counts peers that came or went.
     pub(super) arrivals: watch::Sender<u64>,
 }
@@ -94,7 +97,12 @@ impl Driver {
         let key = behaviour::identity(&config.key_file)?;
         let meter = Meter::default();
         let budget = Budget::open(store.clone(), meter.clone())?;
-        let mut swarm = behaviour::swarm(key, (&config.agent, config.mdns), meter.clone())?;
+        let judge = budget.clone();
+        let metering = Metering {
+            meter: meter.clone(),
+            is_metered: Arc::new(move |peer, address| judge.is_metered(peer, address)),
+        };
+        let mut swarm = behaviour::swarm(key, (&config.agent, config.mdns), metering)?;
         let mut control = swarm.behaviour().streams.new_control();
         let mut accept =
             |protocol| control.accept(protocol).map_err(|error| Error::Listen(error.to_string()));
@@ -145,6 +153,8 @@ impl Driver {
             listening,
             judging: 0,
             neighbours: Neighbours::new(members),
+            frugal: Frugal::default(),
+            budget_changes: context.budget.watch(),
             arrivals: watch::channel(0).0,
             context,
         })
@@ -176,6 +186,7 @@ impl Driver {
                 Some((peer, stream)) = self.conversations.next() => self.respond(peer, stream),
                 Some(done) = self.tasks.join_next() => self.done(done),
                 admission = self.admissions.recv() => self.admitted(admission)?,
+                Ok(()) = self.budget_changes.changed() => self.budget_changed(),
                 () = sleep_until(wake) => self.pardon(),
             }
         }
@@ -299,6 +310,7 @@ impl Driver {
             tracing::info!(%peer, found = found.word(), "a peer is connected");
             self.known.forget();
             self.neighbours.arrive();
+            self.weigh_links();
             self.arrivals.send_modify(|n| *n += 1);
             if self.local() < peer {
                 let (prompts, receiver) = mpsc::channel(sync::PROMPTS_MAX);
@@ -338,6 +350,7 @@ impl Driver {
         self.neighbours.leave(&peer);
         self.context.proven.forget(&peer);
         self.context.budget.leave(&peer);
+        self.weigh_links();
         self.arrivals.send_modify(|n| *n += 1);
         self.contacts.lost(peer, Instant::now(), entropy());
     }
@@ -370,6 +383,9 @@ impl Driver {
         let is_authority = |item: &NewItem| matches!(item.collection, Collection::Authority(_));
         if admission.new.iter().any(is_authority) {
             self.neighbours.members.forget();
+        }
+        if self.frugal.is_silent() {
+            return Ok(());
         }
         for message in announce::messages(&admission, &self.context.learned, &self.context.store) {
             let topic = gossipsub::IdentTopic::new(TOPIC);
