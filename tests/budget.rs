@@ -132,3 +132,26 @@ fn without_a_clock_the_month_is_counted_by_running_and_hours_are_not_known() {
     assert_eq!(a.json(&["budget", "show"])["clock"], false);
     assert!(a.griot(&["status"]).contains("the clock is not set (1970)"));
 }
+
+#[test]
+fn what_the_system_says_of_the_way_out_counts() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let world = World::new();
+    let tools = world.folder("tools");
+    let nmcli = tools.join("nmcli");
+    fs_err::write(
+        &nmcli,
+        "#!/bin/sh\necho GENERAL.METERED:unknown\necho 'GENERAL.METERED:yes (guessed)'\n",
+    )
+    .expect("a script can be written");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    fs_err::set_permissions(&nmcli, mode).expect("a mode can be set");
+    let path = std::env::var("PATH").expect("there is a PATH");
+    let environment = vec![("PATH".to_owned(), format!("{}:{path}", tools.display()))];
+    let a = Node::start(&world, "a", NodeOptions { environment, ..NodeOptions::default() });
+    wait_until("the system to be asked", SOON, || {
+        a.griot(&["status"]).contains("metered: the system says so")
+    });
+    assert_eq!(a.json(&["budget", "show"])["system"], true);
+}

@@ -76,6 +76,9 @@ pub(super) fn lines(now: &Budgets) -> Vec<String> {
                 .into(),
         );
     }
+    if now.system {
+        out.push("links beyond this network are metered: the system says so".into());
+    }
     out.extend(now.waiting.iter().map(waits));
     out
 }
@@ -131,7 +134,7 @@ mod tests {
         let why = "until 01:00-05:00".to_owned();
         let waiting = vec![Waits { lane: Lane::Bulk, files: 2, bytes: 90_000_000, why }];
         let budgets = vec![Used { allowance, used: count }];
-        let said = lines(&Budgets { budgets, waiting, clock: false });
+        let said = lines(&Budgets { budgets, waiting, clock: false, system: false });
         let first = "budget beyond this network: used 61.0 MB of 200.0 MB this month   \
                      big files 01:00-05:00";
         assert_eq!(said[0], first);

@@ -300,8 +300,8 @@ impl Session {
         Self { bearer, ..self }
     }
 
-    /// Each byte is paid for: what is new waits a few seconds, so that changes share a frame and what
-    /// the peer hears elsewhere meanwhile is not sent. The peer is told, and does the same.
+    /// Each byte is paid for: what is new waits a few seconds, so that changes share a frame and
+    /// what the peer hears elsewhere meanwhile is not sent. The peer is told, and does the same.
     #[must_use]
     pub fn frugal(self, frugal: bool) -> Self {
         Self { frugal, ..self }

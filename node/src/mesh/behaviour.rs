@@ -57,8 +57,8 @@ const MEMORY_SHARE_MAX: f64 = 0.25;
 const IDLE: Duration = Duration::from_secs(5 * 60);
 /// Authentication of a connection may take this long.
 const HANDSHAKE: Duration = Duration::from_secs(20);
-/// Between two exchanges of identify, on all links: who has none that is metered may be at the other
-/// end of one.
+/// Between two exchanges of identify, on all links: who has none that is metered may be at the
+/// other end of one.
 const IDENTIFY: Duration = Duration::from_secs(60 * 60);
 
 /// How gossipsub is parametrised: no transform, one topic admitted.

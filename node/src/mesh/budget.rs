@@ -9,11 +9,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crdt::Digest;
 use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Error;
 use super::allowance::{Allowance, Links, Verdict};
@@ -31,12 +33,17 @@ const ALLOWANCES_MAX: usize = 256;
 /// Transfers that are remembered while they wait.
 const WAITING_MAX: usize = 4096;
 
+/// A transfer that nobody has asked for again for so long waits no more.
+const ASKED_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// A transfer that waits.
 #[derive(Debug, Clone)]
 struct Waiting {
     lane: Lane,
     bytes: u64,
     why: String,
+    /// When it was last asked for.
+    asked: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +51,8 @@ struct State {
     allowances: BTreeMap<Links, Allowance>,
     links: HashMap<PeerId, LinkClass>,
     waiting: HashMap<Digest, Waiting>,
+    /// The system says that the way out is metered.
+    system: bool,
 }
 
 /// What links may cost; clones share it.
@@ -87,6 +96,9 @@ pub struct Budgets {
     pub waiting: Vec<Waits>,
     /// Whether this machine's clock can be right: without it a month is thirty days of running.
     pub clock: bool,
+    /// Whether the system says that the way out of this network is metered.
+    #[serde(default)]
+    pub system: bool,
 }
 
 impl Budget {
@@ -145,6 +157,15 @@ impl Budget {
         self.changed.send_modify(|n| *n += 1);
     }
 
+    /// The system says whether the way out of this network is metered.
+    pub(super) fn system_says(&self, metered: bool) {
+        let before = std::mem::replace(&mut self.state().system, metered);
+        if before != metered {
+            tracing::info!(metered, "the system says whether the way out is paid for by the byte");
+            self.has_changed();
+        }
+    }
+
     /// Fires when what is allowed changes.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
@@ -157,21 +178,37 @@ impl Budget {
         self.judge(lane, peer, bytes).0
     }
 
+    /// Whether `bytes` may be given to a connected peer that asks: as bulk, for nobody here waits,
+    /// though at any hour, for somebody may there.
+    #[must_use]
+    pub(super) fn may_serve(&self, peer: &PeerId, bytes: u64) -> Verdict {
+        let mut meant = self.meant(peer);
+        meant.iter_mut().for_each(|allowance| allowance.hours = None);
+        self.judge_by(&meant, (Lane::Bulk, bytes)).0
+    }
+
     fn judge(&self, lane: Lane, peer: &PeerId, bytes: u64) -> (Verdict, String) {
-        let now = (Verdict::Now, String::new());
+        self.judge_by(&self.meant(peer), (lane, bytes))
+    }
+
+    /// What is set for the links to a peer.
+    fn meant(&self, peer: &PeerId) -> Vec<Allowance> {
         let (class, name) = (self.class_of(peer), peer.to_string());
-        let meant: Vec<Allowance> = {
-            let state = self.state();
-            let meant = state.allowances.values().filter(|it| it.links.means(class, &name));
-            meant.cloned().collect()
-        };
+        let state = self.state();
+        let meant = state.allowances.values().filter(|it| it.links.means(class, &name));
+        meant.cloned().collect()
+    }
+
+    /// The strictest verdict of all.
+    fn judge_by(&self, meant: &[Allowance], what: (Lane, u64)) -> (Verdict, String) {
+        let now = (Verdict::Now, String::new());
         if meant.is_empty() {
             return now;
         }
         let moment = Moment::now();
         let judged = meant.iter().map(|allowance| {
             let used = self.used(allowance, &moment).map_or(0, |used| used.bytes());
-            allowance.judge((lane, bytes), used, &moment)
+            allowance.judge(what, used, &moment)
         });
         judged.max_by_key(|(verdict, _)| strictness(verdict)).unwrap_or(now)
     }
@@ -199,10 +236,14 @@ impl Budget {
         }
         match reason {
             Some(why) => {
-                self.note(digest, Waiting { lane, bytes, why: why.clone() });
+                let asked = Instant::now();
+                self.note(digest, Waiting { lane, bytes, why: why.clone(), asked });
                 if allowed.is_empty() { Err(why) } else { Ok(allowed) }
             }
-            None => Ok(allowed),
+            None => {
+                self.came(&digest);
+                Ok(allowed)
+            }
         }
     }
 
@@ -214,7 +255,7 @@ impl Budget {
         state.waiting.insert(digest, waiting);
     }
 
-    /// A blob is here: it waits no longer.
+    /// A blob is here, or may be fetched: it waits no longer.
     pub(super) fn came(&self, digest: &Digest) {
         self.state().waiting.remove(digest);
     }
@@ -251,7 +292,9 @@ impl Budget {
     fn is_metered_link(&self, peer: &PeerId, class: LinkClass) -> bool {
         let name = peer.to_string();
         let state = self.state();
-        state.allowances.values().any(|it| it.metered && it.links.means(class, &name))
+        let by_system = state.system && class != LinkClass::Lan;
+        let mut allowances = state.allowances.values();
+        by_system || allowances.any(|it| it.metered && it.links.means(class, &name))
     }
 
     /// What is allowed, how far it is used, and what waits.
@@ -266,6 +309,7 @@ impl Budget {
             let used = self.used(&allowance, &moment)?;
             budgets.push(Used { allowance, used });
         }
+        self.forget_what_came();
         let mut waiting: BTreeMap<(Lane, String), (u64, u64)> = BTreeMap::new();
         for one in self.state().waiting.values() {
             let sum = waiting.entry((one.lane, one.why.clone())).or_default();
@@ -273,7 +317,15 @@ impl Budget {
         }
         let waits = |((lane, why), (files, bytes))| Waits { lane, files, bytes, why };
         let waiting = waiting.into_iter().map(waits).collect();
-        Ok(Budgets { budgets, waiting, clock: moment.is_trusted() })
+        let system = self.state().system;
+        Ok(Budgets { budgets, waiting, clock: moment.is_trusted(), system })
+    }
+
+    /// What came from elsewhere meanwhile, or is asked for no more, waits no longer.
+    fn forget_what_came(&self) {
+        let lacks = |digest: &Digest| self.store.blob(digest).is_ok_and(|held| held.is_none());
+        let recent = |waiting: &Waiting| waiting.asked.elapsed() < ASKED_MAX;
+        self.state().waiting.retain(|digest, waiting| recent(waiting) && lacks(digest));
     }
 
     /// What the links have cost, by day and by month.

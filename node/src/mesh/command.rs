@@ -102,6 +102,8 @@ pub(super) enum Done {
     },
     /// The names in a dial were looked up.
     Resolved(Dial),
+    /// The system said whether a connection is metered, or nothing.
+    Carrier(Option<bool>),
     /// A message was judged.
     Judged { id: MessageId, source: PeerId, verdict: Verdict },
 }
@@ -192,6 +194,7 @@ impl Driver {
                 self.judging -= 1;
                 self.judged(id, source, verdict);
             }
+            Ok(Done::Carrier(metered)) => self.carrier_said(metered),
             Ok(Done::Resolved(dial)) => self.call(&dial),
             Ok(Done::Landed(flight, result)) => self.landed(flight, &result),
             Ok(Done::Brought(flight, result)) => self.brought(flight, &result),

@@ -1,8 +1,8 @@
 //! What kind of way leads to a peer: within this network, beyond it, or through a third node.
 //!
 //! Told by the address alone, which is what a node knows of a link: private, link-local and
-//! loopback addresses are within, all others beyond. A tunnel that gives out private addresses looks
-//! like the local network; a budget names its peer then. Decides nothing.
+//! loopback addresses are within, all others beyond. A tunnel that gives out private addresses
+//! looks like the local network; a budget names its peer then. Decides nothing.
 //!
 //! Source: mesh.md section 3.1.
 

@@ -66,6 +66,11 @@ impl Tally {
         self.meter.count(bytes as u64);
     }
 
+    /// Whether nothing came since the last time.
+    fn is_empty(&self) -> bool {
+        self.sent.load(Ordering::Relaxed) == 0 && self.received.load(Ordering::Relaxed) == 0
+    }
+
     /// What came since the last time; the tally starts over.
     fn take(&self) -> Count {
         let sent = self.sent.swap(0, Ordering::Relaxed);
@@ -124,7 +129,10 @@ impl Meter {
             received: AtomicU64::new(0),
             meter: Arc::clone(&self.shared),
         });
-        self.tallies().push(Arc::clone(&tally));
+        let mut tallies = self.tallies();
+        // Calls that nobody answered.
+        tallies.retain(|old| Arc::strong_count(old) > 1 || !old.is_empty());
+        tallies.push(Arc::clone(&tally));
         tally
     }
 
@@ -208,6 +216,15 @@ mod tests {
         let count = Count { sent: 0, received: 7 };
         assert_eq!(meter.draw(), [Drawn { class: LinkClass::Wan, peer: None, count }]);
         assert!(meter.tallies().is_empty(), "what has closed is forgotten");
+    }
+
+    #[test]
+    fn calls_that_nobody_answers_leave_nothing_behind() {
+        let meter = Meter::default();
+        for port in 1..100 {
+            drop(meter.open(&address(port)));
+        }
+        assert_eq!(meter.tallies().len(), 1);
     }
 
     #[test]

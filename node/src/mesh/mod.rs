@@ -37,6 +37,7 @@ mod announce;
 mod behaviour;
 pub mod budget;
 pub mod calendar;
+mod carrier;
 mod choose;
 mod command;
 mod conversation;

@@ -29,7 +29,6 @@ use super::allowance::Verdict;
 use super::choose::{GROUP_BYTES, Pace};
 use super::command::{Context, Report, reap};
 use super::frame::{self, Broken, Failure, Frame, REQUEST_BYTES_MAX};
-use super::lane::Lane;
 use super::members::Members;
 use super::peers::Offence;
 use crate::store;
@@ -204,9 +203,9 @@ impl Server {
         self.members.is_member(&self.peer)
     }
 
-    /// Whether the budget of its link has room for so many bytes that somebody waits for.
+    /// Whether the budget of its link has room for so many bytes that nobody here waits for.
     fn affords(&self, bytes: u64) -> bool {
-        self.context.budget.may(Lane::Wanted, &self.peer, bytes) == Verdict::Now
+        self.context.budget.may_serve(&self.peer, bytes) == Verdict::Now
     }
 
     /// The size of a blob that a peer may have; `None` otherwise, whatever the reason.

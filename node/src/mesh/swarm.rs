@@ -260,7 +260,9 @@ impl Driver {
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 tracing::info!(%address, "listening for peers");
                 self.listening.heard(listener_id);
+                self.ask_system();
             }
+            SwarmEvent::ExpiredListenAddr { .. } => self.ask_system(),
             SwarmEvent::ListenerClosed { listener_id, .. } => {
                 tracing::warn!("an address to listen on is gone");
                 self.listening.heard(listener_id);
