@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::output::{Code, Failure};
 
+mod budget;
 mod dispute;
 mod keeping;
 mod keys;
@@ -18,6 +19,7 @@ mod realms;
 mod sources;
 mod trust;
 
+pub(crate) use budget::{Budget, BudgetSet, Link as LinkKind, Whose};
 pub(crate) use dispute::{Dispute, Resolve, Way};
 pub(crate) use keeping::{Backup, Gc, Keep, Restore, Unkeep, Up, Verify};
 pub(crate) use keys::{Keep as KeepOf, Key, NewKey, Paper, Purpose, Revoke};
@@ -83,6 +85,9 @@ pub(crate) enum Verb {
     /// Other nodes: whom this one dials, and whom it is connected to
     #[command(subcommand)]
     Peer(Peer),
+    /// What links may cost, and have cost
+    #[command(subcommand)]
+    Budget(Budget),
     /// Make one line of text that lets another node join this node's realm
     Invite(Invite),
     /// Make the realm of an invite this node's site
@@ -164,7 +169,7 @@ mod tests {
             "up", "status", "publish", "add", "search", "info", "why", "yank", "unyank", "tag",
             "export", "peer", "invite", "join", "follow", "unfollow", "route", "key", "realm",
             "token", "accept", "prefetch", "check", "want", "upstream", "link", "unlink", "run",
-            "backup", "restore", "keep", "unkeep", "gc", "verify", "dispute",
+            "backup", "restore", "keep", "unkeep", "gc", "verify", "dispute", "budget",
         ] {
             assert!(verbs.contains(&verb), "{verb}");
         }

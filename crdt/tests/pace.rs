@@ -1,7 +1,7 @@
 //! How often, how fast and how long: comparisons, pushes and long answers have a pace, and a peer
 //! that is silent or never reads costs a bounded amount.
 
-use crdt::message::Frame;
+use crdt::message::{FEATURE_FRUGAL, Frame};
 use crdt::session::{Index as _, Input, MemoryIndex, Output, Session};
 
 use crate::network::{CHECK, Realm, STATEMENTS};
@@ -20,11 +20,19 @@ fn comparisons_become_rare_while_nothing_changes() {
 
 /// A session that has heard HELLO at the time 5, from a peer that follows the same.
 fn greeted(index: &MemoryIndex, initiator: bool, seen: Option<(u64, u64)>) -> Session {
-    let mut session = Session::default();
+    met(Session::default(), index, initiator, (0, seen))
+}
+
+fn met(
+    mut session: Session,
+    index: &MemoryIndex,
+    initiator: bool,
+    (features, seen): (u64, Option<(u64, u64)>),
+) -> Session {
     session.handle(0, Input::Start { key: [1; 32], initiator, seen: None }, index);
     let hello = Frame::Hello {
         version: 1,
-        features: 0,
+        features,
         max_frame: 1 << 20,
         key: [2; 32],
         epoch: 2,
@@ -146,4 +154,51 @@ fn many_publishes_at_once_are_pushed_at_a_bearable_pace() {
     net.assert_same(&nodes);
     assert!(net.frames(link, STATEMENTS) <= 61);
     assert_eq!(net.links[link].closed, [None; 2]);
+}
+
+/// The frames of statements that a session gives out for two releases a second apart, each with
+/// when it went out and how many it had.
+fn pushed(mut session: Session, index: &mut MemoryIndex, realm: &Realm) -> Vec<(u64, usize)> {
+    while session.poll().is_some() {}
+    let mut frames = Vec::new();
+    for (now, name) in [(10_000, "drum"), (11_000, "kora")] {
+        let release = realm.release(name, "1.0.0");
+        let new = index.admit(release);
+        session.handle(now, Input::New(new), index);
+        frames.extend(statements(&mut session, now));
+    }
+    while let Some(at) = session.next_timeout().filter(|at| *at < 30_000) {
+        session.handle(at, Input::Timeout, index);
+        frames.extend(statements(&mut session, at));
+    }
+    frames
+}
+
+fn statements(session: &mut Session, now: u64) -> Vec<(u64, usize)> {
+    let mut frames = Vec::new();
+    while let Some(output) = session.poll() {
+        if let Output::Send(Frame::Statements { batch }) = output {
+            frames.push((now, batch.len()));
+        }
+    }
+    frames
+}
+
+#[test]
+fn what_is_new_goes_out_at_once_but_where_either_side_pays_for_bytes_in_one_frame() {
+    let realm = Realm::new(1);
+    let fresh = || {
+        let mut index = MemoryIndex::new(1);
+        index.follow(realm.id);
+        index
+    };
+    let mut index = fresh();
+    let session = greeted(&index, true, None);
+    assert_eq!(pushed(session, &mut index, &realm), [(10_000, 1), (11_000, 1)]);
+    let mut index = fresh();
+    let own = met(Session::default().frugal(true), &index, true, (0, None));
+    assert_eq!(pushed(own, &mut index, &realm), [(13_000, 2)], "our bytes are paid for");
+    let mut index = fresh();
+    let told = met(Session::default(), &index, true, (FEATURE_FRUGAL, None));
+    assert_eq!(pushed(told, &mut index, &realm), [(13_000, 2)], "those of the peer are");
 }

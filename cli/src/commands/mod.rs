@@ -10,6 +10,7 @@ use crate::output::{Code, Failure, Output};
 mod accept;
 mod add;
 mod backup;
+mod budget;
 mod check;
 mod dispute;
 mod endorse;
@@ -94,6 +95,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<ExitCode, Failure>
         Verb::Check(check) => check::run(&context, check).await,
         Verb::Want(want) => want::run(&context, want).await,
         Verb::Peer(peer) => peer::run(&context, peer).await,
+        Verb::Budget(budget) => budget::run(&context, budget).await,
         Verb::Invite(invite) => invite::run(&context, invite).await,
         Verb::Join(join) => join::run(&context, join).await,
         Verb::Follow(follow) => follow::follow(&context, follow).await,

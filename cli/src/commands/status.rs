@@ -4,7 +4,7 @@ use node::daemon::admin::status::Status;
 use node::registry::{Finding, LastVerify, Mended, News, Storage, WantRow};
 use node::store::BucketStatus;
 
-use super::{Context, want};
+use super::{Context, budget, want};
 use crate::output::{Failure, count, plain, short, size};
 
 /// Wants that are named.
@@ -128,6 +128,7 @@ fn lines(status: &Status, wants: &[WantRow]) -> Vec<String> {
     if !status.online {
         out.push("offline: no upstream is asked".into());
     }
+    out.extend(budget::lines(&status.budget));
     if status.wants > 0 {
         out.extend(wanted(status.wants, wants));
     }

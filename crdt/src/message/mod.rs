@@ -67,6 +67,8 @@ pub const CELLS_MAX: usize = 4_096;
 pub const FEATURE_CELLS: u64 = 1;
 /// The feature bit of a sender that reads PROOF and HIDDEN.
 pub const FEATURE_HIDDEN: u64 = 2;
+/// The sender pays for each byte: what is new may wait for seconds, and share a frame.
+pub const FEATURE_FRUGAL: u64 = 4;
 /// Keys in one PROOF.
 pub const PROOF_MAX: usize = 4;
 /// Tags in one HIDDEN.

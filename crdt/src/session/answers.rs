@@ -11,8 +11,8 @@ use super::{
     Output, PROTOCOL_VERSION, Peer, Phase, Session, Timer, Violation, shared,
 };
 use crate::message::{
-    FEATURE_CELLS, FEATURE_HIDDEN, FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame, HELLO_FOLLOWS_MAX,
-    WANT_MAX,
+    FEATURE_CELLS, FEATURE_FRUGAL, FEATURE_HIDDEN, FRAME_LEAST_BYTES, FRAME_MAX_BYTES, Frame,
+    HELLO_FOLLOWS_MAX, WANT_MAX,
 };
 use crate::{Collection, Envelope, Item, RealmId, StatementId};
 
@@ -44,9 +44,10 @@ impl Session {
         }
         self.peer.frame_max_bytes = FRAME_LEAST_BYTES;
         let (follows, more) = self.introduce(HELLO_FOLLOWS_MAX, index);
+        let frugal = if self.frugal { FEATURE_FRUGAL } else { 0 };
         self.out.push_back(Output::Send(Frame::Hello {
             version: PROTOCOL_VERSION,
-            features: FEATURE_CELLS | FEATURE_HIDDEN,
+            features: FEATURE_CELLS | FEATURE_HIDDEN | frugal,
             max_frame: FRAME_MAX_BYTES as u64,
             key,
             epoch: index.epoch(),
@@ -158,6 +159,7 @@ impl Session {
         let frame_max_bytes =
             usize::try_from(max_frame).map_or(FRAME_MAX_BYTES, |max| max.min(FRAME_MAX_BYTES));
         let reads_cells = features & FEATURE_CELLS != 0;
+        self.frugal |= features & FEATURE_FRUGAL != 0;
         let log =
             seen.filter(|(known, after)| *known == index.epoch() && *after < index.last_sequence());
         let log = log.map(|(_, after)| (after, index.last_sequence()));
@@ -320,11 +322,8 @@ impl Session {
             }
         }
         if self.fresh.len() > before {
-            if !heard {
-                self.push_at = now;
-            } else if before == 0 {
-                self.push_at = now + self.timer.courtesy();
-            }
+            let at = now + self.timer.courtesy(self.frugal, heard);
+            self.push_at = if before == 0 { at } else { self.push_at.min(at) };
             self.changed(now);
         }
         Ok(())

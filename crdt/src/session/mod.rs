@@ -245,6 +245,8 @@ pub struct Session {
     refused: Recent,
     /// Places for sketches, shared with other conversations.
     sketches: Sketches,
+    /// Each byte is paid for, here or at the peer's.
+    frugal: bool,
 }
 
 impl Default for Session {
@@ -288,6 +290,7 @@ impl Session {
             exchanged: Recent::default(),
             refused: Recent::default(),
             sketches,
+            frugal: false,
         }
     }
 
@@ -295,6 +298,13 @@ impl Session {
     #[must_use]
     pub fn bearing(self, bearer: Bearer) -> Self {
         Self { bearer, ..self }
+    }
+
+    /// Each byte is paid for: what is new waits a few seconds, so that changes share a frame and
+    /// what the peer hears elsewhere meanwhile is not sent. The peer is told, and does the same.
+    #[must_use]
+    pub fn frugal(self, frugal: bool) -> Self {
+        Self { frugal, ..self }
     }
 
     /// Takes an event. All reads of the index happen here.

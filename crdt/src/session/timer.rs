@@ -16,6 +16,11 @@ const SILENCE_MAX_MS: Millis = 5 * 60_000;
 /// The shortest wait of what was heard, and how much longer it may be.
 const COURTESY_MS: (Millis, Millis) = (20, 100);
 
+/// How much longer that is where bytes are paid for, as such links are slow: up to 3.6 s.
+const FRUGAL_FACTOR: u64 = 30;
+/// What is new waits there for more of it.
+const GATHERING_MS: Millis = 3_000;
+
 #[derive(Debug, Default)]
 pub(super) struct Timer {
     key: [u8; 32],
@@ -65,9 +70,15 @@ impl Timer {
         self.pause_ms = (self.pause_ms * 2).min(LONGEST_MS);
     }
 
-    /// How long what was heard waits for the peer to push it.
-    pub(super) fn courtesy(&mut self) -> Millis {
-        COURTESY_MS.0 + COURTESY_MS.1 * self.draw() / u64::from(u16::MAX)
+    /// How long what is new waits: for more of it where bytes are paid for, and for the peer to
+    /// push it itself if another peer gave it to us.
+    pub(super) fn courtesy(&mut self, frugal: bool, heard: bool) -> Millis {
+        let unit = if frugal { FRUGAL_FACTOR } else { 1 };
+        let gathering = if frugal { GATHERING_MS } else { 0 };
+        if !heard {
+            return gathering;
+        }
+        gathering + unit * (COURTESY_MS.0 + COURTESY_MS.1 * self.draw() / u64::from(u16::MAX))
     }
 
     fn schedule(&mut self, now: Millis) {

@@ -23,12 +23,14 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
     PeerId, Swarm, allow_block_list, connection_limits, gossipsub, identify, mdns,
-    memory_connection_limits, ping, swarm,
+    memory_connection_limits, swarm,
 };
 use zeroize::Zeroizing;
 
 use super::Error;
 use super::crowd::Crowd;
+use super::meter::Meter;
+use super::pulse::{IsMetered, Pulse};
 use super::transports::transports;
 
 /// The one topic of the mesh.
@@ -51,10 +53,9 @@ const NEGOTIATING_MAX: usize = 32;
 const MEMORY_SHARE_MAX: f64 = 0.25;
 /// A connection without any stream is closed after this.
 const IDLE: Duration = Duration::from_secs(5 * 60);
-/// Between two pings; a ping may take as long, because bulk data delays it.
-const PING: Duration = Duration::from_secs(60);
-/// Between two exchanges of identify.
-const IDENTIFY: Duration = Duration::from_secs(15 * 60);
+/// Between two exchanges of identify, on all links: who has none that is metered may be at the
+/// other end of one.
+const IDENTIFY: Duration = Duration::from_secs(60 * 60);
 
 /// How gossipsub is parametrised: no transform, one topic admitted.
 pub(super) type Gossip =
@@ -68,17 +69,28 @@ pub(super) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     pub(super) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     identify: identify::Behaviour,
-    ping: ping::Behaviour,
+    ping: Pulse,
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) gossip: Gossip,
     pub(super) streams: libp2p_stream::Behaviour,
 }
 
+/// Who counts, and whose bytes are paid for.
+pub(super) struct Metering {
+    pub(super) meter: Meter,
+    pub(super) is_metered: IsMetered,
+}
+
 /// Builds the swarm, subscribed to the topic and not yet listening.
-pub(super) fn swarm(key: Keypair, agent: &str, use_mdns: bool) -> Result<Swarm<Behaviour>, Error> {
+pub(super) fn swarm(
+    key: Keypair,
+    (agent, use_mdns): (&str, bool),
+    metering: Metering,
+) -> Result<Swarm<Behaviour>, Error> {
     let listen = |error: &dyn std::fmt::Display| Error::Listen(error.to_string());
-    let behaviour = Behaviour::new(&key, agent, use_mdns).map_err(|error| listen(&error))?;
-    let transports = transports(&key).map_err(|error| listen(&error))?;
+    let behaviour = Behaviour::new(&key, (agent, use_mdns), metering.is_metered)
+        .map_err(|error| listen(&error))?;
+    let transports = transports(&key, &metering.meter).map_err(|error| listen(&error))?;
     let settings = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE)
         .with_max_negotiating_inbound_streams(NEGOTIATING_MAX);
@@ -86,7 +98,11 @@ pub(super) fn swarm(key: Keypair, agent: &str, use_mdns: bool) -> Result<Swarm<B
 }
 
 impl Behaviour {
-    fn new(key: &Keypair, agent: &str, use_mdns: bool) -> Result<Self, String> {
+    fn new(
+        key: &Keypair,
+        (agent, use_mdns): (&str, bool),
+        is_metered: IsMetered,
+    ) -> Result<Self, String> {
         let local = key.public().to_peer_id();
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_pending_incoming(Some(PENDING_INCOMING_MAX))
@@ -106,7 +122,7 @@ impl Behaviour {
             memory: memory_connection_limits::Behaviour::with_max_percentage(MEMORY_SHARE_MAX),
             blocked: allow_block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identity),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
+            ping: Pulse::new(is_metered),
             mdns: Toggle::from(use_mdns.then(|| local_discovery(local)).flatten()),
             gossip: gossip(key)?,
             streams: libp2p_stream::Behaviour::new(),
@@ -199,4 +215,12 @@ fn create(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     fs_err::rename(&fresh, file)?;
     fs_err::File::open(folder)?.sync_all()?;
     Ok(seed)
+}
+
+#[cfg(test)]
+impl Metering {
+    /// Of a node whose bytes nobody counts.
+    pub(super) fn none() -> Self {
+        Self { meter: Meter::default(), is_metered: std::sync::Arc::new(|_, _| false) }
+    }
 }

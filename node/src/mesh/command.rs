@@ -22,11 +22,13 @@ use tokio::time::Instant;
 
 use super::address::Way;
 use super::announce::{Learned, Verdict};
+use super::budget::Budget;
 use super::discovery::{Dial, Found};
 use super::frame::SMALL_BYTES;
 use super::held;
 use super::lane::Lane;
 use super::many;
+use super::meter::Meter;
 use super::mirror::Brought;
 use super::mirror_frame::Listing;
 use super::peers::Offence;
@@ -108,6 +110,8 @@ pub(super) enum Done {
     },
     /// The names in a dial were looked up.
     Resolved(Dial),
+    /// The system said whether a connection is metered, or nothing.
+    Carrier(Option<bool>),
     /// A message was judged.
     Judged { id: MessageId, source: PeerId, verdict: Verdict },
 }
@@ -131,6 +135,10 @@ pub(super) struct Context {
     pub(super) keys: Arc<Vec<SecretKey>>,
     /// Keys that peers have proven.
     pub(super) proven: Proven,
+    /// What passes the sockets.
+    pub(super) meter: Meter,
+    /// What that may be.
+    pub(super) budget: Budget,
 }
 
 impl Driver {
@@ -199,6 +207,7 @@ impl Driver {
                 self.judging -= 1;
                 self.judged(id, source, verdict);
             }
+            Ok(Done::Carrier(metered)) => self.carrier_said(metered),
             Ok(Done::Resolved(dial)) => self.call(&dial),
             Ok(Done::Landed(flight, result)) => self.landed(flight, &result),
             Ok(Done::Brought(flight, result)) => self.brought(flight, &result),
@@ -260,6 +269,14 @@ impl Driver {
 
     /// Joins the flight of this digest, or starts one.
     fn fetch(&mut self, lane: Lane, (digest, size): (Digest, u64), reply: Waiting) {
+        let mut peers = Vec::new();
+        if !self.flights.contains_key(&(digest, size)) {
+            let holders = self.may_hear_of(&digest);
+            peers = match self.context.budget.choose(lane, (digest, size), holders) {
+                Ok(peers) => peers,
+                Err(why) => return answer(reply, Err(Error::Waits(digest, why))),
+            };
+        }
         if lane == Lane::Wanted {
             self.lanes.want(digest);
         }
@@ -271,7 +288,7 @@ impl Driver {
         let flight = Flight {
             digest,
             size,
-            peers: self.may_hear_of(&digest),
+            peers,
             store: self.context.store.clone(),
             lanes: self.lanes.clone(),
             reports: self.context.reports.clone(),
@@ -290,8 +307,10 @@ impl Driver {
         let small = blobs.into_iter().filter(|(_, size)| *size < SMALL_BYTES);
         let mut groups: BTreeMap<Vec<PeerId>, Vec<(Digest, u64)>> = BTreeMap::new();
         for (digest, size) in small {
-            let peers = self.may_hear_of(&digest);
-            if !peers.is_empty() {
+            let holders = self.may_hear_of(&digest);
+            // What the budget lets wait is told when it is asked for alone.
+            let chosen = self.context.budget.choose(lane, (digest, size), holders);
+            if let Some(peers) = chosen.ok().filter(|peers| !peers.is_empty()) {
                 groups.entry(peers).or_default().push((digest, size));
             }
         }
@@ -308,6 +327,17 @@ impl Driver {
 
     fn landed(&mut self, flight: (Digest, u64), result: &Result<(), Error>) {
         self.lanes.landed(&flight.0);
+        let budget = &self.context.budget;
+        let waits = match result {
+            Ok(()) => None,
+            // Those who were asked lack it; those who were not asked may have it.
+            Err(Error::Nowhere(digest)) => budget.why(digest).map(|why| Error::Waits(*digest, why)),
+            Err(_) => None,
+        };
+        if result.is_ok() {
+            budget.came(&flight.0);
+        }
+        let result = &waits.map_or_else(|| result.as_ref().copied().map_err(Error::echo), Err);
         for reply in self.flights.remove(&flight).into_iter().flatten() {
             answer(reply, result.as_ref().copied().map_err(Error::echo));
         }

@@ -89,12 +89,13 @@ impl<'a> Conversation<'a> {
         let began = Instant::now();
         let (own, keys) = (context.local.to_bytes(), Arc::clone(&context.keys));
         let bearer = Bearer { own, peer: peer.to_bytes(), keys };
+        let frugal = context.budget.is_metered_peer(&peer);
         Self {
             context,
             peer,
             initiator,
             began,
-            session: Some(Session::new(context.sketches.clone()).bearing(bearer)),
+            session: Some(Session::new(context.sketches.clone()).bearing(bearer).frugal(frugal)),
             outgoing: VecDeque::new(),
             out,
             batches: VecDeque::new(),

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crdt::Digest;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -22,13 +23,31 @@ const KEPT_FREE: usize = 4;
 /// A wanted flight to which nothing comes for so long does not hold bulk up any more.
 const STALLED: Duration = Duration::from_secs(3);
 
-/// How urgent a fetch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// How urgent a transfer is, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Lane {
+    /// Who may publish, what is revoked and sealed: never stops.
+    Authority,
+    /// What there is: never stops.
+    Index,
     /// Somebody waits for it.
     Wanted,
     /// It is to be here some day: what a site keeps, mirrors or fetches ahead.
     Bulk,
+}
+
+impl Lane {
+    /// Its word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Authority => "authority",
+            Self::Index => "index",
+            Self::Wanted => "wanted",
+            Self::Bulk => "bulk",
+        }
+    }
 }
 
 /// The places in the air and what is wanted; clones share both.

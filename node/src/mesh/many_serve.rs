@@ -63,7 +63,7 @@ impl Server {
     /// A blob of at most `left` bytes that the peer may have.
     async fn small(&self, digest: &Digest, left: u64) -> Option<Bytes> {
         let size = self.gives(digest, self.is_member())?;
-        if size >= SMALL_BYTES || size > left {
+        if size >= SMALL_BYTES || size > left || !self.affords(size) {
             return None;
         }
         let (_, mut file) = self.context.store.open_blob(digest).await.ok().flatten()?;

@@ -36,8 +36,12 @@ use tokio::time::Instant;
 use crate::store::Store;
 
 mod address;
+pub mod allowance;
 mod announce;
 mod behaviour;
+pub mod budget;
+pub mod calendar;
+mod carrier;
 mod choose;
 mod command;
 mod conversation;
@@ -46,16 +50,21 @@ mod discovery;
 mod draw;
 mod files;
 mod frame;
+mod frugal;
 mod held;
 mod interfaces;
 mod introduce;
 pub mod lane;
+pub mod ledger;
+pub mod link;
 mod listening;
 mod lobby;
 mod many;
 mod many_serve;
 mod meeting;
 pub mod members;
+pub mod meter;
+mod metered;
 mod mirror;
 mod mirror_frame;
 mod mirror_link;
@@ -66,6 +75,7 @@ mod pack;
 mod packings;
 mod pair;
 mod peers;
+mod pulse;
 mod readers;
 mod serve;
 mod swarm;
@@ -77,6 +87,7 @@ mod transports;
 
 pub use libp2p::{Multiaddr, PeerId};
 
+use budget::Budget;
 use command::Command;
 use lane::Lane;
 use mirror::Brought;
@@ -124,6 +135,9 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+    /// Somebody may have it, but the budget of every link there says later.
+    #[error("{0} waits: {1}")]
+    Waits(Digest, String),
     /// The request itself is wrong, or the peer refused it.
     #[error("{0}")]
     Refused(String),
@@ -154,6 +168,7 @@ impl Error {
             Self::Nowhere(digest) => Self::Nowhere(*digest),
             Self::Failed(digest, why) => Self::Failed(*digest, why.clone()),
             Self::Unreachable(why) => Self::Unreachable(why.clone()),
+            Self::Waits(digest, why) => Self::Waits(*digest, why.clone()),
             Self::Stopped => Self::Stopped,
             Self::Store(crate::store::Error::Full { free, needed }) => {
                 Self::Store(crate::store::Error::Full { free: *free, needed: *needed })
@@ -266,6 +281,7 @@ pub struct Mesh {
     local: PeerId,
     control: libp2p_stream::Control,
     arrivals: watch::Receiver<u64>,
+    budget: Budget,
     store: Store,
 }
 
@@ -290,7 +306,8 @@ impl Mesh {
         let driver = swarm::Driver::build(config, store.clone(), pairing, receiver)?;
         let (local, control) = (driver.local(), driver.control());
         let arrivals = driver.arrivals.subscribe();
-        let mesh = Self { commands, local, control, arrivals, store };
+        let budget = driver.context.budget.clone();
+        let mesh = Self { commands, local, control, arrivals, budget, store };
         Ok((mesh, driver.run()))
     }
 
@@ -341,7 +358,8 @@ impl Mesh {
     /// waits for it: it goes before what is fetched in [`Lane::Bulk`].
     ///
     /// # Errors
-    /// [`Error::Nowhere`], [`Error::Failed`], [`Error::Store`]; what arrived is kept for a resume.
+    /// [`Error::Nowhere`], [`Error::Failed`], [`Error::Waits`], [`Error::Store`]; what arrived is
+    /// kept for a resume.
     pub async fn fetch(&self, digest: Digest, size: u64) -> Result<(), Error> {
         self.fetch_in(Lane::Wanted, digest, size).await
     }
@@ -361,6 +379,12 @@ impl Mesh {
         let until = Instant::now() + patience;
         // A mesh that has stopped brings nothing.
         let _ = self.ask(|reply| Command::Many { lane, blobs, until, reply }).await;
+    }
+
+    /// What links may cost, and have cost.
+    #[must_use]
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Which of these some connected peer says it holds; answers are kept for ten seconds, and

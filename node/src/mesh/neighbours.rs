@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::command::{Done, answer};
 use super::files::{self, Line, QUESTIONS_MAX, Told};
+use super::lane::Lane;
 use super::members::Members;
 use super::mirror::{Brought, DocumentFlight, Late, SHARES};
 use super::mirror_frame::Listing;
@@ -89,7 +90,12 @@ impl Driver {
         bases: Vec<Digest>,
         reply: Waiting,
     ) {
-        let peers = self.members(digest.as_bytes());
+        let members = self.members(digest.as_bytes());
+        let chosen = self.context.budget.choose(Lane::Wanted, (digest, size), members);
+        let peers = match chosen {
+            Ok(peers) => peers,
+            Err(why) => return answer(reply, Err(Error::Waits(digest, why))),
+        };
         let waiting = self.neighbours.flights.entry((digest, size)).or_default();
         waiting.push(reply);
         if waiting.len() > 1 {
@@ -111,6 +117,9 @@ impl Driver {
     }
 
     pub(super) fn brought(&mut self, flight: (Digest, u64), result: &Result<Brought, Error>) {
+        if matches!(result, Ok(Brought::Here)) {
+            self.context.budget.came(&flight.0);
+        }
         for reply in self.neighbours.flights.remove(&flight).into_iter().flatten() {
             answer(reply, result.as_ref().copied().map_err(Error::echo));
         }

@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::allowance::Verdict;
 use super::choose::{GROUP_BYTES, Pace};
 use super::command::{Context, Report, reap};
 use super::frame::{self, Broken, Failure, Frame, REQUEST_BYTES_MAX};
@@ -192,7 +193,8 @@ impl Server {
                         sleep(HAVE_PAUSE).await;
                     }
                     let member = self.is_member();
-                    let gives = |digest| self.gives(digest, member).is_some();
+                    let affords = self.affords(1);
+                    let gives = |digest| affords && self.gives(digest, member).is_some();
                     let bits = bitmap(digests.iter().map(gives));
                     frame::send(&mut writer, &Frame::Held { bits }.encode(), PATIENCE).await?;
                 }
@@ -203,6 +205,11 @@ impl Server {
 
     pub(super) fn is_member(&self) -> bool {
         self.members.is_member(&self.peer)
+    }
+
+    /// Whether the budget of its link has room for so many bytes that nobody here waits for.
+    pub(super) fn affords(&self, bytes: u64) -> bool {
+        self.context.budget.may_serve(&self.peer, bytes) == Verdict::Now
     }
 
     /// The size of a blob that a peer may have; `None` otherwise, whatever the reason.
@@ -222,6 +229,8 @@ impl Server {
     ) -> Result<(), Broken> {
         let refused = match self.turn().await {
             Err(busy) => Some(busy),
+            // As if it were not here: the peer looks elsewhere, and asks again some day.
+            Ok(_) if !self.affords(asked_bytes(wanted)) => Some(Failure::NotFound),
             Ok((_turn, among_all)) => match self.gives(&wanted.digest, self.is_member()) {
                 None => {
                     self.miss()?;
@@ -308,6 +317,12 @@ impl Server {
     }
 }
 
+/// Bytes of all ranges.
+fn asked_bytes(wanted: &Wanted) -> u64 {
+    let lengths = wanted.ranges.iter().map(|range| range.end.saturating_sub(range.start));
+    lengths.fold(0, u64::saturating_add)
+}
+
 /// Ranges lie in the blob, at groups, and are not too much at once.
 fn check(wanted: &Wanted) -> Result<(), Broken> {
     let aligned = |range: &Range<u64>| {
@@ -316,9 +331,7 @@ fn check(wanted: &Wanted) -> Result<(), Broken> {
             && range.start.is_multiple_of(GROUP_BYTES)
             && (range.end.is_multiple_of(GROUP_BYTES) || range.end == wanted.size)
     };
-    let lengths = wanted.ranges.iter().map(|range| range.end.saturating_sub(range.start));
-    let asked = lengths.fold(0_u64, u64::saturating_add);
-    if wanted.ranges.iter().all(aligned) && asked <= GET_BYTES_MAX {
+    if wanted.ranges.iter().all(aligned) && asked_bytes(wanted) <= GET_BYTES_MAX {
         Ok(())
     } else {
         Err(Broken::Garbage("a request for impossible ranges"))

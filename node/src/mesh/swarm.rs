@@ -26,9 +26,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::address::{self, is_dialable};
 use super::announce::{self, Learned, Verdict};
-use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
+use super::behaviour::{self, Behaviour, BehaviourEvent, Metering, TOPIC};
+use super::budget::Budget;
 use super::command::{Command, Context, Done, Report};
 use super::discovery::{Contacts, Dial, Found};
+use super::frugal::Frugal;
 use super::held::Known;
 use super::interfaces::Interfaces;
 use super::introduce::{self, Introductions};
@@ -36,6 +38,7 @@ use super::lane::Lanes;
 use super::listening::Listening;
 use super::lobby::Lobby;
 use super::members::Members;
+use super::meter::Meter;
 use super::neighbours::Neighbours;
 use super::network::{self, Change, Network};
 use super::peers::{Line, Offence, Peers};
@@ -78,6 +81,8 @@ pub(super) struct Driver {
     pub(super) introductions: Introductions,
     pub(super) judging: usize,
     pub(super) neighbours: Neighbours,
+    pub(super) frugal: Frugal,
+    budget_changes: watch::Receiver<u64>,
     /// Counts peers that came or went.
     pub(super) arrivals: watch::Sender<u64>,
 }
@@ -97,7 +102,14 @@ impl Driver {
     ) -> Result<Self, Error> {
         let key = behaviour::identity(&config.key_file)?;
         let introductions = Introductions::new(key.clone());
-        let mut swarm = behaviour::swarm(key, &config.agent, config.mdns)?;
+        let meter = Meter::default();
+        let budget = Budget::open(store.clone(), meter.clone())?;
+        let judge = budget.clone();
+        let metering = Metering {
+            meter: meter.clone(),
+            is_metered: Arc::new(move |peer, address| judge.is_metered(peer, address)),
+        };
+        let mut swarm = behaviour::swarm(key, (&config.agent, config.mdns), metering)?;
         let mut control = swarm.behaviour().streams.new_control();
         let mut accept =
             |protocol| control.accept(protocol).map_err(|error| Error::Listen(error.to_string()));
@@ -118,6 +130,8 @@ impl Driver {
             local: *swarm.local_peer_id(),
             keys: config.keys,
             proven: Proven::default(),
+            meter,
+            budget,
         };
         let mut tasks = JoinSet::new();
         let members = Members::new(store.clone());
@@ -126,6 +140,7 @@ impl Driver {
             mirror_serve::run(cache, store.clone(), members.clone(), sender.clone()).boxed(),
             introduce::serve(tellings, sender).boxed(),
             pair::serve(joins, pairing).boxed(),
+            context.budget.clone().run().boxed(),
         ] {
             tasks.spawn(answering.map(|()| Done::Quietly));
         }
@@ -149,6 +164,8 @@ impl Driver {
             introductions,
             judging: 0,
             neighbours: Neighbours::new(members),
+            frugal: Frugal::default(),
+            budget_changes: context.budget.watch(),
             arrivals: watch::channel(0).0,
             context,
         })
@@ -182,6 +199,7 @@ impl Driver {
                 Some(done) = self.tasks.join_next() => self.done(done),
                 admission = self.admissions.recv() => self.admitted(admission)?,
                 change = self.network.changed() => self.network_changed(change),
+                Ok(()) = self.budget_changes.changed() => self.budget_changed(),
                 () = sleep_until(wake) => self.pardon(),
             }
         }
@@ -237,6 +255,8 @@ impl Driver {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let address = endpoint.get_remote_address().clone();
+                self.context.meter.is_of(&address, peer_id);
+                self.context.budget.arrive(peer_id, &address);
                 let (called, ours) = (endpoint.is_listener(), network::ours_towards(&address));
                 let line = Line { id: connection_id, address: address.clone(), called, ours };
                 for old in self.peers.connect(peer_id, line, Instant::now()) {
@@ -257,10 +277,12 @@ impl Driver {
                 tracing::info!(%address, "listening for peers");
                 self.listening.heard(listener_id);
                 self.introductions.news();
+                self.ask_system();
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 tracing::info!(%address, "not listening there any more");
                 self.introductions.news();
+                self.ask_system();
             }
             SwarmEvent::ListenerClosed { listener_id, .. } => {
                 tracing::warn!("an address to listen on is gone");
@@ -333,6 +355,7 @@ impl Driver {
             self.neighbours.arrive();
             self.introductions.news();
             self.count_crowd();
+            self.weigh_links();
             self.arrivals.send_modify(|n| *n += 1);
             if self.local() < peer {
                 let (prompts, receiver) = mpsc::channel(sync::PROMPTS_MAX);
@@ -373,6 +396,8 @@ impl Driver {
         self.introductions.leave(&peer);
         self.count_crowd();
         self.context.proven.forget(&peer);
+        self.context.budget.leave(&peer);
+        self.weigh_links();
         self.arrivals.send_modify(|n| *n += 1);
         self.contacts.lost(peer, Instant::now(), entropy());
     }
@@ -405,6 +430,9 @@ impl Driver {
         let is_authority = |item: &NewItem| matches!(item.collection, Collection::Authority(_));
         if admission.new.iter().any(is_authority) {
             self.neighbours.members.forget();
+        }
+        if self.frugal.is_silent() {
+            return Ok(());
         }
         for message in announce::messages(&admission, &self.context.learned, &self.context.store) {
             let topic = gossipsub::IdentTopic::new(TOPIC);

@@ -2,7 +2,8 @@
 //!
 //! Both listen on the port of the same number. Where a peer can be had by both, TCP goes first and
 //! QUIC follows a moment later: whichever is up first is kept, so QUIC is used where TCP is
-//! blocked. Decides nothing about whom to dial, and counts nothing.
+//! blocked. Decides nothing about whom to dial. TCP is counted below its encryption, to the byte; of
+//! QUIC what its streams carry, and about as much for a handshake as it takes.
 //!
 //! The settings bound what one peer can make us buffer. The windows of yamux cannot be set: there
 //! the number of streams is the bound.
@@ -25,6 +26,9 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, Transport, noise, quic, tcp, yamux};
 
+use super::meter::Meter;
+use super::metered::{CountedMuxer, Metered};
+
 /// Streams on one connection: bounds what may be buffered.
 const STREAMS_MAX: u32 = 64;
 /// What one stream of QUIC may have under way.
@@ -35,6 +39,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 8_000_000;
 const QUIC_IDLE_MS: u32 = 60_000;
 /// Between two signs of life on a silent connection of QUIC.
 const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// What a handshake of QUIC takes each way, about: certificates, and datagrams that are filled up.
+const QUIC_HANDSHAKE_BYTES: usize = 4_000;
 /// Authentication of a connection may take this long.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 /// How far TCP is ahead of QUIC when both are dialled.
@@ -44,25 +50,25 @@ const HEAD_START: Duration = Duration::from_millis(500);
 type Connected = (PeerId, StreamMuxerBox);
 
 /// Both transports as one.
-pub(super) fn transports(key: &Keypair) -> Result<Boxed<Connected>, noise::Error> {
-    let tcp = over_tcp(key)?;
-    let quic = Later { inner: over_quic(key), pause: HEAD_START };
+pub(super) fn transports(key: &Keypair, meter: &Meter) -> Result<Boxed<Connected>, noise::Error> {
+    let tcp = over_tcp(key, meter.clone())?;
+    let quic = Later { inner: over_quic(key, meter.clone()), pause: HEAD_START };
     let both = OrTransport::new(tcp, quic).map(|either, _| either.into_inner());
     Ok(TransportTimeout::new(both, HANDSHAKE).boxed())
 }
 
-fn over_tcp(key: &Keypair) -> Result<Boxed<Connected>, noise::Error> {
+fn over_tcp(key: &Keypair, meter: Meter) -> Result<Boxed<Connected>, noise::Error> {
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let mut multiplexer = yamux::Config::default();
     multiplexer.set_max_num_streams(STREAMS_MAX as usize);
-    Ok(tcp
+    Ok(Metered::over(tcp, meter)
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
         .multiplex(multiplexer)
         .boxed())
 }
 
-fn over_quic(key: &Keypair) -> Boxed<Connected> {
+fn over_quic(key: &Keypair, meter: Meter) -> Boxed<Connected> {
     let mut config = quic::Config::new(key);
     config.max_concurrent_stream_limit = STREAMS_MAX;
     config.max_stream_data = STREAM_WINDOW_BYTES;
@@ -71,7 +77,12 @@ fn over_quic(key: &Keypair) -> Boxed<Connected> {
     config.keep_alive_interval = QUIC_KEEP_ALIVE;
     config.handshake_timeout = HANDSHAKE;
     quic::tokio::Transport::new(config)
-        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
+        .map(move |(peer, connection), end| {
+            let tally = meter.open(end.get_remote_address());
+            tally.sent(QUIC_HANDSHAKE_BYTES);
+            tally.received(QUIC_HANDSHAKE_BYTES);
+            (peer, StreamMuxerBox::new(CountedMuxer::new(connection, tally)))
+        })
         .boxed()
 }
 

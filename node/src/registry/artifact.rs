@@ -15,6 +15,7 @@ use super::change::absent;
 use super::sought::{Place, Sought};
 use super::wants::{Want, Wanted};
 use super::{Door, Error, Obtained, Outcome, Registry, sentences};
+use crate::mesh;
 use crate::store::{ArtifactRef, BlobInfo, Slot};
 
 /// The kind of row that keeps a refused release: id → why.
@@ -312,9 +313,14 @@ impl Registry {
     /// Fetches from the mesh and looks at what came; a miss becomes a want.
     async fn fetch(&self, slot: &Slot, digest: &Digest, size: u64) -> Result<(), Error> {
         let fetched = match self.mesh() {
-            Some(mesh) => mesh.fetch(*digest, size).await.map_err(Error::from),
-            None => Err(Error::not_here("this node runs without a mesh")),
+            Some(mesh) => mesh.fetch(*digest, size).await,
+            None => Err(mesh::Error::Nowhere(*digest)),
         };
+        let waits = match &fetched {
+            Err(mesh::Error::Waits(_, why)) => Some(why.clone()),
+            _ => None,
+        };
+        let fetched = fetched.map_err(Error::from);
         if let Err(error) = fetched {
             if error.outcome == Outcome::NotHere {
                 let Slot { package, version, file, .. } = slot.clone();
@@ -323,6 +329,11 @@ impl Registry {
                     Want { package, version, file, size, of: Wanted::Artifact, since: 0 },
                 )
                 .await?;
+                if let Some(why) = waits {
+                    let (file, package) = (&slot.file, &slot.package);
+                    let message = format!("{file} of {package} is wanted now, and waits: {why}");
+                    return Err(Error::not_here(message).with_hint("griot budget show"));
+                }
                 return Err(Error::not_here(format!(
                     "{} of {} is known, but neither held here nor by a connected peer; \
                      it is wanted now",

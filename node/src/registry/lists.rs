@@ -11,6 +11,7 @@ use futures::{StreamExt as _, stream};
 
 use super::keep::{KEEP_AT_ONCE, ROUND_MAX};
 use super::{Error, Registry};
+use crate::mesh::lane::Lane;
 
 impl Registry {
     /// Fetches the lists of seals and revocations before anything that may hang on them. Says
@@ -34,7 +35,7 @@ impl Registry {
                 tracing::warn!(digest = %blob.digest, "no room for the list of a seal");
                 return Ok(false);
             }
-            if let Err(error) = mesh.fetch(blob.digest, blob.size).await {
+            if let Err(error) = mesh.fetch_in(Lane::Authority, blob.digest, blob.size).await {
                 tracing::debug!(%error, digest = %blob.digest, "a list has not come yet");
                 return Ok(false);
             }

@@ -30,8 +30,18 @@ const COUNTERS: usize = 4096;
 /// Rows of other layers that no document hangs on: what is wanted and kept for whom, how far some
 /// work has come, what a person is told beside. A kind that a document is rendered from must not
 /// be here.
-const ROWS_BESIDE: [&str; 8] =
-    ["alarm", "keep", "keep-freed", "keep-state", "project", "unsent", "verify", "want"];
+const ROWS_BESIDE: [&str; 10] = [
+    "alarm",
+    "budget",
+    "keep",
+    "keep-freed",
+    "keep-state",
+    "project",
+    "traffic",
+    "unsent",
+    "verify",
+    "want",
+];
 
 /// Whose documents a change concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]

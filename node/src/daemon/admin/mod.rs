@@ -31,6 +31,7 @@ use crate::store::{self, Store};
 use crdt::RealmId;
 
 pub mod backup;
+pub mod budget;
 pub mod disputes;
 pub mod follows;
 pub mod join;
@@ -72,6 +73,7 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/api/admin/status", get(status::status))
         .route("/api/admin/keys", get(status::keys))
         .route("/api/admin/peers", get(peers::list).post(peers::add).delete(peers::remove))
+        .route("/api/admin/budget", get(budget::show).post(budget::set).delete(budget::clear))
         .route("/api/admin/offers", get(peers::offers))
         .route("/api/admin/invites", get(pairs::invites).post(pairs::invite))
         .route("/api/admin/requests", get(pairs::requests))

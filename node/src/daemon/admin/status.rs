@@ -10,6 +10,7 @@ use crdt::{PublicKey, RealmId};
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Failure, Json, pairing};
+use crate::mesh::budget::Budgets;
 use crate::registry::{Alarm, News, Storage};
 use crate::store::BucketStatus;
 
@@ -42,6 +43,9 @@ pub struct Status {
     /// Why they are held, and how much room there is.
     #[serde(default)]
     pub storage: Storage,
+    /// What links may cost, and what waits for that reason.
+    #[serde(default)]
+    pub budget: Budgets,
     /// Misses that became wants.
     pub wants: u64,
     /// Nodes that ask for a role and wait for a root key.
@@ -134,6 +138,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Statu
         blobs: BlobCounts { count: counts.blobs, bytes: counts.blob_bytes },
         bucket: admin.store.bucket(),
         storage: admin.registry.storage().await?,
+        budget: admin.mesh.budget().show()?,
         wants: counts.wants,
         requests: requests as u64,
         alarms: admin.registry.alarms()?,
@@ -179,6 +184,7 @@ mod tests {
             blobs: BlobCounts { count: 5, bytes: 6 },
             bucket: None,
             storage: Storage::default(),
+            budget: Budgets::default(),
             wants: 7,
             requests: 0,
             alarms: Vec::new(),

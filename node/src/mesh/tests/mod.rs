@@ -6,7 +6,9 @@
 
 mod automerge;
 mod blobs;
+mod budget;
 mod decoders;
+mod frugal;
 mod gossip;
 mod hostile;
 mod introductions;

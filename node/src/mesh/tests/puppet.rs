@@ -8,7 +8,7 @@ use libp2p::{Stream, StreamProtocol, gossipsub, identity};
 use libp2p_stream::{Control, IncomingStreams};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::behaviour::{self, TOPIC};
+use super::super::behaviour::{self, Metering, TOPIC};
 use super::super::frame::{self, Frame};
 use super::super::{introduce, mirror_frame, mirror_serve, serve};
 use super::*;
@@ -43,7 +43,7 @@ impl Puppet {
     pub(super) fn start() -> Self {
         let key = identity::Keypair::generate_ed25519();
         let id = key.public().to_peer_id();
-        let mut swarm = behaviour::swarm(key, "puppet", false).expect("builds");
+        let mut swarm = behaviour::swarm(key, ("puppet", false), Metering::none()).expect("builds");
         let mut control = swarm.behaviour().streams.new_control();
         let blobs = control.accept(serve::PROTOCOL).expect("is the first to accept");
         let cache = control.accept(mirror_serve::PROTOCOL).expect("is the first to accept");
