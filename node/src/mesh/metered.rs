@@ -190,7 +190,11 @@ impl<M> CountedMuxer<M> {
     }
 }
 
-impl<M: StreamMuxer + Unpin> StreamMuxer for CountedMuxer<M> {
+impl<M> StreamMuxer for CountedMuxer<M>
+where
+    M: StreamMuxer + Unpin,
+    M::Substream: Unpin,
+{
     type Substream = Counted<M::Substream>;
     type Error = M::Error;
 
