@@ -40,7 +40,7 @@ pub struct Rules {
     /// Why a version with this meta may not be published, if so: upstreams have older ones.
     pub admits: fn(meta: &[u8]) -> Result<(), String>,
     /// The name as a meta writes it, where all versions of a package must write it alike.
-    pub spelling: Option<fn(meta: &[u8]) -> Option<String>>,
+    pub spelling: Option<Spelling>,
     /// Why a tag may not be called so, if so.
     pub tag_name: fn(&str) -> Result<(), String>,
     /// How its upstreams are asked and read; `None` where the format has no upstreams.
@@ -51,6 +51,9 @@ pub struct Rules {
     /// package may not have the name.
     pub twins: fn(&str) -> Vec<String>,
 }
+
+/// The name as a meta writes it; none of one that cannot be read.
+pub type Spelling = fn(meta: &[u8]) -> Option<String>;
 
 /// An extractor: the file, positioned at its start, and its name; an error says what is wrong.
 pub type Extract = fn(file: &mut std::fs::File, name: &str) -> Result<Extracted, String>;
