@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::harness::samples::sha256;
 use crate::harness::upstream::{Raw, Stub};
-use crate::harness::{EVENTUALLY, Node, Request, World};
+use crate::harness::{Node, Request, World, wait_for};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const FILE: &str = "big-1.0-py3-none-any.whl";
@@ -21,6 +21,8 @@ const WHEEL_BYTES: usize = 64 << 20;
 /// Where the index stops until a client has seen that it began.
 const PAUSE_BYTES: u64 = 4 << 20;
 const CLIENTS: usize = 16;
+/// For all of it, on a machine that does much else.
+const LIMIT: Duration = Duration::from_secs(120);
 /// What 16 clients of 64 MiB may cost the node, in bytes: less than one of them whole.
 const GROWTH_MAX: u64 = 48 << 20;
 
@@ -33,8 +35,9 @@ fn wheel() -> Vec<u8> {
     bytes
 }
 
-/// Reads an answer without holding it; tells when its body begins. Its SHA-256.
-fn download(node: &Node, path: &str, begun: &Sender<()>) -> String {
+/// Reads an answer without holding it; tells when its body begins. Its SHA-256, or what was said
+/// instead.
+fn download(node: &Node, path: &str, begun: &Sender<()>) -> Result<String, String> {
     let mut stream = Request::get(path).begin(node.address()).expect("the node listens");
     let mut head = Vec::new();
     let mut byte = [0];
@@ -43,6 +46,11 @@ fn download(node: &Node, path: &str, begun: &Sender<()>) -> String {
         head.extend(byte);
     }
     let head = String::from_utf8_lossy(&head).to_lowercase();
+    if head.starts_with("http/1.1 424") {
+        // On a machine that does much else an index on it is silent for longer than a person waits.
+        // It is still being asked, and who asks again finds the same request under way.
+        return Err(head);
+    }
     assert!(
         head.starts_with("http/1.1 200") && head.contains("content-length: 67108864"),
         "{head}"
@@ -60,7 +68,7 @@ fn download(node: &Node, path: &str, begun: &Sender<()>) -> String {
             let _ = begun.send(());
         }
     }
-    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[test]
@@ -85,10 +93,11 @@ fn sixteen_clients_take_one_big_wheel_from_a_cold_node_by_one_request() {
         let (node, path, sum) = (&node, &path, &sum);
         for _ in 0..CLIENTS {
             let begun = begun.clone();
-            scope.spawn(move || assert_eq!(download(node, path, &begun), *sum));
+            let ask = move || download(node, path, &begun);
+            scope.spawn(move || assert_eq!(wait_for("the wheel", LIMIT, ask), *sum));
         }
         // The rest comes when the first bytes are with a client: nobody waits for the whole.
-        all.recv_timeout(EVENTUALLY.max(Duration::from_secs(60))).expect("one of them begins");
+        all.recv_timeout(LIMIT).expect("one of them begins");
         stub.switch(|s| s.pause_after = None);
     });
     let growth = node.peak_memory().saturating_sub(before);

@@ -1,8 +1,8 @@
 //! Python's side of the stub: wheels and sdists that a test makes, and their simple index.
 //!
 //! The index is `simple/` below the base URL: JSON and HTML by `Accept`, with `core-metadata` and
-//! hashes; beside it is `pypi/`, the older JSON. Crippled it is a company's re-server: HTML alone, no `core-metadata`. Where the files
-//! are follows `Switches::tarballs`.
+//! hashes; beside it is `pypi/`, the older JSON. Crippled it is a company's re-server: HTML alone,
+//! no `core-metadata`. Where the files are follows `Switches::tarballs`.
 //!
 //! Source: formats/pypi.md; PEP 427, 503, 592, 658, 691, 700, 714.
 

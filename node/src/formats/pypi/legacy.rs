@@ -93,7 +93,7 @@ fn of_realm(asked: &Asked, metadata: &Metadata, wanted: Option<&str>) -> Result<
     let name = &page.name;
     let shown = Shown { name, release, meta, told: None, releases: all };
     let bytes = project_json::document(&shown).to_string().into_bytes();
-    let stamp = metadata.stamp.clone();
+    let stamp = metadata.stamp;
     Ok(made(bytes, stamp, (metadata.hidden.len(), VARY)))
 }
 
