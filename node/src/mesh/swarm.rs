@@ -29,6 +29,7 @@ use super::announce::{self, Learned, Verdict};
 use super::behaviour::{self, Behaviour, BehaviourEvent, TOPIC};
 use super::command::{Command, Context, Done, Report};
 use super::discovery::{Contacts, Dial, Found};
+use super::doors::Doors;
 use super::held::Known;
 use super::interfaces::Interfaces;
 use super::introduce::{self, Introductions};
@@ -107,6 +108,11 @@ impl Driver {
         let tellings = accept(introduce::PROTOCOL)?;
         let listening = Listening::start(&mut swarm, config.listen)?;
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
+        let members = Members::new(store.clone());
+        if config.members_only {
+            // Gossip knows no members: news go by the conversations.
+            swarm.behaviour_mut().gossip.unsubscribe(&gossipsub::IdentTopic::new(TOPIC));
+        }
         let learned = Arc::new(Learned::default());
         let sketches = Sketches::default();
         let context = Context {
@@ -115,17 +121,17 @@ impl Driver {
             reports: sender.clone(),
             learned,
             sketches,
+            doors: Doors::new(config.members_only, members.clone()),
             local: *swarm.local_peer_id(),
             keys: config.keys,
             proven: Proven::default(),
         };
         let mut tasks = JoinSet::new();
-        let members = Members::new(store.clone());
         for answering in [
             serve::run(blobs, context.clone(), members.clone()).boxed(),
             mirror_serve::run(cache, store.clone(), members.clone(), sender.clone()).boxed(),
-            introduce::serve(tellings, sender).boxed(),
-            pair::serve(joins, pairing).boxed(),
+            introduce::serve(tellings, sender.clone()).boxed(),
+            pair::serve(joins, pairing, sender).boxed(),
         ] {
             tasks.spawn(answering.map(|()| Done::Quietly));
         }
@@ -398,6 +404,7 @@ impl Driver {
             // The sync streams carry what was missed.
             Err(RecvError::Lagged(_)) => {
                 self.neighbours.members.forget();
+                self.members_changed();
                 return Ok(());
             }
             Err(RecvError::Closed) => return Err(Error::Stopped),
@@ -405,6 +412,10 @@ impl Driver {
         let is_authority = |item: &NewItem| matches!(item.collection, Collection::Authority(_));
         if admission.new.iter().any(is_authority) {
             self.neighbours.members.forget();
+            self.members_changed();
+        }
+        if self.context.doors.are_closed() {
+            return Ok(());
         }
         for message in announce::messages(&admission, &self.context.learned, &self.context.store) {
             let topic = gossipsub::IdentTopic::new(TOPIC);
