@@ -15,7 +15,8 @@ fn all_join(store: &Arc<std::sync::OnceLock<Store>>) -> Pairing {
     Arc::new(move |_, peer| {
         let store = store.get().expect("is set before anybody comes").clone();
         Box::pin(async move {
-            let row = store.put_row(members::MEMBER_ROW, &peer.to_string(), Vec::new());
+            let peer = peer.to_string();
+            let row = store.put_row(members::MEMBER_ROW, &peer, Vec::new());
             row.await.expect("has room");
             PairAnswer::Welcome
         })
@@ -76,8 +77,8 @@ async fn what_a_stranger_pushes_behind_closed_doors_is_neither_looked_at_nor_kep
     pusher.own(&realm).await;
     let member = Node::start();
     member.follow(&realm, FollowKind::Followed).await;
-    let row =
-        node.store.put_row(members::MEMBER_ROW, &member.mesh.local_peer().to_string(), Vec::new());
+    let peer = member.mesh.local_peer().to_string();
+    let row = node.store.put_row(members::MEMBER_ROW, &peer, Vec::new());
     row.await.expect("has room");
     let pushed: Vec<_> = [
         pusher.publish(&realm, "drum", b"by a stranger").await,
