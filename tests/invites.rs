@@ -8,7 +8,7 @@ use crate::harness::invite::Waiting;
 use crate::harness::node::text;
 use crate::harness::samples::{noise, npm_package};
 use crate::harness::wait::wait_exit;
-use crate::harness::{EVENTUALLY, Node, Npm, Request, SOON, World, wait_until};
+use crate::harness::{EVENTUALLY, Node, NodeOptions, Npm, Request, SOON, World, wait_until};
 
 fn invite_publisher(world: &World, node: &Node) -> Waiting {
     Waiting::start(world, node, &["--role", "publisher", "--names", "npm:*"])
@@ -73,6 +73,35 @@ fn an_invite_in_a_file_is_read_by_its_owner_alone_and_joins_like_the_line() {
     fs_err::write(&path, "x".repeat(4096)).expect("the file can be replaced");
     let (said, _) = b.refused(&["join", file]);
     assert!(said.contains("too long") && said.contains("hint:"), "{said}");
+}
+
+#[test]
+fn a_node_for_members_only_stays_so_and_lets_in_who_joins_by_an_invite() {
+    let world = World::new();
+    let closed = |arguments: &[&str]| NodeOptions {
+        arguments: arguments.iter().map(ToString::to_string).collect(),
+        ..NodeOptions::default()
+    };
+    let mut a = Node::start(&world, "a", closed(&["--members-only"]));
+    a.terminate();
+    a.set_arguments(&[]);
+    a.up();
+    let file = world.folder("sources").join("drum.txt");
+    fs_err::write(&file, "boom").expect("the test's folder can be written");
+    let file = file.to_str().expect("a plain path");
+    let publish = |version| {
+        a.json(&["publish", "--format", "generic", "--name", "drum", "--version", version, file])
+    };
+    publish("1.0.0");
+    let (b, stranger) = (world.node("b"), world.node("stranger"));
+    stranger.json(&["peer", "add", &a.multiaddress()]);
+    stranger.follow(&a);
+    b.join(&a);
+    b.wait_held("generic", ("drum", "1.0.0"), EVENTUALLY);
+    publish("1.1.0");
+    b.wait_held("generic", ("drum", "1.1.0"), EVENTUALLY);
+    assert!(stranger.peers().contains(&a.peer()));
+    assert_eq!(stranger.info("generic", "drum"), Value::Null);
 }
 
 #[test]

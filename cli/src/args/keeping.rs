@@ -24,6 +24,12 @@ pub(crate) struct Up {
     /// Do not look for peers on the local network
     #[arg(long)]
     pub(crate) no_mdns: bool,
+    /// Strangers on the mesh get the names of realms and nothing else; remembered
+    #[arg(long)]
+    pub(crate) members_only: bool,
+    /// Take back --members-only
+    #[arg(long, conflicts_with = "members_only")]
+    pub(crate) open: bool,
     /// Ask no upstream; the mesh still works
     #[arg(long)]
     pub(crate) offline: bool,

@@ -35,6 +35,7 @@ pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
         mesh_listen: up.mesh_listen,
         peers: up.peer,
         mdns: !up.no_mdns,
+        members_only: (up.members_only || up.open).then_some(up.members_only),
         offline: up.offline,
         blobs,
         metadata_memory: usize::try_from(up.metadata_memory).unwrap_or(usize::MAX),

@@ -33,6 +33,7 @@ use crate::upstream::Upstream;
 
 pub mod admin;
 pub mod backup;
+mod doors;
 mod genesis;
 pub mod invite;
 mod joining;
@@ -78,6 +79,9 @@ pub struct Config {
     pub peers: Vec<Multiaddr>,
     /// Whether to look for peers on the local network.
     pub mdns: bool,
+    /// Whether strangers on the mesh get nothing but the names of realms; as the last time if
+    /// absent.
+    pub members_only: Option<bool>,
     /// Ask no upstream; the mesh still works.
     pub offline: bool,
     /// Where blobs are kept for good.
@@ -338,7 +342,8 @@ async fn assemble(
     let realm = genesis::ensure(&store, &config.home, publisher.public(), node_key).await?;
     // By these the node may see private realms.
     let shown = [&publisher, &mirror].map(|key| SecretKey::from_seed(&key.seed()));
-    let mesh = start_mesh(config, &store, shown.into(), tasks)?;
+    let members_only = doors::choose(config.members_only, &store).await?;
+    let mesh = start_mesh(config, &store, (shown.into(), members_only), tasks)?;
     let rules = formats::ALL.iter().map(|format| format.rules).collect();
     let upstream = Upstream::new(store.clone(), config.offline).map_err(registry::Error::from)?;
     let registry = Registry::new(Setup {
@@ -358,7 +363,7 @@ async fn assemble(
 fn start_mesh(
     config: &Config,
     store: &Store,
-    shown: Vec<SecretKey>,
+    (shown, members_only): (Vec<SecretKey>, bool),
     tasks: &mut Tasks,
 ) -> Result<Mesh, Error> {
     let desk = Arc::new(pairing::Desk::new(store.clone()));
@@ -369,6 +374,7 @@ fn start_mesh(
         mdns: config.mdns,
         dial: config.peers.clone(),
         agent: format!("griot/{}", env!("CARGO_PKG_VERSION")),
+        members_only,
     };
     let pairing: mesh::Pairing = Arc::new(move |request, peer| {
         let desk = Arc::clone(&desk);
@@ -480,6 +486,7 @@ mod tests {
             mesh_listen: Vec::new(),
             peers: Vec::new(),
             mdns: false,
+            members_only: None,
             offline: true,
             blobs: Blobs::Here,
             metadata_memory: 0,

@@ -2,8 +2,8 @@
 //!
 //! Everything that libp2p does for a node is chosen here, once: identify, ping, mDNS, gossipsub,
 //! limits on connections and memory, a block list, and raw streams for our own protocols. No kad,
-//! no rendezvous, no relay. What the events mean is decided in `swarm`; what carries the connections
-//! is in `transports`.
+//! no rendezvous, no relay. What the events mean is decided in `swarm`; what carries connections is
+//! in `transports`.
 //!
 //! The settings of gossipsub matter for safety: a message is validated before it is forwarded, and
 //! its id is a digest of its bytes, the statement's signatures included, or a copy with a broken

@@ -24,6 +24,7 @@ use super::address::Way;
 use super::announce::{Learned, Verdict};
 use super::budget::Budget;
 use super::discovery::{Dial, Found};
+use super::doors::Doors;
 use super::frame::SMALL_BYTES;
 use super::held;
 use super::lane::Lane;
@@ -86,6 +87,8 @@ pub(super) enum Report {
     Lobby(PeerId, Vec<Verified>),
     /// What it says of its own addresses and of others'.
     Introduced(PeerId, Vec<PeerRecord>),
+    /// It handed in an invite, and may be a member now.
+    Joined(PeerId),
     /// What it should not have done.
     Offence(PeerId, Offence),
 }
@@ -129,6 +132,8 @@ pub(super) struct Context {
     pub(super) learned: Arc<Learned>,
     /// Places for the sketches of all conversations.
     pub(super) sketches: Sketches,
+    /// Who is let in.
+    pub(super) doors: Doors,
     /// Our own id.
     pub(super) local: PeerId,
     /// Keys that we prove.
@@ -176,6 +181,10 @@ impl Driver {
         match report {
             Report::Lobby(peer, envelopes) => self.lobby.show(peer, envelopes),
             Report::Introduced(peer, records) => self.introduced(peer, records),
+            Report::Joined(peer) => {
+                tracing::debug!(%peer, "a peer handed in an invite");
+                self.members_changed();
+            }
             Report::Offence(peer, offence) => self.punish(peer, offence),
             Report::Follows(peer, realms) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {

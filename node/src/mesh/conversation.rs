@@ -161,7 +161,7 @@ impl<'a> Conversation<'a> {
     async fn handle(&mut self, input: Input) -> Result<(), Ended> {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut session = self.session.take().ok_or(Ended::Stopped)?;
-        let index = self.context.store.clone();
+        let index = self.context.doors.sight(self.context.store.clone(), &self.peer);
         let handled = tokio::task::spawn_blocking(move || {
             session.handle(now, input, &index);
             let (mut frames, mut orders) = (Vec::new(), Vec::new());
@@ -280,6 +280,7 @@ async fn changed(follows: &mut watch::Receiver<u64>) -> Result<u64, Ended> {
 fn prompted(prompt: Prompt) -> Input {
     match prompt {
         Prompt::Compare => Input::Compare,
+        Prompt::Members => Input::FollowsChanged,
         Prompt::Want(ids) => Input::Want(ids),
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! A node tells each acquaintance its own addresses and those that its other acquaintances gave it
 //! themselves, at most sixteen, each signed by the peer that it is about. An acquaintance is a
-//! member of the site, or follows a realm that this node follows too: strangers are told nothing and
-//! nobody hears of them. What was heard second-hand is not passed on.
+//! member of the site, or follows a realm that this node follows too: strangers are told nothing
+//! and nobody hears of them. What was heard second-hand is not passed on.
 //!
 //! A record is a hint for a dial. Its signature keeps a liar from inventing addresses for others,
 //! not from inventing his own, so what is dialled depends on where the teller is: a peer on the
@@ -260,6 +260,9 @@ impl Driver {
         let Some(from) = self.peers.get(&teller).and_then(|peer| ip_of(&peer.address)) else {
             return;
         };
+        if !self.context.doors.are_open_to(&teller) {
+            return;
+        }
         let now = Instant::now();
         for record in records {
             let peer = record.peer_id();
@@ -313,8 +316,10 @@ impl Driver {
     fn acquaintances(&self) -> Vec<PeerId> {
         let followed = self.context.store.followed().unwrap_or_default();
         let ours = |realm| followed.iter().any(|known| known.realm == realm);
+        let are_closed = self.context.doors.are_closed();
         let is_one = |(id, peer): &(&PeerId, &super::peers::Peer)| {
-            peer.follows.iter().any(|realm| ours(*realm)) || self.neighbours.members.is_member(id)
+            let follows_ours = !are_closed && peer.follows.iter().any(|realm| ours(*realm));
+            follows_ours || self.neighbours.members.is_member(id)
         };
         let mut all: Vec<PeerId> = self.peers.iter().filter(is_one).map(|(id, _)| *id).collect();
         all.sort_unstable();

@@ -47,6 +47,7 @@ mod command;
 mod conversation;
 mod crowd;
 mod discovery;
+mod doors;
 mod draw;
 mod files;
 mod frame;
@@ -114,6 +115,8 @@ pub struct Config {
     pub agent: String,
     /// Keys by which this node may see private realms: proven to each peer that is met.
     pub keys: Arc<Vec<SecretKey>>,
+    /// Whether strangers get nothing but the names of realms.
+    pub members_only: bool,
 }
 
 /// Why the mesh could not.

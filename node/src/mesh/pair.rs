@@ -15,11 +15,12 @@ use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 use libp2p_stream::{Control, IncomingStreams};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::address::peer_of;
-use super::command::reap;
+use super::command::{Report, reap};
 use super::frame::{self, Broken};
 use super::{Error, PairAnswer, PairRequest, Pairing};
 
@@ -65,20 +66,31 @@ pub(super) async fn ask(
 }
 
 /// Answers those who come with an invite, until the mesh stops.
-pub(super) async fn serve(mut incoming: IncomingStreams, pairing: Pairing) {
+pub(super) async fn serve(
+    mut incoming: IncomingStreams,
+    pairing: Pairing,
+    reports: mpsc::Sender<Report>,
+) {
     let mut joins = JoinSet::new();
     while let Some((peer, stream)) = incoming.next().await {
         reap(&mut joins);
         if joins.len() < JOINS_MAX {
-            joins.spawn(welcome(stream, peer, pairing.clone()));
+            joins.spawn(welcome(stream, peer, pairing.clone(), reports.clone()));
         }
     }
 }
 
-async fn welcome(mut stream: Stream, peer: PeerId, pairing: Pairing) {
+async fn welcome(
+    mut stream: Stream,
+    peer: PeerId,
+    pairing: Pairing,
+    reports: mpsc::Sender<Report>,
+) {
     let served = async {
         let request: PairRequest = read(&mut stream).await?;
         let answer = pairing(request, peer).await;
+        // The task may be gone.
+        let _ = reports.send(Report::Joined(peer)).await;
         write(&mut stream, &answer).await?;
         Ok::<_, Broken>(stream.close().await?)
     };

@@ -59,6 +59,7 @@ impl Driver {
             peer.is_some_and(|peer| realms.iter().any(|realm| peer.follows.contains(realm)))
         };
         let mut peers = self.peers.ids();
+        peers.retain(|id| self.context.doors.are_open_to(id));
         if !readers.is_empty() {
             peers.retain(|id| {
                 let proven = self.context.proven.of(id);

@@ -214,6 +214,9 @@ impl Server {
 
     /// The size of a blob that a peer may have; `None` otherwise, whatever the reason.
     pub(super) fn gives(&self, digest: &Digest, member: bool) -> Option<u64> {
+        if !self.context.doors.are_open_to(&self.peer) {
+            return None;
+        }
         let store = &self.context.store;
         let held = store.blob(digest).ok().flatten()?;
         let named = store.may_be_given(digest, &self.context.proven.of(&self.peer)).ok()?;

@@ -30,6 +30,7 @@ use super::behaviour::{self, Behaviour, BehaviourEvent, Metering, TOPIC};
 use super::budget::Budget;
 use super::command::{Command, Context, Done, Report};
 use super::discovery::{Contacts, Dial, Found};
+use super::doors::Doors;
 use super::frugal::Frugal;
 use super::held::Known;
 use super::interfaces::Interfaces;
@@ -119,6 +120,11 @@ impl Driver {
         let tellings = accept(introduce::PROTOCOL)?;
         let listening = Listening::start(&mut swarm, config.listen)?;
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
+        let members = Members::new(store.clone());
+        if config.members_only {
+            // Gossip knows no members: news go by the conversations.
+            swarm.behaviour_mut().gossip.unsubscribe(&gossipsub::IdentTopic::new(TOPIC));
+        }
         let learned = Arc::new(Learned::default());
         let sketches = Sketches::default();
         let context = Context {
@@ -127,6 +133,7 @@ impl Driver {
             reports: sender.clone(),
             learned,
             sketches,
+            doors: Doors::new(config.members_only, members.clone()),
             local: *swarm.local_peer_id(),
             keys: config.keys,
             proven: Proven::default(),
@@ -134,12 +141,11 @@ impl Driver {
             budget,
         };
         let mut tasks = JoinSet::new();
-        let members = Members::new(store.clone());
         for answering in [
             serve::run(blobs, context.clone(), members.clone()).boxed(),
             mirror_serve::run(cache, store.clone(), members.clone(), sender.clone()).boxed(),
-            introduce::serve(tellings, sender).boxed(),
-            pair::serve(joins, pairing).boxed(),
+            introduce::serve(tellings, sender.clone()).boxed(),
+            pair::serve(joins, pairing, sender).boxed(),
             context.budget.clone().run().boxed(),
         ] {
             tasks.spawn(answering.map(|()| Done::Quietly));
@@ -423,6 +429,7 @@ impl Driver {
             // The sync streams carry what was missed.
             Err(RecvError::Lagged(_)) => {
                 self.neighbours.members.forget();
+                self.members_changed();
                 return Ok(());
             }
             Err(RecvError::Closed) => return Err(Error::Stopped),
@@ -430,6 +437,10 @@ impl Driver {
         let is_authority = |item: &NewItem| matches!(item.collection, Collection::Authority(_));
         if admission.new.iter().any(is_authority) {
             self.neighbours.members.forget();
+            self.members_changed();
+        }
+        if self.context.doors.are_closed() {
+            return Ok(());
         }
         if self.frugal.is_silent() {
             return Ok(());

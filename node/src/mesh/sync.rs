@@ -52,6 +52,8 @@ const GOOD: Duration = Duration::from_secs(60);
 pub(super) enum Prompt {
     /// A person asked: compare now.
     Compare,
+    /// Who is a member may have changed.
+    Members,
     /// An announcement named these.
     Want(Vec<StatementId>),
 }

@@ -8,6 +8,7 @@ mod automerge;
 mod blobs;
 mod budget;
 mod decoders;
+mod doors;
 mod frugal;
 mod gossip;
 mod hostile;
@@ -185,14 +186,29 @@ impl Node {
         listen: Vec<Multiaddr>,
         (pairing, keys): (Pairing, Vec<SecretKey>),
     ) -> Self {
-        let config = Config {
-            key_file: home.path().join("keys/peer"),
+        let config = Self::config(home.path(), listen, keys);
+        Self::with(config, home, store, pairing)
+    }
+
+    /// One that keeps strangers out.
+    fn behind_doors(home: TempDir, store: Store, pairing: Pairing) -> Self {
+        let config = Self::config(home.path(), vec![loopback()], Vec::new());
+        Self::with(Config { members_only: true, ..config }, home, store, pairing)
+    }
+
+    fn config(home: &std::path::Path, listen: Vec<Multiaddr>, keys: Vec<SecretKey>) -> Config {
+        Config {
+            key_file: home.join("keys/peer"),
             listen,
             mdns: false,
             dial: Vec::new(),
             agent: "griot/test".to_owned(),
             keys: Arc::new(keys),
-        };
+            members_only: false,
+        }
+    }
+
+    fn with(config: Config, home: TempDir, store: Store, pairing: Pairing) -> Self {
         let (mesh, future) = Mesh::start(config, store.clone(), pairing).expect("starts");
         let mut tasks = JoinSet::new();
         tasks.spawn(future);
