@@ -27,11 +27,19 @@ class Link:
         tag = f"gc{os.getpid()}"
         self.hosts = [f"{tag}a", f"{tag}b"]
         self.shaper, self.made = None, []
+        try:
+            self.make(shape, congestion)
+        except tools.Missing:
+            self.end()
+            raise
+
+    def make(self, shape, congestion):
         if shape:
-            self.cards, self.addresses = None, ["10.232.251.1", "10.232.251.2"]
+            self.addresses = ["10.232.251.1", "10.232.251.2"]
             self.shape(shape)
         else:
-            self.cards, self.addresses = [f"{tag}0", f"{tag}1"], ["10.231.251.1", "10.231.251.2"]
+            self.addresses = ["10.231.251.1", "10.231.251.2"]
+            self.cards = [f"{host}0" for host in self.hosts]
             self.cable()
         for host, card, address in zip(self.hosts, self.cards, self.addresses):
             # By the route: the namespace's own setting is the machine's to allow.
