@@ -11,7 +11,7 @@ use crate::harness::{
 /// `b` follows `a` and knows it by the link alone.
 fn linked(world: &World) -> (Node, Node, Forwarder) {
     let a = world.node("a");
-    a.json(&["realm", "grant", "generic:*", &a.publisher()]);
+    a.json(&["realm", "grant", "generic:file-*", &a.publisher()]);
     let link = Forwarder::to(a.mesh_socket(), 0);
     let peers = vec![link.multiaddress(&a.peer())];
     let b = Node::start(world, "b", NodeOptions { peers, ..NodeOptions::default() });
@@ -47,8 +47,8 @@ fn is_month(row: &Value) -> bool {
 fn every_byte_of_a_link_is_counted_at_both_ends_and_a_kill_loses_little() {
     let world = World::new();
     let (a, mut b, link) = linked(&world);
-    put(&a, "tool", 400_000);
-    b.wait_held("generic", ("tool", "1.0.0"), EVENTUALLY);
+    put(&a, "file-tool", 400_000);
+    b.wait_held("generic", ("file-tool", "1.0.0"), EVENTUALLY);
     wait_for("both to have counted what passed", EVENTUALLY, || {
         let (of_a, of_b) = (counted(&a, &b.peer()), counted(&b, &a.peer()));
         let carried = link.carried();
@@ -72,9 +72,9 @@ fn a_budget_holds_big_files_back_and_lets_them_go_when_it_is_cleared() {
     let (a, b, link) = linked(&world);
     let set = b.json(&["budget", "set", "1MB/month", "--link", "lan"]);
     assert_eq!(set["budgets"][0]["amount"]["bytes"], 1_000_000, "{set}");
-    put(&a, "first", 500_000);
-    b.wait_held("generic", ("first", "1.0.0"), EVENTUALLY);
-    put(&a, "second", 480_000);
+    put(&a, "file-first", 500_000);
+    b.wait_held("generic", ("file-first", "1.0.0"), EVENTUALLY);
+    put(&a, "file-second", 480_000);
     wait_until("b to say that the second waits", EVENTUALLY, || {
         let report = b.json(&["budget", "show"]);
         report["waiting"].as_array().is_some_and(|all| all.iter().any(|one| one["files"] == 1))
@@ -82,19 +82,19 @@ fn a_budget_holds_big_files_back_and_lets_them_go_when_it_is_cleared() {
     let said = b.griot(&["status"]);
     assert!(said.contains("1 file (480.0 kB, bulk) waits: the budget of lan"), "{said}");
     // Nor does a person get it, and he is told why.
-    let reply = b.get(&path("second"));
+    let reply = b.get(&path("file-second"));
     assert!([404, 424].contains(&reply.status), "{}: {}", reply.status, reply.text());
     assert!(reply.text().contains("waits: the budget of lan"), "{}", reply.text());
     // What is small enough for those who wait passes.
-    put(&a, "third", 320_000);
+    put(&a, "file-third", 320_000);
     let third = wait_for("what somebody waits for", EVENTUALLY, || {
-        let reply = b.get(&path("third"));
+        let reply = b.get(&path("file-third"));
         if reply.status == 200 { Ok(reply.body) } else { Err(reply.text()) }
     });
     assert_eq!(third, noise(320_000, 320_000));
     assert!(link.carried() < 1_000_000, "{} bytes passed", link.carried());
     assert_eq!(b.json(&["budget", "clear", "--link", "lan"])["changed"], true);
-    b.wait_held("generic", ("second", "1.0.0"), EVENTUALLY);
+    b.wait_held("generic", ("file-second", "1.0.0"), EVENTUALLY);
 }
 
 #[test]
