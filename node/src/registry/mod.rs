@@ -98,7 +98,7 @@ pub use publish::{Publication, Published, PublishedFile};
 pub use room::{GARBAGE_EVERY, GarbageStep, Storage};
 pub use rules::{
     Declared, Extract, Extracted, LocateRules, Located, Outline, OutlineFile, OutlineVersion,
-    Rules, SignatureRules, UpstreamRules, Variant,
+    Rules, SignatureRules, Spelling, UpstreamRules, Variant,
 };
 pub use scrub::{
     Course, Finding, IndexStep, IndexVerified, Mended, Scrub, Scrubbed, VerifyOrder, VerifyStep,
