@@ -63,9 +63,11 @@ impl Tag {
         found.map(|(_, value)| value).filter(|value| !value.over)
     }
 
-    /// Those of the page's own, `data-NAME`: the name and the value.
+    /// Those of the page's own, `data-NAME`: the name and the value. A long name was cut, and would
+    /// be another one.
     pub(super) fn data(&self) -> impl Iterator<Item = (&str, &Value)> {
-        let own = self.attributes.iter().filter_map(|(name, value)| {
+        let whole = self.attributes.iter().filter(|(name, _)| name.len() < NAME_MAX_BYTES);
+        let own = whole.filter_map(|(name, value)| {
             Some((std::str::from_utf8(name.strip_prefix(b"data-")?).ok()?, value))
         });
         own.filter(|(_, value)| !value.over)
