@@ -96,11 +96,6 @@ impl Shaper {
         counts[["forth", "back"][from]]["delivered"][1].as_u64().expect("a counter")
     }
 
-    /// The name of a host's namespace.
-    pub(crate) fn host(&self, side: usize) -> String {
-        self.hosts[side].clone()
-    }
-
     /// A host's address on the link.
     pub(crate) fn address(&self, side: usize) -> String {
         format!("10.232.{}.{}", self.net, side + 1)
