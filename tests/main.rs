@@ -13,8 +13,6 @@
 //! A test whose tool is missing skips loudly; `tests/skips.txt` lists the skips that may happen.
 
 #[cfg(test)]
-mod apart;
-#[cfg(test)]
 mod backup;
 #[cfg(test)]
 mod big_wheels;
