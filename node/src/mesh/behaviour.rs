@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
@@ -28,6 +29,7 @@ use libp2p::{
 use zeroize::Zeroizing;
 
 use super::Error;
+use super::budget::Budget;
 use super::crowd::Crowd;
 use super::meter::Meter;
 use super::pulse::{IsMetered, Pulse};
@@ -79,6 +81,14 @@ pub(super) struct Behaviour {
 pub(super) struct Metering {
     pub(super) meter: Meter,
     pub(super) is_metered: IsMetered,
+}
+
+impl Metering {
+    /// By what a person or the system says of the links.
+    pub(super) fn by(budget: &Budget, meter: Meter) -> Self {
+        let judge = budget.clone();
+        Self { meter, is_metered: Arc::new(move |peer, address| judge.is_metered(peer, address)) }
+    }
 }
 
 /// Builds the swarm, subscribed to the topic and not yet listening.
@@ -221,6 +231,6 @@ fn create(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 impl Metering {
     /// Of a node whose bytes nobody counts.
     pub(super) fn none() -> Self {
-        Self { meter: Meter::default(), is_metered: std::sync::Arc::new(|_, _| false) }
+        Self { meter: Meter::default(), is_metered: Arc::new(|_, _| false) }
     }
 }

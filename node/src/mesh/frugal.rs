@@ -33,12 +33,13 @@ impl Frugal {
 }
 
 impl Driver {
-    /// A link has come up or gone: gossip goes with whether any is metered.
+    /// A link has come up or gone: gossip goes with whether any is metered. A node for members only
+    /// never gossips.
     pub(super) fn weigh_links(&mut self) {
         let budget = &self.context.budget;
         let metered = self.peers.iter().filter(|(id, _)| budget.is_metered_peer(id));
         self.frugal.peers = metered.map(|(id, _)| *id).collect();
-        let silent = !self.frugal.peers.is_empty();
+        let silent = !self.frugal.peers.is_empty() || self.context.doors.are_closed();
         if silent == self.frugal.silent {
             return;
         }

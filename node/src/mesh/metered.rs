@@ -74,9 +74,7 @@ where
             _ => Multiaddr::empty(),
         };
         let meter = &self.meter;
-        Poll::Ready(
-            event.map_upgrade(|opening| Opening { opening, tally: meter.open(&remote) }),
-        )
+        Poll::Ready(event.map_upgrade(|opening| Opening { opening, tally: meter.open(&remote) }))
     }
 }
 
@@ -214,10 +212,7 @@ where
         Poll::Ready(Ok(self.counted(stream)))
     }
 
-    fn poll_close(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Self::Error>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Pin::new(&mut self.inner).poll_close(cx)
     }
 

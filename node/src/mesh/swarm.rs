@@ -105,11 +105,7 @@ impl Driver {
         let introductions = Introductions::new(key.clone());
         let meter = Meter::default();
         let budget = Budget::open(store.clone(), meter.clone())?;
-        let judge = budget.clone();
-        let metering = Metering {
-            meter: meter.clone(),
-            is_metered: Arc::new(move |peer, address| judge.is_metered(peer, address)),
-        };
+        let metering = Metering::by(&budget, meter.clone());
         let mut swarm = behaviour::swarm(key, (&config.agent, config.mdns), metering)?;
         let mut control = swarm.behaviour().streams.new_control();
         let mut accept =
@@ -272,7 +268,8 @@ impl Driver {
                 self.connected(peer_id, connection_id, address);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
-                if self.peers.disconnect(peer_id, connection_id) {
+                let is_gone = self.peers.disconnect(peer_id, connection_id);
+                if is_gone {
                     self.disconnected(peer_id, cause.map(|cause| cause.to_string()));
                 }
             }
@@ -439,10 +436,7 @@ impl Driver {
             self.neighbours.members.forget();
             self.members_changed();
         }
-        if self.context.doors.are_closed() {
-            return Ok(());
-        }
-        if self.frugal.is_silent() {
+        if self.context.doors.are_closed() || self.frugal.is_silent() {
             return Ok(());
         }
         for message in announce::messages(&admission, &self.context.learned, &self.context.store) {
