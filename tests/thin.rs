@@ -14,7 +14,9 @@ use serde_json::json;
 
 use crate::harness::upstream::Stub;
 use crate::harness::wait::{run, said, wait_exit};
-use crate::harness::{EVENTUALLY, Forwarder, Node, Npm, Request, World, wait_for, wait_until};
+use crate::harness::{
+    EVENTUALLY, Forwarder, Node, NodeOptions, Npm, Request, World, wait_for, wait_until,
+};
 
 /// What npm asks with.
 const ACCEPT: &str = "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*";
@@ -39,7 +41,9 @@ fn site(world: &World, stub: &Stub) -> Option<Node> {
 
 /// A node that joined `a`, and knows it by the link's address alone.
 fn joined(world: &World, name: &str, a: &Node, link: &Forwarder) -> Node {
-    let b = world.node(name);
+    // By the forwarder alone: told where the other is, it would go there straight after a cut.
+    let arguments = vec!["--no-introductions".to_owned()];
+    let b = Node::start(world, name, NodeOptions { arguments, ..NodeOptions::default() });
     let mut invite: Invite = a.invite().parse().expect("an invite can be read");
     let address = link.multiaddress(&a.peer());
     let bare = address.split("/p2p/").next().expect("a text has a first part");

@@ -24,6 +24,9 @@ pub(crate) struct Up {
     /// Do not look for peers on the local network
     #[arg(long)]
     pub(crate) no_mdns: bool,
+    /// Do not dial peers that other peers tell of
+    #[arg(long)]
+    pub(crate) no_introductions: bool,
     /// Strangers on the mesh get the names of realms and nothing else; remembered
     #[arg(long)]
     pub(crate) members_only: bool,

@@ -35,6 +35,7 @@ pub(super) async fn run(context: Context, up: Up) -> Result<(), Failure> {
         mesh_listen: up.mesh_listen,
         peers: up.peer,
         mdns: !up.no_mdns,
+        introductions: !up.no_introductions,
         members_only: (up.members_only || up.open).then_some(up.members_only),
         offline: up.offline,
         blobs,

@@ -79,6 +79,8 @@ pub struct Config {
     pub peers: Vec<Multiaddr>,
     /// Whether to look for peers on the local network.
     pub mdns: bool,
+    /// Whether to dial peers that other peers tell of.
+    pub introductions: bool,
     /// Whether strangers on the mesh get nothing but the names of realms; as the last time if
     /// absent.
     pub members_only: Option<bool>,
@@ -372,6 +374,7 @@ fn start_mesh(
         keys: Arc::new(shown),
         listen: mesh_port::choose(&config.mesh_listen, store)?,
         mdns: config.mdns,
+        introductions: config.introductions,
         dial: config.peers.clone(),
         agent: format!("griot/{}", env!("CARGO_PKG_VERSION")),
         members_only,
@@ -486,6 +489,7 @@ mod tests {
             mesh_listen: Vec::new(),
             peers: Vec::new(),
             mdns: false,
+            introductions: true,
             members_only: None,
             offline: true,
             blobs: Blobs::Here,

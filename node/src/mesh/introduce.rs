@@ -68,6 +68,8 @@ const CROWD: usize = 8;
 /// What the task knows of addresses at first hand.
 pub(super) struct Introductions {
     key: Keypair,
+    /// Whether those that are told are dialled.
+    dials: bool,
     /// Our own record, and what it says.
     own: Option<(Vec<Multiaddr>, Vec<u8>)>,
     /// What connected peers said of themselves.
@@ -78,9 +80,9 @@ pub(super) struct Introductions {
 }
 
 impl Introductions {
-    pub(super) fn new(key: Keypair) -> Self {
+    pub(super) fn new(key: Keypair, dials: bool) -> Self {
         let (records, told) = (HashMap::new(), HashMap::new());
-        Self { key, own: None, records, told, next: None }
+        Self { key, dials, own: None, records, told, next: None }
     }
 
     /// Something that is worth telling has changed.
@@ -274,7 +276,9 @@ impl Driver {
             let addresses: Vec<_> = believed.take(ADDRESSES_MAX).cloned().collect();
             tracing::debug!(%peer, by = %teller, ?addresses, "heard where a peer is");
             let full = |address: Multiaddr| address.with(Protocol::P2p(peer));
-            self.contacts.tell(peer, addresses.iter().cloned().map(full).collect(), now);
+            if self.introductions.dials {
+                self.contacts.tell(peer, addresses.iter().cloned().map(full).collect(), now);
+            }
             if peer == teller {
                 let bytes = record.into_signed_envelope().into_protobuf_encoding();
                 let before = self.introductions.records.insert(peer, (addresses, bytes));

@@ -83,7 +83,7 @@ fn nobody_signs_for_another() {
 
 #[tokio::test]
 async fn the_same_is_told_once_and_news_again() {
-    let mut introductions = Introductions::new(Keypair::generate_ed25519());
+    let mut introductions = Introductions::new(Keypair::generate_ed25519(), true);
     let (to, other) = (PeerId::random(), PeerId::random());
     let own = introductions.own(vec![address("/ip4/198.51.100.7/tcp/1")]).expect("signs");
     let same = introductions.own(vec![address("/ip4/198.51.100.7/tcp/1")]).expect("signs");

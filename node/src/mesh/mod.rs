@@ -109,6 +109,8 @@ pub struct Config {
     pub listen: Vec<Multiaddr>,
     /// Whether to look for peers on the local network.
     pub mdns: bool,
+    /// Whether to dial peers that other peers tell of.
+    pub introductions: bool,
     /// Addresses to keep connected, from the command line or the configuration.
     pub dial: Vec<Multiaddr>,
     /// What identify says that we are, such as `griot/0.1.0`.
@@ -375,9 +377,9 @@ impl Mesh {
         self.ask(|reply| Command::Fetch { lane, blob: (digest, size), reply }).await?
     }
 
-    /// Brings those of these blobs that are small (below 64 KiB) and not held, many to a frame, from
-    /// connected peers that have them. After `patience` no more is asked for; what was asked for
-    /// still comes. Those that nobody gave just lack afterwards: [`Mesh::fetch_in`] says why.
+    /// Brings those of these blobs that are small (below 64 KiB) and not held, many to a frame,
+    /// from connected peers that have them. After `patience` no more is asked for; what was asked
+    /// for still comes. Those that nobody gave just lack afterwards: [`Mesh::fetch_in`] says why.
     pub async fn fetch_many(&self, lane: Lane, blobs: Vec<(Digest, u64)>, patience: Duration) {
         let until = Instant::now() + patience;
         // A mesh that has stopped brings nothing.

@@ -102,7 +102,7 @@ impl Driver {
         commands: mpsc::Receiver<Command>,
     ) -> Result<Self, Error> {
         let key = behaviour::identity(&config.key_file)?;
-        let introductions = Introductions::new(key.clone());
+        let introductions = Introductions::new(key.clone(), config.introductions);
         let meter = Meter::default();
         let budget = Budget::open(store.clone(), meter.clone())?;
         let metering = Metering::by(&budget, meter.clone());
@@ -261,11 +261,16 @@ impl Driver {
                 self.context.budget.arrive(peer_id, &address);
                 let (called, ours) = (endpoint.is_listener(), network::ours_towards(&address));
                 let line = Line { id: connection_id, address: address.clone(), called, ours };
-                for old in self.peers.connect(peer_id, line, Instant::now()) {
+                let dead = self.peers.connect(peer_id, line, Instant::now());
+                for old in &dead {
                     tracing::info!(peer = %peer_id, "it calls again: its old line is dead");
-                    self.swarm.close_connection(old);
+                    self.swarm.close_connection(*old);
                 }
                 self.connected(peer_id, connection_id, address);
+                if !dead.is_empty() {
+                    // The conversation may be on a dead line, and that may never come to an end.
+                    self.open_conversation(peer_id);
+                }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 let is_gone = self.peers.disconnect(peer_id, connection_id);
@@ -360,11 +365,16 @@ impl Driver {
             self.count_crowd();
             self.weigh_links();
             self.arrivals.send_modify(|n| *n += 1);
-            if self.local() < peer {
-                let (prompts, receiver) = mpsc::channel(sync::PROMPTS_MAX);
-                let conversation = sync::initiate(self.context.clone(), peer, receiver);
-                self.converse(peer, prompts, conversation);
-            }
+            self.open_conversation(peer);
+        }
+    }
+
+    /// Opens the conversation with a peer, in place of one that there was, if that is for us to do.
+    fn open_conversation(&mut self, peer: PeerId) {
+        if self.local() < peer {
+            let (prompts, receiver) = mpsc::channel(sync::PROMPTS_MAX);
+            let conversation = sync::initiate(self.context.clone(), peer, receiver);
+            self.converse(peer, prompts, conversation);
         }
     }
 

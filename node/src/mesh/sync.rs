@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use crdt::StatementId;
 use crdt::message::{Decoder, Frame};
-use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use futures::stream::FuturesUnordered;
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, StreamExt as _};
 use libp2p::{PeerId, Stream, StreamProtocol};
+use libp2p_stream::Control;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -44,6 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Opening the stream.
 const OPENING: Duration = Duration::from_secs(20);
+/// An answer on a live connection comes sooner.
+const TRY_ANOTHER: Duration = Duration::from_secs(4);
 /// A conversation that lasted this long was a good one: the next starts without much of a pause.
 const GOOD: Duration = Duration::from_secs(60);
 
@@ -63,10 +67,9 @@ pub(super) async fn initiate(context: Context, peer: PeerId, mut prompts: mpsc::
     let mut failures = 0;
     loop {
         let began = Instant::now();
-        let mut control = context.control.clone();
-        match timeout(OPENING, control.open_stream(peer, PROTOCOL)).await {
-            Ok(Ok(stream)) => talk(&context, peer, stream, true, &mut prompts).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "no sync stream"),
+        match timeout(OPENING, open(&context.control, peer)).await {
+            Ok(Some(stream)) => talk(&context, peer, stream, true, &mut prompts).await,
+            Ok(None) => tracing::debug!(%peer, "no sync stream"),
             Err(_) => tracing::debug!(%peer, "opening the sync stream took too long"),
         }
         if began.elapsed() > GOOD {
@@ -74,6 +77,28 @@ pub(super) async fn initiate(context: Context, peer: PeerId, mut prompts: mpsc::
         }
         sleep(back_off(failures, entropy())).await;
         failures += 1;
+    }
+}
+
+/// Opens a stream on one of the connections with the peer. Nobody can say which, and one of them
+/// may be dead without an end: who gets no answer tries another, while the first goes on.
+async fn open(control: &Control, peer: PeerId) -> Option<Stream> {
+    let mut tries = FuturesUnordered::new();
+    loop {
+        let mut control = control.clone();
+        tries.push(async move { control.open_stream(peer, PROTOCOL).await });
+        let impatience = sleep(TRY_ANOTHER);
+        tokio::pin!(impatience);
+        loop {
+            tokio::select! {
+                opened = tries.next() => match opened {
+                    Some(Ok(stream)) => return Some(stream),
+                    Some(Err(error)) => tracing::debug!(%peer, %error, "a stream was not opened"),
+                    None => return None,
+                },
+                () = &mut impatience => break,
+            }
+        }
     }
 }
 

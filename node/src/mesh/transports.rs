@@ -2,8 +2,8 @@
 //!
 //! Both listen on the port of the same number. Where a peer can be had by both, TCP goes first and
 //! QUIC follows a moment later: whichever is up first is kept, so QUIC is used where TCP is
-//! blocked. Decides nothing about whom to dial. TCP is counted below its encryption, to the byte; of
-//! QUIC what its streams carry, and about as much for a handshake as it takes.
+//! blocked. Decides nothing about whom to dial. TCP is counted below its encryption, to the byte;
+//! of QUIC what its streams carry, and about as much for a handshake as it takes.
 //!
 //! The settings bound what one peer can make us buffer. The windows of yamux cannot be set: there
 //! the number of streams is the bound.

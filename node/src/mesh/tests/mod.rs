@@ -204,6 +204,7 @@ impl Node {
             dial: Vec::new(),
             agent: "griot/test".to_owned(),
             keys: Arc::new(keys),
+            introductions: true,
             members_only: false,
         }
     }
