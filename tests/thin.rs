@@ -33,17 +33,22 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// A site of one node, which has adopted the stub.
 fn site(world: &World, stub: &Stub) -> Option<Node> {
-    let a = world.node("a");
+    let a = by_hand(world, "a");
     Npm::new(world, "probe", &a, None)?;
     a.json(&["upstream", "add", "npm", &stub.url(), "--site"]);
     Some(a)
 }
 
+/// One that goes by the forwarder alone: told where the other is, it would go there straight after
+/// a cut.
+fn by_hand(world: &World, name: &str) -> Node {
+    let arguments = vec!["--no-introductions".to_owned()];
+    Node::start(world, name, NodeOptions { arguments, ..NodeOptions::default() })
+}
+
 /// A node that joined `a`, and knows it by the link's address alone.
 fn joined(world: &World, name: &str, a: &Node, link: &Forwarder) -> Node {
-    // By the forwarder alone: told where the other is, it would go there straight after a cut.
-    let arguments = vec!["--no-introductions".to_owned()];
-    let b = Node::start(world, name, NodeOptions { arguments, ..NodeOptions::default() });
+    let b = by_hand(world, name);
     let mut invite: Invite = a.invite().parse().expect("an invite can be read");
     let address = link.multiaddress(&a.peer());
     let bare = address.split("/p2p/").next().expect("a text has a first part");
@@ -197,7 +202,7 @@ fn joining_brings_hundreds_of_receipts_in_few_bytes() {
     let stub = Stub::start();
     let name = |at: usize| format!("part-{at}");
     (0..PACKAGES).for_each(|at| stub.publish(&name(at), "1.0.0", |p| p));
-    let a = world.node("a");
+    let a = by_hand(&world, "a");
     a.json(&["upstream", "add", "npm", &stub.url(), "--site"]);
     let nothing = Forwarder::to(a.mesh_socket(), 0);
     let before_any = joined(&world, "b", &a, &nothing);

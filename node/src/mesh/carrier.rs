@@ -7,6 +7,7 @@
 //! Source: mesh.md section 3.1.
 
 use std::io::Read as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ const ANSWER_MAX: u64 = 64 * 1024;
 /// Whether a connection of this machine is metered; `None` if nobody says. Blocks for up to five
 /// seconds.
 pub(super) fn is_metered() -> Option<bool> {
-    let mut child = Command::new("nmcli")
+    let mut child = Command::new(find("nmcli")?)
         .args(["-t", "-f", "GENERAL.METERED", "dev", "show"])
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
@@ -42,6 +43,13 @@ pub(super) fn is_metered() -> Option<bool> {
     let mut said = String::new();
     child.stdout.take()?.take(ANSWER_MAX).read_to_string(&mut said).ok()?;
     judge(&said)
+}
+
+/// Where a program is. Looked up first, since most machines have none: a process that is begun in
+/// vain has copies of our open files, and of the locks on them, for a moment.
+fn find(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// One device that is metered is enough: which of them a packet takes is not known here.
