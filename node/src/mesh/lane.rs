@@ -1,7 +1,7 @@
 //! Who goes first: what a person waits for before what is merely to be kept.
 //!
 //! A flight is [`Lane::Wanted`] as long as anybody waits who wants it now, and [`Lane::Bulk`]
-//! otherwise. [`Lanes`] gives out the places in the air, a few of which bulk never takes, and lets
+//! otherwise. `Lanes` gives out the places in the air, a few of which bulk never takes, and lets
 //! bulk ask for nothing more while a wanted flight gets somewhere. A wanted flight that gets
 //! nothing holds nobody up for long. Where a byte goes is not decided here. Lost at a restart.
 //!

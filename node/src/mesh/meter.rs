@@ -2,7 +2,7 @@
 //!
 //! A socket has a tally from its first byte on. Whose it is turns out when the handshake is over:
 //! then all of it, the handshake too, counts for that peer; one that ends before counts for nobody
-//! by name. [`Meter::draw`] hands out what came since the last time, each byte once. Keeps nothing
+//! by name. `Meter::draw` hands out what came since the last time, each byte once. Keeps nothing
 //! over a restart and decides nothing: `ledger` writes down, `budget` judges.
 //!
 //! Source: mesh.md sections 3.1 and 5.4.
