@@ -21,6 +21,8 @@ mod budget;
 #[cfg(test)]
 mod cargo;
 #[cfg(test)]
+mod cargo_link;
+#[cfg(test)]
 mod cargo_upstream;
 #[cfg(test)]
 mod cli;

@@ -1,6 +1,6 @@
 //! A mesh for members only: what a stranger gets, and how one becomes a member.
 
-use super::super::{PairRequest, members};
+use super::super::members;
 use super::*;
 
 fn closed(pairing: Pairing) -> Node {
@@ -21,17 +21,6 @@ fn all_join(store: &Arc<std::sync::OnceLock<Store>>) -> Pairing {
             PairAnswer::Welcome
         })
     })
-}
-
-fn request() -> PairRequest {
-    PairRequest {
-        invite: "0011".to_owned(),
-        secret: [1; 32],
-        role: "reader".to_owned(),
-        publisher: SecretKey::from_seed(&[2; 32]).public(),
-        node_key: SecretKey::from_seed(&[3; 32]).public(),
-        name: "a test".to_owned(),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -122,7 +122,7 @@ async fn an_invite_is_answered_by_the_peer_that_it_names() {
     });
     let (inviter, joiner) = (Node::with_pairing(welcome), Node::start());
     let key = Realm::new("keys").key.public();
-    let request = |secret| super::super::PairRequest {
+    let request = |secret| PairRequest {
         invite: "i1".to_owned(),
         secret,
         role: "reader".to_owned(),

@@ -38,7 +38,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::{Config, Error, Mesh, Multiaddr, PairAnswer, Pairing, PeerId};
+use super::{Config, Error, Mesh, Multiaddr, PairAnswer, PairRequest, Pairing, PeerId};
 use crate::store::{FollowKind, Followed, Hashes, Store};
 
 /// No fact of these tests takes as long, not even on a busy machine.
@@ -150,6 +150,18 @@ struct Node {
 
 fn nobody_joins() -> Pairing {
     Arc::new(|_, _| Box::pin(async { PairAnswer::Refused("no invite is out".to_owned()) }))
+}
+
+/// What somebody with an invite hands in.
+fn request() -> PairRequest {
+    PairRequest {
+        invite: "0011".to_owned(),
+        secret: [1; 32],
+        role: "reader".to_owned(),
+        publisher: SecretKey::from_seed(&[2; 32]).public(),
+        node_key: SecretKey::from_seed(&[3; 32]).public(),
+        name: "a test".to_owned(),
+    }
 }
 
 fn loopback() -> Multiaddr {

@@ -1,6 +1,5 @@
 //! By which way two nodes talk: QUIC where TCP is not to be had, and TCP where both are.
 
-use super::super::PairRequest;
 use super::*;
 
 const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
@@ -12,17 +11,6 @@ fn on(listen: &[&str]) -> Node {
     let store = Store::open(home.path()).expect("a fresh store");
     let listen = listen.iter().map(|text| text.parse().expect("a sound address")).collect();
     Node::listening(home, store, listen, (nobody_joins(), Vec::new()))
-}
-
-fn request() -> PairRequest {
-    PairRequest {
-        invite: "0011".to_owned(),
-        secret: [1; 32],
-        role: "reader".to_owned(),
-        publisher: SecretKey::from_seed(&[2; 32]).public(),
-        node_key: SecretKey::from_seed(&[3; 32]).public(),
-        name: "a test".to_owned(),
-    }
 }
 
 /// The way by which `of` is connected with `to`.
